@@ -1,0 +1,1 @@
+-- base: what every room stands on. The schema itself is made by CREATE EXTENSION.
