@@ -24,6 +24,8 @@ EXTRA_CLEAN = build $(OBJS:.o=.d)
 PG_CONFIG  ?= pg_config
 with_llvm   = no
 
+.DEFAULT_GOAL := all
+
 # These work on a machine that has nothing yet, so they must not need PGXS.
 RUN_GOALS   = demo demo-stop test bench deps
 .PHONY: $(RUN_GOALS)
