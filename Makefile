@@ -41,5 +41,5 @@ endif
 
 $(SCRIPT): sql/manifest $(PARTS) loyalty.control
 	@mkdir -p build
-	@{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(PARTS); } > $@.tmp
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(PARTS); } > $@.tmp
 	@mv $@.tmp $@
