@@ -63,7 +63,7 @@ CREATE TABLE loyalty.account (
     tier_until  timestamptz,
     head        bytea,
     CONSTRAINT account_member_key UNIQUE (member_id, currency_id),
-    CONSTRAINT account_totals CHECK (held >= 0 AND debt >= 0 AND pending >= 0 AND live >= held)
+    CONSTRAINT account_totals CHECK (held >= 0 AND debt >= 0 AND pending >= 0 AND live >= 0)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.account IS 'A member''s points of one currency: totals as of a moment, and the head of the chain of entries';
 
@@ -117,6 +117,11 @@ BEGIN
     IF pending <= interval '0' THEN
         PERFORM loyalty._refuse('LY101', 'the pending time of points must be longer than nothing',
             format('It is %s.', pending), 'Use NULL for points that can be spent at once.');
+    END IF;
+    IF validity <= pending THEN
+        PERFORM loyalty._refuse('LY101', 'points would expire before they can be spent',
+            format('They are valid for %s and pending for %s.', validity, pending),
+            'Both count from the event; make the validity longer.');
     END IF;
     IF validity_rounding IS NULL OR validity_rounding NOT IN ('day', 'month', 'quarter', 'half_year', 'year') THEN
         PERFORM loyalty._refuse('LY101', 'unknown rounding of validity',

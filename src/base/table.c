@@ -133,6 +133,8 @@ table_finish(Table *table)
 		ExecCloseIndices(table->info);
 	}
 	ExecDropSingleTupleTableSlot(table->slot);
+	if (table->changed != NULL)
+		ExecDropSingleTupleTableSlot(table->changed);
 	table_close(table->rel, NoLock);
 	table->rel = NULL;
 }
@@ -198,6 +200,17 @@ table_flush(Table *table)
 	ResetPerTupleExprContext(table->estate);
 	table->queued = 0;
 	table->queued_bytes = 0;
+}
+
+TupleTableSlot *
+table_changed_row(Table *table)
+{
+	if (table->changed == NULL)
+		table->changed = table_slot_create(table->rel, NULL);
+	ExecClearTuple(table->changed);
+	memset(table->changed->tts_isnull, false,
+		   table->changed->tts_tupleDescriptor->natts * sizeof(bool));
+	return table->changed;
 }
 
 bool

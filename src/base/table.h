@@ -27,6 +27,7 @@ typedef struct Table
 	ResultRelInfo *info;		/* NULL when opened for reading */
 	EState	   *estate;			/* shared by the tables of one session */
 	TupleTableSlot *slot;		/* rows read */
+	TupleTableSlot *changed;	/* a row's next version */
 	/* rows not written yet */
 	TupleTableSlot **queue;
 	int			queued;
@@ -49,6 +50,9 @@ extern void table_finish(Table *table);
 extern TupleTableSlot *table_new_row(Table *table);
 extern void table_queue_row(Table *table, TupleTableSlot *slot);
 extern void table_flush(Table *table);
+
+/* An empty slot for table_replace_row(). */
+extern TupleTableSlot *table_changed_row(Table *table);
 
 /*
  * Replaces the version at *tid by slot, waiting for a concurrent writer of
