@@ -39,6 +39,12 @@ extern PointsStatus points_from_numeric(Numeric number, Points *result);
 extern PointsStatus points_from_int64(int64 number, Points *result);
 extern Numeric points_to_numeric(Points points);
 
+/*
+ * Reads the text form.  False when it is not one; else *status says whether it
+ * is a Points value, and *result is set only on POINTS_OK.
+ */
+extern bool points_parse(const char *str, PointsStatus *status, Points *result);
+
 /* Writes the shortest exact text into buf (POINTS_MAXLEN bytes) and returns its length. */
 extern int	points_print(Points points, char *buf);
 
