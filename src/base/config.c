@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -70,6 +71,17 @@ void
 config_cache_filled(ConfigCache *cache, uint64 as_of)
 {
 	cache->generation = as_of;
+}
+
+int
+config_word(Datum value, const char *const *words)
+{
+	char	   *word = TextDatumGetCString(value);
+
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	elog(ERROR, "unknown configuration word \"%s\"", word);
 }
 
 Datum

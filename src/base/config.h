@@ -31,4 +31,7 @@ extern bool config_cache_renew(ConfigCache *cache, const char *name);
 /* Its content is whole now: the next renew() keeps it. */
 extern void config_cache_filled(ConfigCache *cache, uint64 generation);
 
+/* The place in a NULL-ended list of a word that a CHECK constraint allows. */
+extern int	config_word(Datum value, const char *const *words);
+
 #endif							/* LOYALTY_CONFIG_H */

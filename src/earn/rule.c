@@ -35,17 +35,6 @@ static Rule *rules;
 static int	nrules;
 static const Rule **found;		/* room for the answer of rules_for() */
 
-static int
-word_of(Datum value, const char *const *words)
-{
-	char	   *word = TextDatumGetCString(value);
-
-	for (int i = 0; words[i] != NULL; i++)
-		if (strcmp(word, words[i]) == 0)
-			return i;
-	elog(ERROR, "unknown configuration word \"%s\"", word);
-}
-
 static void
 read_rule(Rule *rule, TupleTableSlot *slot)
 {
@@ -70,9 +59,9 @@ read_rule(Rule *rule, TupleTableSlot *slot)
 																			 NumericGetDatum(int64_to_numeric(FACTOR_SCALE)))));
 	if (!nulls[RULE_BONUS])
 		rule->bonus = DatumGetPoints(values[RULE_BONUS]);
-	rule->rounding = word_of(values[RULE_ROUNDING], roundings);
-	rule->by_event = word_of(values[RULE_STAGE], stages) == 1;
-	rule->reversal = word_of(values[RULE_REVERSAL], reversals);
+	rule->rounding = config_word(values[RULE_ROUNDING], roundings);
+	rule->by_event = config_word(values[RULE_STAGE], stages) == 1;
+	rule->reversal = config_word(values[RULE_REVERSAL], reversals);
 
 	valid = DatumGetRangeTypeP(values[RULE_VALID]);
 	range_deserialize(lookup_type_cache(RangeTypeGetOid(valid), TYPECACHE_RANGE_INFO),

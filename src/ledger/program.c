@@ -58,18 +58,6 @@ static int	nprograms;
 static Currency *currencies;
 static int	ncurrencies;
 
-/* The position of a word of a CHECK constraint's list, which is the enum's value. */
-static int
-word_of(Datum value, const char *const *words)
-{
-	char	   *word = TextDatumGetCString(value);
-
-	for (int i = 0; words[i] != NULL; i++)
-		if (strcmp(word, words[i]) == 0)
-			return i;
-	elog(ERROR, "unknown configuration word \"%s\"", word);
-}
-
 static Interval *
 copy_interval(TupleTableSlot *slot, int attnum)
 {
@@ -105,10 +93,10 @@ read_program(Program *program, TupleTableSlot *slot)
 				 errhint("Install the server's time zone data; points expire by it.")));
 	program->ladder = slot->tts_isnull[PROGRAM_LADDER - 1] ? NULL :
 		(Ladder *) PG_DETOAST_DATUM_COPY(values[PROGRAM_LADDER]);
-	program->tier_metric = word_of(values[PROGRAM_TIER_METRIC], metrics);
-	program->tier_window = word_of(values[PROGRAM_TIER_WINDOW], windows);
+	program->tier_metric = config_word(values[PROGRAM_TIER_METRIC], metrics);
+	program->tier_window = config_word(values[PROGRAM_TIER_WINDOW], windows);
 	program->tier_period = *DatumGetIntervalP(values[PROGRAM_TIER_PERIOD]);
-	program->tier_down = word_of(values[PROGRAM_TIER_DOWN], downs);
+	program->tier_down = config_word(values[PROGRAM_TIER_DOWN], downs);
 	program->tier_grace = *DatumGetIntervalP(values[PROGRAM_TIER_GRACE]);
 }
 
@@ -132,10 +120,10 @@ read_currency(Currency *currency, TupleTableSlot *slot)
 	for (int i = 0; i < currency->decimals; i++)
 		currency->unit /= 10;
 	currency->validity = copy_interval(slot, CURRENCY_VALIDITY);
-	currency->rounding = months[word_of(values[CURRENCY_ROUNDING], roundings)];
+	currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
 	currency->pending = copy_interval(slot, CURRENCY_PENDING);
 	currency->pending_counts = DatumGetBool(values[CURRENCY_PENDING_COUNTS]);
-	currency->debt = word_of(values[CURRENCY_DEBT], debts);
+	currency->debt = config_word(values[CURRENCY_DEBT], debts);
 }
 
 /* Reads a whole small table; each row goes to its place in a growing array. */
