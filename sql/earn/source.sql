@@ -26,11 +26,12 @@ COMMENT ON TABLE loyalty.source IS 'Tables whose rows earn: which columns say wh
 CREATE TABLE loyalty.deferred (
     source_id   int NOT NULL REFERENCES loyalty.source,
     event       text COLLATE "C" NOT NULL,
+    line        text COLLATE "C" NOT NULL,
     member      text COLLATE "C" NOT NULL,
     state       text NOT NULL,
     message     text NOT NULL,
     deferred_at timestamptz NOT NULL,
-    PRIMARY KEY (source_id, event, member)
+    PRIMARY KEY (source_id, event, line, member)
 );
 COMMENT ON TABLE loyalty.deferred IS 'Rows that were kept though their points could not be booked; retry_deferred() works them off';
 

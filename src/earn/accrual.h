@@ -21,6 +21,12 @@ typedef struct Accrual Accrual;
 
 extern Accrual *accrual_begin(Source *source);
 
+/*
+ * Only rows noted in the queue of deferred ones are taken from here on, and
+ * they leave it: what can't be booked again is noted anew.
+ */
+extern void accrual_only_deferred(Accrual *accrual);
+
 /* Images are copied; a refused one fails the statement or goes to the queue, as the source says. */
 extern void accrual_add(Accrual *accrual, ChangeKind kind,
 						const SourceColumns *before_columns, TupleTableSlot *before,

@@ -136,6 +136,26 @@ rules_for(int32 program_id, const RatedEvent *event, const Rule ***matches)
 	return n;
 }
 
+int
+rule_currencies(int32 program_id, const Currency ***currencies)
+{
+	int			n = 0;
+
+	refresh();
+	*currencies = palloc(sizeof(Currency *) * (nrules + 1));
+	(*currencies)[n++] = program_currency(program_by_id(program_id), NULL);
+	for (int i = 0; i < nrules; i++)
+	{
+		bool		known = rules[i].program_id != program_id;
+
+		for (int c = 0; c < n && !known; c++)
+			known = (*currencies)[c]->currency_id == rules[i].currency->currency_id;
+		if (!known)
+			(*currencies)[n++] = rules[i].currency;
+	}
+	return n;
+}
+
 const Rule *
 rule_by_id(int32 rule_id)
 {

@@ -54,6 +54,9 @@ typedef struct RatedEvent
 extern int	rules_for(int32 program_id, const RatedEvent *event, const Rule ***matches);
 extern const Rule *rule_by_id(int32 rule_id);
 
+/* The currencies the program's rules give or gave, its default one first. */
+extern int	rule_currencies(int32 program_id, const Currency ***currencies);
+
 /* The points a rule gives for that base, less what is refunded of it. */
 extern Points rule_points(const Rule *rule, Points base, Points refunded);
 

@@ -246,8 +246,7 @@ source_columns(Source *source, Oid relid, TupleDesc desc)
 			return columns;
 
 	/* A change of the table's definition shall make us look again. */
-	if (OidIsValid(relid))
-		config_watch(relid);
+	config_watch(OidIsValid(relid) ? relid : source->relid);
 	columns = MemoryContextAllocZero(cache.context, sizeof(SourceColumns));
 	columns->relid = relid;
 	find_text(desc, source->member, &columns->member);

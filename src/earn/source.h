@@ -102,6 +102,7 @@ extern Source *source_find(Oid relid, int32 program_id);	/* LY006 */
 /* True when relid is the source's table or is under it. */
 extern bool source_covers(const Source *source, Oid relid);
 
+/* relid is InvalidOid for the result of SELECT * from the source's table. */
 extern const SourceColumns *source_columns(Source *source, Oid relid, TupleDesc desc);
 
 /* False: the row can't be rated, and why. Its member, event and line are set all the same. */

@@ -18,9 +18,11 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
@@ -28,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
+#include "base/owner.h"
 #include "ledger/chain.h"
 #include "ledger/post.h"
 
@@ -73,7 +76,12 @@ close_scans(Post *post)
 	if (post->scanning_lot_by_no)
 		table_scan_end(&post->lot_by_no);
 	post->scanning_account_by_id = post->scanning_account_by_member = false;
+	if (post->scanning_member_by_key)
+		table_scan_end(&post->member_by_key);
+	if (post->scanning_entry_by_event)
+		table_scan_end(&post->entry_by_event);
 	post->scanning_lot_open = post->scanning_lot_by_no = false;
+	post->scanning_member_by_key = post->scanning_entry_by_event = false;
 }
 
 static void
@@ -82,6 +90,13 @@ new_snapshot(Post *post)
 	close_scans(post);
 	PopActiveSnapshot();
 	take_snapshot(post);
+}
+
+void
+post_renew(Post *post)
+{
+	CommandCounterIncrement();
+	new_snapshot(post);
 }
 
 static Table *
@@ -130,12 +145,83 @@ post_end(Post *post)
 	table_finish(&post->entry);
 	table_finish(&post->lot);
 	table_finish(&post->account);
+	table_finish(&post->member);
 	if (post->sha != NULL)
 		pg_cryptohash_free(post->sha);
 	FreeExecutorState(post->estate);
 	MemoryContextDelete(post->context);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
+}
+
+int64
+post_find_member(Post *post, int32 program_id, const text *key)
+{
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int32GetDatum(program_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(key)}
+	};
+	bool		isnull;
+
+	if (post->member.rel == NULL)
+		table_open_for_read(&post->member, "member", MEMBER_NATTS);
+	if (!post->scanning_member_by_key)
+		table_scan_begin(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->member_by_key, keys);
+	post->scanning_member_by_key = true;
+
+	if (!table_scan_next(&post->member_by_key))
+		return 0;
+	return DatumGetInt64(slot_getattr(post->member.slot, MEMBER_ID, &isnull));
+}
+
+void
+post_enrol(int32 program_id, const text **keys, int n)
+{
+	static OwnerPlan plan;
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	Datum		args[3];
+
+	for (int i = 0; i < n; i++)
+		elements[i] = PointerGetDatum(keys[i]);
+	args[0] = Int32GetDatum(program_id);
+	args[1] = PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	owner_execute(&plan, "SELECT loyalty._enrol($1, $2, $3)", 3,
+				  (Oid[]) {INT4OID, TEXTARRAYOID, TIMESTAMPTZOID}, args);
+}
+
+void
+post_open_accounts(int32 currency_id, const int64 *members, int n)
+{
+	static OwnerPlan plan;
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	Datum		args[2];
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(members[i]);
+	args[0] = Int32GetDatum(currency_id);
+	args[1] = PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	owner_execute(&plan, "SELECT loyalty._open_accounts($1, $2)", 2,
+				  (Oid[]) {INT4OID, INT8ARRAYOID}, args);
+}
+
+TableScan *
+post_entries_of(Post *post, int64 account_id, const text *event)
+{
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(event)}
+	};
+
+	open_lazily(post, &post->entry, "entry", ENTRY_NATTS);
+	if (!post->scanning_entry_by_event)
+		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx", post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->entry_by_event, keys);
+	post->scanning_entry_by_event = true;
+	return &post->entry_by_event;
 }
 
 int64
@@ -168,9 +254,11 @@ static void
 find_row(Post *post, int64 account_id, ItemPointer hint)
 {
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
+	bool		isnull;
 
 	if (hint != NULL && ItemPointerIsValid(hint) &&
-		table_fetch_row(&post->account, hint, post->snapshot))
+		table_fetch_row(&post->account, hint, post->snapshot) &&
+		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
 		return;
 
 	if (!post->scanning_account_by_id)
@@ -364,6 +452,26 @@ account_lot(Account *account, int32 lot_no)
 				 errmsg("lot %d of account " INT64_FORMAT " is not there", lot_no, account->account_id),
 				 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
 	return read_lot(account, post->lot.slot);
+}
+
+int32
+account_allocated_lot(Account *account, int32 entry_no)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
+	};
+	int32		lot_no = 0;
+	bool		isnull;
+
+	open_lazily(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	table_scan_begin(&scan, &post->allocation, "allocation_pkey", post->snapshot, 2, keys);
+	while (lot_no == 0 && table_scan_next(&scan))
+		lot_no = DatumGetInt32(slot_getattr(post->allocation.slot, ALLOCATION_LOT, &isnull));
+	table_scan_end(&scan);
+	return lot_no;
 }
 
 static bool

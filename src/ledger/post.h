@@ -47,7 +47,10 @@ typedef struct Entry
 	int32		rule_id;
 	int32		reverses;		/* the entry that a giveback undoes */
 	EntryKind	kind;
-	int			visits;			/* +1 a new visit, -1 one taken back; not stored */
+	/* For the tier's metric; not stored. */
+	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
+	Points		spend;
+	int			visits;
 	text	   *event;
 	text	   *line;
 	text	   *reason;
@@ -128,19 +131,24 @@ struct Post
 	TimestampTz now;			/* the transaction's start: recorded_at of its entries */
 	Snapshot	snapshot;
 	EState	   *estate;
+	Table		member;
 	Table		account;
 	Table		lot;
 	Table		entry;
 	Table		allocation;
 	Table		request;
+	TableScan	member_by_key;
 	TableScan	account_by_id;
 	TableScan	account_by_member;
 	TableScan	lot_open;
 	TableScan	lot_by_no;
+	TableScan	entry_by_event;
+	bool		scanning_member_by_key;
 	bool		scanning_account_by_id;
 	bool		scanning_account_by_member;
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
+	bool		scanning_entry_by_event;
 	struct pg_cryptohash_ctx *sha;	/* made once a session: as dear as a hash */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
@@ -148,6 +156,19 @@ struct Post
 
 extern void post_begin(Post *post);
 extern void post_end(Post *post);
+
+/* Goes on with a snapshot that sees what was written, and committed by others, since. */
+extern void post_renew(Post *post);
+
+/* The member's id, 0 when nobody of that key is enrolled. */
+extern int64 post_find_member(Post *post, int32 program_id, const text *key);
+
+/* Enrols and opens accounts: what is there already stays. Call post_renew() after it. */
+extern void post_enrol(int32 program_id, const text **keys, int n);
+extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
+
+/* The entries of an event of the account, in no order, in post->entry.slot. */
+extern TableScan *post_entries_of(Post *post, int64 account_id, const text *event);
 
 /* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
 extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
@@ -165,6 +186,9 @@ extern Points account_spendable(const Account *account);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_expire_lot(Account *account, Lot *lot);
 extern Lot *account_lot(Account *account, int32 lot_no);
+
+/* The lot that the allocations of an entry name; 0: none. */
+extern int32 account_allocated_lot(Account *account, int32 entry_no);
 
 /*
  * Reads open lots alive at the time, soonest end first, until their free

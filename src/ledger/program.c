@@ -248,29 +248,6 @@ program_currency(const Program *program, const text *code)
 			 errhint("Add it with loyalty.create_currency(), or leave the currency out to mean the program's first.")));
 }
 
-void
-member_scan_begin(TableScan *by_key, Table *member, Snapshot snapshot)
-{
-	TableKey	keys[2] = {{BTEqualStrategyNumber}, {BTEqualStrategyNumber}};
-
-	table_scan_begin(by_key, member, "member_key", snapshot, 2, keys);
-}
-
-int64
-member_find(TableScan *by_key, int32 program_id, Datum key)
-{
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int32GetDatum(program_id)},
-		{BTEqualStrategyNumber, key}
-	};
-	bool		isnull;
-
-	table_scan_again(by_key, keys);
-	if (!table_scan_next(by_key))
-		return 0;
-	return DatumGetInt64(slot_getattr(by_key->table->slot, MEMBER_ID, &isnull));
-}
-
 TimestampTz
 member_enrolled_at(int64 member_id)
 {

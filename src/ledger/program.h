@@ -96,9 +96,6 @@ enum
 	MEMBER_NATTS = MEMBER_ENROLLED_AT
 };
 
-/* The member's id, or 0 when nobody of that key is enrolled. */
-extern int64 member_find(TableScan *by_key, int32 program_id, Datum key);
-extern void member_scan_begin(TableScan *by_key, Table *member, Snapshot snapshot);
 extern TimestampTz member_enrolled_at(int64 member_id);
 
 /* When a lot lives, and the month it is issued in. */
