@@ -148,6 +148,8 @@ CREATE TABLE tier_steps AS
 			(('x' || substr(md5('threshold ' || l || ' ' || rank), 1, 7))::bit(28)::integer % (10 ^ (1 + rank % 7))::integer)::numeric * 0.0001 + 0.0001 AS increment
 		FROM generate_series(1, 300) AS l, generate_series(1, 1 + l % 40) AS rank
 	) AS s;
+CREATE INDEX ON tier_steps (l, threshold);
+ANALYZE tier_steps;
 CREATE TABLE tier_fuzz AS
 	SELECT l, string_agg(name || ':' || trim_scale(threshold), ', ' ORDER BY rank) AS canonical,
 		string_agg(repeat(' ', l % 3) || name || repeat(' ', rank % 2) || ':' || threshold || repeat('0', l % 5), ',' ORDER BY rank)::ladder AS ladder
