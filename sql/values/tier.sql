@@ -1,4 +1,4 @@
--- tier: the ladder of a programme, and one step of it.
+-- tier: the ladder of a program, and one step of it.
 --
 -- The bytes of a value are a function of what it says, so equality and hash
 -- are core's own for bytes.

@@ -49,7 +49,7 @@ extern bool points_parse(const char *str, PointsStatus *status, Points *result);
 extern int	points_print(Points points, char *buf);
 
 /* 22003, as core's own integer types say it. */
-extern void points_overflow(void) pg_attribute_noreturn();
+extern _Noreturn void points_overflow(void);
 
 static inline Points
 points_add(Points a, Points b)
