@@ -19,8 +19,8 @@ CREATE TABLE loyalty.rule (
 );
 COMMENT ON TABLE loyalty.rule IS 'Versions of earning rules; entries name the version that made them';
 
-SELECT pg_catalog.pg_extension_config_dump(t, '') FROM pg_catalog.unnest(ARRAY[
-    'loyalty.rule', 'loyalty.rule_rule_id_seq']) t;
+SELECT pg_catalog.pg_extension_config_dump('loyalty.rule', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');
 
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.rule
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();

@@ -35,8 +35,9 @@ CREATE TABLE loyalty.deferred (
 );
 COMMENT ON TABLE loyalty.deferred IS 'Rows that were kept though their points could not be booked; retry_deferred() works them off';
 
-SELECT pg_catalog.pg_extension_config_dump(t, '') FROM pg_catalog.unnest(ARRAY[
-    'loyalty.source', 'loyalty.source_source_id_seq', 'loyalty.deferred']) t;
+SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.deferred', '');
 
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.source
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();

@@ -75,8 +75,10 @@ CREATE TABLE loyalty.request (
 );
 COMMENT ON TABLE loyalty.request IS 'Answers given to request ids, so that a repeated call gets the first answer';
 
-SELECT pg_catalog.pg_extension_config_dump(t, '') FROM pg_catalog.unnest(ARRAY[
-    'loyalty.entry', 'loyalty.lot', 'loyalty.allocation', 'loyalty.request']) t;
+SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.request', '');
 
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.entry
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();

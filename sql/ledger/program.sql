@@ -67,11 +67,14 @@ CREATE TABLE loyalty.account (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.account IS 'A member''s points of one currency: totals as of a moment, and the head of the chain of entries';
 
-SELECT pg_catalog.pg_extension_config_dump(t, '') FROM pg_catalog.unnest(ARRAY[
-    'loyalty.program', 'loyalty.program_program_id_seq',
-    'loyalty.currency', 'loyalty.currency_currency_id_seq',
-    'loyalty.member', 'loyalty.member_member_id_seq',
-    'loyalty.account', 'loyalty.account_account_id_seq']) t;
+SELECT pg_catalog.pg_extension_config_dump('loyalty.program', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.program_program_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.currency', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.currency_currency_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member_member_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.account', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.account_account_id_seq', '');
 
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.program
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();

@@ -8,7 +8,8 @@
  * refused when the table is opened (triggers, rules, forced row security,
  * columns): nothing is passed over in silence.
  *
- * Memory: a Table belongs to its opener; slots live until table_finish().
+ * Memory: what lives until table_finish() is kept in the context the table was
+ * opened in (for writing: the session's), whatever the caller's is by then.
  */
 #include "postgres.h"
 
@@ -95,7 +96,10 @@ check_columns(Relation rel, int natts)
 void
 table_open_for_write(Table *table, const char *name, int natts, EState *estate)
 {
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+
 	memset(table, 0, sizeof(*table));
+	table->context = estate->es_query_cxt;
 	table->rel = table_open(loyalty_relation(name), RowExclusiveLock);
 	check_columns(table->rel, natts);
 	refuse_what_would_be_skipped(table->rel);
@@ -104,12 +108,14 @@ table_open_for_write(Table *table, const char *name, int natts, EState *estate)
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
 	ExecOpenIndices(table->info, false);
 	table->slot = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
 }
 
 void
 table_open_for_read(Table *table, const char *name, int natts)
 {
 	memset(table, 0, sizeof(*table));
+	table->context = CurrentMemoryContext;
 	table->rel = table_open(loyalty_relation(name), AccessShareLock);
 	check_columns(table->rel, natts);
 	table->slot = table_slot_create(table->rel, NULL);
@@ -142,12 +148,14 @@ table_finish(Table *table)
 TupleTableSlot *
 table_new_row(Table *table)
 {
+	MemoryContext old = MemoryContextSwitchTo(table->context);
 	TupleTableSlot *slot;
 
 	if (table->queue == NULL)
 		table->queue = palloc(sizeof(TupleTableSlot *) * QUEUE_ROWS);
 	if (table->queued == table->made)
 		table->queue[table->made++] = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
 	slot = table->queue[table->queued];
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, slot->tts_tupleDescriptor->natts * sizeof(bool));
@@ -178,20 +186,15 @@ table_flush(Table *table)
 	if (table->queued == 0)
 		return;
 
-	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
+	old = MemoryContextSwitchTo(table->context);
+	if (table->queued > 1 && table->bulk == NULL)
+		table->bulk = GetBulkInsertState();
+	MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
 	if (table->queued == 1)
 		table_tuple_insert(table->rel, table->queue[0], GetCurrentCommandId(true), 0, NULL);
 	else
-	{
-		if (table->bulk == NULL)
-		{
-			MemoryContextSwitchTo(old);
-			table->bulk = GetBulkInsertState();
-			MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
-		}
 		table_multi_insert(table->rel, table->queue, table->queued,
 						   GetCurrentCommandId(true), 0, table->bulk);
-	}
 	MemoryContextSwitchTo(old);
 
 	for (int i = 0; i < table->queued; i++)
@@ -205,8 +208,11 @@ table_flush(Table *table)
 TupleTableSlot *
 table_changed_row(Table *table)
 {
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+
 	if (table->changed == NULL)
 		table->changed = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
 	ExecClearTuple(table->changed);
 	memset(table->changed->tts_isnull, false,
 		   table->changed->tts_tupleDescriptor->natts * sizeof(bool));
@@ -305,6 +311,8 @@ void
 table_scan_begin(TableScan *scan, Table *table, const char *index,
 				 Snapshot snapshot, int nkeys, const TableKey *keys)
 {
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+
 	scan->table = table;
 	scan->index = find_index(table, index, &scan->own_index);
 	for (int i = 0; i < nkeys; i++)
@@ -318,6 +326,7 @@ table_scan_begin(TableScan *scan, Table *table, const char *index,
 	}
 	scan->scan = compat_index_beginscan(table->rel, scan->index, snapshot, nkeys);
 	index_rescan(scan->scan, scan->keys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
 void

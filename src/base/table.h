@@ -26,6 +26,7 @@ typedef struct Table
 	Relation	rel;
 	ResultRelInfo *info;		/* NULL when opened for reading */
 	EState	   *estate;			/* shared by the tables of one session */
+	MemoryContext context;		/* of all that lives until table_finish() */
 	TupleTableSlot *slot;		/* rows read */
 	TupleTableSlot *changed;	/* a row's next version */
 	/* rows not written yet */

@@ -431,7 +431,8 @@ typedef struct Booked
 	Points		refunded;
 	Points		forgiven;
 	int32		first_entry;
-	int32		lot_no;			/* of the first entry; 0: see its allocations, if any */
+	int32		award;			/* the entry that opened the lot, under this key or another */
+	int32		lot_no;			/* of that entry; 0: see its allocations, if any */
 } Booked;
 
 static Booked *
@@ -484,6 +485,11 @@ load_booked(Post *post, int64 account_id, const Source *source, const text *even
 		{
 			sum->first_entry = DatumGetInt32(values[ENTRY_NO]);
 			sum->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
+			/* A change of key carries on an award made under another. */
+			if (!nulls[ENTRY_REVERSES])
+				sum->award = DatumGetInt32(values[ENTRY_REVERSES]);
+			else
+				sum->award = sum->first_entry;
 		}
 	}
 	return n;
@@ -495,8 +501,8 @@ own_lot(Account *account, const Booked *booked)
 {
 	int32		lot_no = booked->lot_no;
 
-	if (lot_no == 0 && booked->first_entry != 0)
-		lot_no = account_allocated_lot(account, booked->first_entry);
+	if (lot_no == 0 && booked->award != 0)
+		lot_no = account_allocated_lot(account, booked->award);
 	return lot_no == 0 ? NULL : account_settle_lot(account, lot_no);
 }
 
@@ -682,6 +688,8 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	Booked	   *group = NULL;
 	Points		target;
 	Reversal	change = {rule, task, image, *booked};
+	Lot		   *own;
+	LotDates	dates;
 	Entry	   *entry;
 
 	change.base = base - booked->base;
@@ -716,29 +724,28 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		return;
 	}
 
-	if (target == sums.points && sums.forgiven == 0 && change.base == 0 && change.refunded == 0)
+	/* Between what is booked and what was let off of it: that much less is let off. */
+	if (target <= sums.points && sums.points - target == sums.forgiven &&
+		change.base == 0 && change.refunded == 0)
 		return;
-	{
-		Lot		   *own = target > sums.points ? own_lot(account, booked) : NULL;
-		LotDates	dates;
 
-		entry = account_entry(account, ENTRY_EARN, account->post->now);
-		describe(entry, visit, rule, image, change.base, change.refunded);
-		entry->visits = change.visits;
-		entry->spend = change.spend;
-		if (target > sums.points)
-		{
-			entry->forgiven = -sums.forgiven;
-			if (own != NULL)
-				account_credit_lot(account, entry, target - sums.points, own);
-			else
-			{
-				lot_dates(account->currency, image->time, &dates);
-				account_credit(account, entry, target - sums.points, &dates);
-			}
-		}
+	own = target > sums.points ? own_lot(account, booked) : NULL;
+	entry = account_entry(account, ENTRY_EARN, account->post->now);
+	describe(entry, visit, rule, image, change.base, change.refunded);
+	entry->visits = change.visits;
+	entry->spend = change.spend;
+	if (target <= sums.points)
+		entry->forgiven = sums.points - target - sums.forgiven;
+	else
+	{
+		entry->forgiven = -sums.forgiven;
+		if (own != NULL)
+			account_credit_lot(account, entry, target - sums.points, own);
 		else
-			entry->forgiven = sums.points - target - sums.forgiven;
+		{
+			lot_dates(account->currency, image->time, &dates);
+			account_credit(account, entry, target - sums.points, &dates);
+		}
 	}
 	if (group != NULL)
 	{
@@ -760,13 +767,15 @@ rekey(Visit *visit, Account *account, const Task *task, Booked *booked, int nboo
 			continue;
 		entry = account_entry(account, ENTRY_REKEY, account->post->now);
 		describe(entry, visit, rule, task->change->before, -booked[i].base, -booked[i].refunded);
+		entry->lot_no = booked[i].lot_no;
 		entry->points = -booked[i].points;
 		entry->forgiven = -booked[i].forgiven;
 		entry = account_entry(account, ENTRY_REKEY, account->post->now);
 		describe(entry, visit, rule, task->image, booked[i].base, booked[i].refunded);
+		entry->lot_no = booked[i].lot_no;
 		entry->points = booked[i].points;
 		entry->forgiven = booked[i].forgiven;
-		entry->reverses = booked[i].first_entry;
+		entry->reverses = booked[i].award;
 	}
 	visit->event = NULL;
 }

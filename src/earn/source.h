@@ -109,6 +109,6 @@ extern const SourceColumns *source_columns(Source *source, Oid relid, TupleDesc 
 extern bool image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
 					   Arena *arena, Image *image, Refusal *refusal);
 
-extern void refuse(const Refusal *refusal) pg_attribute_noreturn();
+extern _Noreturn void refuse(const Refusal *refusal);
 
 #endif							/* LOYALTY_SOURCE_H */
