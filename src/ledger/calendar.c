@@ -49,6 +49,13 @@ from_local(const Program *program, int julian_day, TimeOffset time)
 	return instant;
 }
 
+static TimeOffset
+time_of_day(const struct pg_tm *tm, fsec_t fsec)
+{
+	return ((tm->tm_hour * MINS_PER_HOUR + tm->tm_min) * (int64) SECS_PER_MINUTE + tm->tm_sec) *
+		USECS_PER_SEC + fsec;
+}
+
 TimestampTz
 local_midnight(const Program *program, int julian_day)
 {
@@ -81,6 +88,20 @@ day_plus(int julian_day, const Interval *interval, int sign)
 	month = months % 12 + 1;
 	day = Min(day, day_tab[isleap(year)][month - 1]);
 	return date2j(year, month, day) + sign * interval->day;
+}
+
+TimestampTz
+timestamptz_plus(const Program *program, TimestampTz instant, const Interval *interval)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	TimeOffset	time;
+	int			day;
+
+	to_local(program, instant, &tm, &fsec);
+	time = time_of_day(&tm, fsec);
+	day = day_plus(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday), interval, 1);
+	return from_local(program, day, time) + interval->time;
 }
 
 /* The first day after the month (quarter, ...) that the day falls into. */
@@ -118,8 +139,7 @@ compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *
 
 	to_local(program, event_time, &tm, &fsec);
 	*day = date2j(tm.tm_year, tm.tm_mon, tm.tm_mday);
-	time = ((tm.tm_hour * MINS_PER_HOUR + tm.tm_min) * (int64) SECS_PER_MINUTE + tm.tm_sec) *
-		USECS_PER_SEC + fsec;
+	time = time_of_day(&tm, fsec);
 	dates->issued = date2j(tm.tm_year, tm.tm_mon, 1) - POSTGRES_EPOCH_JDATE;
 
 	if (currency->validity == NULL)
@@ -133,16 +153,8 @@ compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *
 										   after_period(last, currency->rounding));
 	}
 
-	if (currency->pending == NULL)
-		dates->valid_from = DT_NOBEGIN;
-	else
-	{
-		TimeOffset	start = time + currency->pending->time;
-
-		dates->valid_from = from_local(program,
-									   day_plus(*day, currency->pending, 1) + start / USECS_PER_DAY,
-									   start % USECS_PER_DAY);
-	}
+	dates->valid_from = currency->pending == NULL ? DT_NOBEGIN :
+		timestamptz_plus(program, event_time, currency->pending);
 }
 
 /*

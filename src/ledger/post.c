@@ -99,8 +99,8 @@ post_renew(Post *post)
 	new_snapshot(post);
 }
 
-static Table *
-open_lazily(Post *post, Table *table, const char *name, int natts)
+Table *
+post_table(Post *post, Table *table, const char *name, int natts)
 {
 	if (table->rel == NULL)
 		table_open_for_write(table, name, natts, post->estate);
@@ -215,7 +215,7 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 		{BTEqualStrategyNumber, PointerGetDatum(event)}
 	};
 
-	open_lazily(post, &post->entry, "entry", ENTRY_NATTS);
+	post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	if (!post->scanning_entry_by_event)
 		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx", post->snapshot, 2, keys);
 	else
@@ -250,7 +250,7 @@ post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer ti
  *		Reading an account and its lots
  * ---------------------------------------------------------------- */
 
-static void
+static bool
 find_row(Post *post, int64 account_id, ItemPointer hint)
 {
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
@@ -259,18 +259,24 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 	if (hint != NULL && ItemPointerIsValid(hint) &&
 		table_fetch_row(&post->account, hint, post->snapshot) &&
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
-		return;
+		return true;
 
 	if (!post->scanning_account_by_id)
 		table_scan_begin(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
 	else
 		table_scan_again(&post->account_by_id, &key);
 	post->scanning_account_by_id = true;
-	if (!table_scan_next(&post->account_by_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-				 errmsg("account " INT64_FORMAT " is not there", account_id),
-				 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	return table_scan_next(&post->account_by_id);
+}
+
+const Currency *
+post_account_currency(Post *post, int64 account_id)
+{
+	bool		isnull;
+
+	if (!find_row(post, account_id, NULL))
+		return NULL;
+	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
 }
 
 static Account *
@@ -377,7 +383,7 @@ scan_open_lots(Account *account, StrategyNumber strategy, TimestampTz expires_at
 		{strategy, TimestampTzGetDatum(expires_at)}
 	};
 
-	open_lazily(post, &post->lot, "lot", LOT_NATTS);
+	post_table(post, &post->lot, "lot", LOT_NATTS);
 	if (post->scanning_lot_open && post->lot_open.keys[1].sk_strategy == strategy)
 		table_scan_again(&post->lot_open, keys);
 	else
@@ -440,7 +446,7 @@ account_lot(Account *account, int32 lot_no)
 
 	if (lot != NULL)
 		return lot;
-	open_lazily(post, &post->lot, "lot", LOT_NATTS);
+	post_table(post, &post->lot, "lot", LOT_NATTS);
 	if (!post->scanning_lot_by_no)
 		table_scan_begin(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
 	else
@@ -466,7 +472,7 @@ account_allocated_lot(Account *account, int32 entry_no)
 	int32		lot_no = 0;
 	bool		isnull;
 
-	open_lazily(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	table_scan_begin(&scan, &post->allocation, "allocation_pkey", post->snapshot, 2, keys);
 	while (lot_no == 0 && table_scan_next(&scan))
 		lot_no = DatumGetInt32(slot_getattr(post->allocation.slot, ALLOCATION_LOT, &isnull));
@@ -565,12 +571,6 @@ roll_forward(Account *account)
 			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
-}
-
-Points
-account_spendable(const Account *account)
-{
-	return account->live - account->held - account->debt;
 }
 
 Entry *
@@ -699,6 +699,16 @@ account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 	count_in(account, entry, -points);
 	account_allocate(account, entry, lot->lot_no, -points);
 	move(account, lot, -points);
+}
+
+void
+account_return_dead(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	entry->points = points_add(entry->points, points);
+	count_in(account, entry, points);
+	account_allocate(account, entry, lot->lot_no, points);
+	lot->credited = points_add(lot->credited, points);
+	move(account, lot, points);
 }
 
 /* Books the end of what is left in a lot, dated when it ended. */
@@ -985,16 +995,16 @@ store_visit(Account *account)
 		return false;
 
 	if (account->nlots > 0)
-		open_lazily(post, &post->lot, "lot", LOT_NATTS);
+		post_table(post, &post->lot, "lot", LOT_NATTS);
 	for (int i = 0; i < account->nlots; i++)
 		if (account->lots[i]->changed)
 			store_lot(account, account->lots[i]);
 	if (account->nallocations > 0)
-		open_lazily(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	for (int i = 0; i < account->nallocations; i++)
 		store_allocation(account, account->allocations[i]);
 	if (account->nentries > 0)
-		open_lazily(post, &post->entry, "entry", ENTRY_NATTS);
+		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	for (int i = 0; i < account->nentries; i++)
 		store_entry(account, &account->entries[i], hashes[i]);
 	return true;
@@ -1026,10 +1036,11 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(post->context);
 		MemoryContextSwitchTo(post->context);
-		if (!locked)
-			find_row(post, account_id, hint);
-		else if (!table_fetch_row(&post->account, hint, post->snapshot))
-			elog(ERROR, "account " INT64_FORMAT " vanished under its lock", account_id);
+		if (!(locked ? table_fetch_row(&post->account, hint, post->snapshot) : find_row(post, account_id, hint)))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("account " INT64_FORMAT " is not there", account_id),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
 		account = read_account(post, post->account.slot);
 		ItemPointerCopy(&account->tid, &tid);
 		roll_forward(account);

@@ -173,6 +173,12 @@ extern TableScan *post_entries_of(Post *post, int64 account_id, const text *even
 /* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
 extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
 
+/* The currency of an account; NULL: there is no such account. */
+extern const Currency *post_account_currency(Post *post, int64 account_id);
+
+/* A table of the session, opened at its first use. */
+extern Table *post_table(Post *post, Table *table, const char *name, int natts);
+
 /* One visit.  hint may be NULL. */
 extern void post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg);
 
@@ -182,9 +188,11 @@ extern void account_credit(Account *account, Entry *entry, Points points, const 
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
-extern Points account_spendable(const Account *account);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_expire_lot(Account *account, Lot *lot);
+
+/* Into a lot that is dead: it repays no debt. */
+extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_lot(Account *account, int32 lot_no);
 
 /* The lot that the allocations of an entry name; 0: none. */

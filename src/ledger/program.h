@@ -113,4 +113,7 @@ extern TimestampTz local_midnight(const Program *program, int julian_day);
 extern int	local_day(const Program *program, TimestampTz instant);
 extern int	day_plus(int julian_day, const Interval *interval, int sign);
 
+/* As the server's own timestamptz + interval, but the session's time zone has no say. */
+extern TimestampTz timestamptz_plus(const Program *program, TimestampTz instant, const Interval *interval);
+
 #endif							/* LOYALTY_PROGRAM_H */
