@@ -236,8 +236,15 @@ $$;
 
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    INSERT INTO loyalty.account (member_id, currency_id)
-    SELECT m, currency_id FROM unnest(members) m ORDER BY m
+    INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since)
+    SELECT m.member_id, c.currency_id, t.tier, CASE WHEN t.tier IS NOT NULL THEN m.enrolled_at END
+    FROM unnest(members) u
+    JOIN loyalty.member m ON m.member_id = u
+    JOIN loyalty.currency c ON c.currency_id = _open_accounts.currency_id
+    JOIN loyalty.program p ON p.program_id = c.program_id
+    -- The tier that asks for nothing is held from the start.
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier) t
+    ORDER BY u
     ON CONFLICT DO NOTHING;
 $$;
 

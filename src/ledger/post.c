@@ -34,8 +34,8 @@
 #include "ledger/chain.h"
 #include "ledger/post.h"
 
-void		(*post_hook) (Account *account) = NULL;
-void		(*post_end_hook) (Post *post) = NULL;
+void		(*post_review_hook) (Account *account) = NULL;
+void		(*post_store_hook) (Account *account) = NULL;
 
 static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_EARN] = "earn",
@@ -131,15 +131,19 @@ flush(Post *post)
 		table_flush(&post->allocation);
 	if (post->entry.rel != NULL)
 		table_flush(&post->entry);
+	if (post->progress.rel != NULL)
+		table_flush(&post->progress);
+	if (post->tier_change.rel != NULL)
+		table_flush(&post->tier_change);
 }
 
 void
 post_end(Post *post)
 {
 	flush(post);
-	if (post_end_hook != NULL)
-		post_end_hook(post);
 	close_scans(post);
+	table_finish(&post->tier_change);
+	table_finish(&post->progress);
 	table_finish(&post->request);
 	table_finish(&post->allocation);
 	table_finish(&post->entry);
@@ -1007,6 +1011,8 @@ store_visit(Account *account)
 		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	for (int i = 0; i < account->nentries; i++)
 		store_entry(account, &account->entries[i], hashes[i]);
+	if (post_store_hook != NULL)
+		post_store_hook(account);
 	return true;
 }
 
@@ -1045,8 +1051,8 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		ItemPointerCopy(&account->tid, &tid);
 		roll_forward(account);
 		work(account, arg);
-		if (account->nentries > 0 && post_hook != NULL)
-			post_hook(account);
+		if (post_review_hook != NULL)
+			post_review_hook(account);
 		if (!account->changed || store_visit(account))
 			break;
 

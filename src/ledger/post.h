@@ -122,6 +122,7 @@ typedef struct Account
 	Allocation **allocations;
 	int			nallocations;
 	int			allocations_room;
+	struct Standing *status;	/* the status wing's */
 } Account;
 
 typedef void (*AccountWork) (Account *account, void *arg);
@@ -137,6 +138,8 @@ struct Post
 	Table		entry;
 	Table		allocation;
 	Table		request;
+	Table		progress;		/* the status wing's */
+	Table		tier_change;
 	TableScan	member_by_key;
 	TableScan	account_by_id;
 	TableScan	account_by_member;
@@ -210,11 +213,12 @@ extern Allocation *account_allocate(Account *account, const Entry *entry, int32 
 extern const char *entry_kind_name(EntryKind kind);
 
 /*
- * Called at the end of each visit that made entries, before anything is
- * written: the status wing keeps tiers by it.
+ * The status wing keeps tiers by these: one is called at the end of each
+ * visit's work, and may change the account's tier; the other when the account
+ * is written, and may write rows that go with it.
  */
-extern void (*post_hook) (Account *account);
-extern void (*post_end_hook) (Post *post);
+extern void (*post_review_hook) (Account *account);
+extern void (*post_store_hook) (Account *account);
 
 /* Columns of the ledger's tables */
 enum

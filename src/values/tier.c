@@ -265,6 +265,20 @@ loyalty_tier_name(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(name.str, name.len));
 }
 
+int
+tier_rank_of(Datum tier)
+{
+	return tier_view(PointerGetDatum(PG_DETOAST_DATUM_PACKED(tier))).rank;
+}
+
+char *
+tier_name_of(Datum tier)
+{
+	TierName	name = tier_view(PointerGetDatum(PG_DETOAST_DATUM_PACKED(tier))).name;
+
+	return pnstrdup(name.str, name.len);
+}
+
 /* By rank, then by name, so that the order agrees with equality. */
 static int
 tier_cmp(FunctionCallInfo fcinfo)
