@@ -20,12 +20,13 @@ as_server() {
 	if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
 }
 
-# Prints a new folder for a cluster: in build/ if the server's user gets there and a
-# socket fits (107 bytes), else in /tmp. Other checkouts and runs can't meet it.
+# Prints a new folder for a cluster: in build/ if the server's user gets there and the
+# path leaves room for sockets (107 bytes) in subfolders, else in /tmp. Other checkouts
+# and runs can't meet it.
 new_folder() {
 	local template=$PWD/build/$1.XXXXXX
 	mkdir -p build
-	if [[ $template =~ [^A-Za-z0-9_./+-] ]] || [ ${#template} -gt 92 ] ||
+	if [[ $template =~ [^A-Za-z0-9_./+-] ]] || [ ${#template} -gt 64 ] ||
 		! as_server test -x "$PWD/build"; then
 		template=/tmp/loyalty-$1.XXXXXX
 	fi

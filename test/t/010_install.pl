@@ -26,18 +26,18 @@ is(scalar(() = slurp_file('META.json') =~ /"version": "\Q$version\E"/g), 2, 'and
 is($node->safe_psql('postgres', q{SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'loyalty'}),
 	'loyalty', 'its schema is loyalty');
 
-is_deeply(
+none(
 	lines($node, 'postgres', q{
 		SELECT pg_describe_object(classid, objid, 0) FROM pg_depend d
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty'
 		CROSS JOIN pg_identify_object(classid, objid, 0) AS o
 		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND o.schema <> 'loyalty'}),
-	[], 'all it brings is in its schema');
+	'all it brings is in its schema');
 
 # Explained. Functions that SQL calls through something else speak through that: what
 # implements a type, an operator, a cast, an aggregate, an index or a trigger. Other
 # internal ones have a name that begins with an underscore.
-is_deeply(
+none(
 	lines($node, 'postgres', q{
 		WITH member(classid, oid) AS (
 			SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
@@ -66,17 +66,17 @@ is_deeply(
 			AND NOT EXISTS (
 				SELECT FROM pg_description d
 				WHERE d.classoid = m.classid AND d.objoid = m.oid AND d.objsubid = 0 AND d.description <> '')}),
-	[], 'every function, procedure, aggregate, type, table and view has a comment');
+	'every function, procedure, aggregate, type, table and view has a comment');
 
 # Closed. Whoever is granted nothing reads no member's data and moves no points: a
 # function that writes is volatile, so none of those is everybody's.
-is_deeply(
+none(
 	lines($node, 'postgres', q{
 		SELECT c.oid::regclass, a.privilege_type FROM pg_class c
 		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty',
 		aclexplode(c.relacl) a WHERE a.grantee = 0}),
-	[], 'PUBLIC has no privilege on a table, view or sequence');
+	'PUBLIC has no privilege on a table, view or sequence');
 
 my $writers = lines($node, 'postgres', q{
 	SELECT p.oid::regprocedure FROM pg_proc p
@@ -84,16 +84,16 @@ my $writers = lines($node, 'postgres', q{
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty',
 	aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) a
 	WHERE a.grantee = 0 AND p.provolatile = 'v'});
-is_deeply([ grep { !$open_to_all{$_} } @$writers ], [], 'PUBLIC may execute no volatile function');
+none([ grep { !$open_to_all{$_} } @$writers ], 'PUBLIC may execute no volatile function');
 
-is_deeply(
+none(
 	lines($node, 'postgres', q{
 		SELECT p.oid::regprocedure FROM pg_proc p
 		JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty'
 		WHERE p.prosecdef AND NOT COALESCE(
 			'search_path=pg_catalog, loyalty, pg_temp' = ANY (p.proconfig), false)}),
-	[], 'every security definer function pins its search_path');
+	'every security definer function pins its search_path');
 
 # Gone. The schema stays, as with every extension whose control file names one; roles,
 # being the whole server's, stay too.
@@ -101,10 +101,10 @@ $node->safe_psql('postgres', 'DROP EXTENSION loyalty');
 my $created_roles = lines($node, 'postgres', 'SELECT rolname FROM pg_roles');
 my %may_stay = map { $_ => 1 } 'schema loyalty', map { "role $_" } @$created_roles;
 my %was_there = map { $_ => 1 } @$before;
-is_deeply([ grep { !$was_there{$_} && !$may_stay{$_} } @{ outside_objects($node, 'postgres') } ],
-	[], 'DROP EXTENSION leaves nothing behind');
-is_deeply([ grep { my $role = $_; !grep { $_ eq $role } @$roles } grep { !/^loyalty_/ } @$created_roles ],
-	[], 'and no role but its own');
+none([ grep { !$was_there{$_} && !$may_stay{$_} } @{ outside_objects($node, 'postgres') } ],
+	'DROP EXTENSION leaves nothing behind');
+none([ grep { my $role = $_; !grep { $_ eq $role } @$roles } grep { !/^loyalty_/ } @$created_roles ],
+	'and no role but its own');
 
 # What is left must not be in the way of the next installation.
 $node->safe_psql('postgres', 'CREATE EXTENSION loyalty');

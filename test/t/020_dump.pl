@@ -21,14 +21,14 @@ plan skip_all => 'the extension has no tables'
 
 # A table of the extension is dumped only if it is marked for that, and an identity
 # sequence that is not would count from 1 again.
-is_deeply(
+none(
 	lines($node, 'shop', q{
 		SELECT c.oid::regclass FROM pg_class c
 		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty'
 		WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence = 'p'
 			AND NOT COALESCE(c.oid = ANY (e.extconfig), false)}),
-	[], 'every table and sequence is marked to be dumped');
+	'every table and sequence is marked to be dumped');
 
 # A year in a shop's life, with a bit of all that the ledger can hold.
 $node->safe_psql('shop', slurp_file('t/shop.sql'));
@@ -42,7 +42,7 @@ my @empty = grep {
 } @{ lines($node, 'shop', q{
 	SELECT r::regclass FROM pg_extension, unnest(extconfig) r JOIN pg_class c ON c.oid = r
 	WHERE extname = 'loyalty' AND c.relkind = 'r'}) };
-is_deeply(\@empty, [], 'no table of the extension is empty, so each is tested');
+none(\@empty, 'no table of the extension is empty, so each is tested');
 
 my $bin = $node->config_data('--bindir');
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/shop";
@@ -58,10 +58,10 @@ foreach my $format ('plain', 'custom')
 		: [ "$bin/pg_restore", '--exit-on-error', @to, "$dump.custom" ],
 		"restored from $format");
 
-	is_deeply(data($node, $format), $books, "$format: the same rows, and sequences that go on");
-	is_deeply(lines($node, $format, 'SELECT o::text FROM shop.orders o'),
+	same(data($node, $format), $books, "$format: the same rows, and sequences that go on");
+	same(lines($node, $format, 'SELECT o::text FROM shop.orders o'),
 		$shop, "$format: the same orders");
-	is_deeply(members($node, $format), members($node, 'shop'), "$format: the same objects and privileges");
+	same(members($node, $format), members($node, 'shop'), "$format: the same objects and privileges");
 }
 
 $node->stop;

@@ -29,7 +29,7 @@ foreach my $version (@$earlier)
 	$node->safe_psql('postgres', qq{CREATE DATABASE "$db"});
 	$node->safe_psql($db, qq{CREATE EXTENSION loyalty VERSION '$version'});
 	$node->safe_psql($db, 'ALTER EXTENSION loyalty UPDATE');
-	is_deeply(members($node, $db), $fresh, "upgraded from $version");
+	same(members($node, $db), $fresh, "upgraded from $version");
 }
 
 $node->stop;

@@ -6,8 +6,9 @@ package Catalogue;
 use strict;
 use warnings;
 use Exporter 'import';
+use Test::More;
 
-our @EXPORT = qw(members data outside_objects lines);
+our @EXPORT = qw(members data outside_objects lines none same);
 
 # The answer of a query as a sorted list of lines. Where a value may have line ends
 # in it the query has to escape them.
@@ -15,6 +16,25 @@ sub lines
 {
 	my ($node, $db, $sql) = @_;
 	return [ sort split /\n/, $node->safe_psql($db, $sql) ];
+}
+
+# Asserts that a list is empty, and shows all of it when it is not.
+sub none
+{
+	my ($list, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is(join("\n", @$list), '', $name);
+}
+
+# Asserts that two lists of lines are the same, and shows every line that is not.
+sub same
+{
+	my ($got, $expected, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my %count;
+	$count{$_}++ foreach @$got;
+	$count{$_}-- foreach @$expected;
+	none([ map { ($count{$_} > 0 ? '+ ' : '- ') . $_ } grep { $count{$_} } sort keys %count ], $name);
 }
 
 # Every object that belongs to the extension, each with all that a later
@@ -135,7 +155,9 @@ sub members
 				(SELECT count(*) FROM pg_attribute b
 				 WHERE b.attrelid = a.attrelid AND b.attnum > 0 AND b.attnum <= a.attnum AND NOT b.attisdropped),
 				format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
-				a.attstorage, a.attstattarget, a.attcollation::regcollation, a.attoptions,
+				a.attstorage, a.attstattarget, a.attcollation::regcollation,
+				-- PostgreSQL 15.20 stamps each column with the moment it was made.
+				(SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) o WHERE o !~ '^pg_attver='),
 				'acl', (SELECT array_agg(i::text ORDER BY i::text) FROM unnest(a.attacl) i),
 				'default', (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 							WHERE adrelid = a.attrelid AND adnum = a.attnum))
