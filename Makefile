@@ -15,7 +15,7 @@ DATA        = $(wildcard sql/upgrades/*.sql)
 DATA_built  = $(SCRIPT)
 
 REGRESS        = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
-REGRESS_OPTS   = --inputdir=test --outputdir=build/regress
+REGRESS_OPTS   = --inputdir=test
 ISOLATION      = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 
