@@ -1,1 +1,90 @@
--- post
+-- post: entries, lots and allocations, and the one door by which a balance changes.
+
+-- Insert-only. entry_no counts from 1 within the account; the id applications see
+-- is account_id * 100000000 + entry_no.
+-- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
+CREATE TABLE loyalty.entry (
+    account_id  bigint NOT NULL,
+    entry_no    int NOT NULL,
+    lot_no      int,
+    points      loyalty.points NOT NULL,
+    event_time  timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    base        loyalty.points,
+    refunded    loyalty.points,
+    forgiven    loyalty.points,
+    source_id   int,
+    rule_id     int,
+    reverses    int,
+    kind        text NOT NULL,
+    event       text COLLATE "C",
+    line        text COLLATE "C",
+    reason      text,
+    hash        bytea NOT NULL,
+    PRIMARY KEY (account_id, entry_no)
+);
+CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE event IS NOT NULL;
+COMMENT ON TABLE loyalty.entry IS 'The ledger: one immutable line for each change of an account';
+
+-- Points that came together and die together. remaining is what has not been
+-- spent, taken back or expired; open says remaining > 0 and is a column of its own so
+-- that spending a part of a lot leaves every index alone.
+CREATE TABLE loyalty.lot (
+    account_id bigint NOT NULL,
+    lot_no     int NOT NULL,
+    open       boolean NOT NULL,
+    issued     date NOT NULL,
+    valid_from timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    earned_at  timestamptz NOT NULL,
+    credited   loyalty.points NOT NULL,
+    remaining  loyalty.points NOT NULL,
+    held       loyalty.points NOT NULL,
+    expired    loyalty.points NOT NULL,
+    waived     loyalty.points NOT NULL,
+    PRIMARY KEY (account_id, lot_no),
+    CONSTRAINT lot_amounts CHECK (remaining >= 0 AND held >= 0 AND held <= remaining
+        AND waived >= 0 AND waived <= expired AND open = (remaining > 0))
+) WITH (fillfactor = 80);
+CREATE INDEX lot_open_idx ON loyalty.lot (account_id, expires_at, earned_at, lot_no) WHERE open;
+COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: they live in [valid_from, expires_at)';
+
+-- What an entry did to each lot it touched, in the order it touched them: positive
+-- into the lot, negative out of it. Lot 0 is the account's debt.
+CREATE TABLE loyalty.allocation (
+    account_id    bigint NOT NULL,
+    entry_no      int NOT NULL,
+    allocation_no int NOT NULL,
+    lot_no        int NOT NULL,
+    points        loyalty.points NOT NULL,
+    returned      loyalty.points NOT NULL,
+    PRIMARY KEY (account_id, entry_no, allocation_no),
+    CONSTRAINT allocation_returned CHECK (returned >= 0 AND (returned = 0 OR returned <= -points))
+) WITH (fillfactor = 90);
+COMMENT ON TABLE loyalty.allocation IS 'Ties an entry to the lots it touched, and says how much of each was given back since';
+
+-- One row for each call that an application may repeat, kept for ever.
+CREATE TABLE loyalty.request (
+    program_id  int NOT NULL,
+    request_id  text COLLATE "C" NOT NULL,
+    account_id  bigint NOT NULL,
+    entry_no    int NOT NULL,
+    content     text NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (program_id, request_id)
+);
+COMMENT ON TABLE loyalty.request IS 'Answers given to request ids, so that a repeated call gets the first answer';
+
+SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.request', '');
+
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.entry
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.lot
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.allocation
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.request
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();

@@ -1,1 +1,43 @@
--- expiry
+-- expiry: booking the end of lots. Points past their end can't be spent whether it is booked or not.
+
+CREATE FUNCTION loyalty._expire_accounts(accounts bigint[], as_of timestamptz) RETURNS bigint
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_expiry_book';
+
+CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, after bigint, n int) RETURNS bigint[]
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT array_agg(account_id ORDER BY account_id) FROM (
+        SELECT DISTINCT l.account_id
+        FROM loyalty.lot l
+        WHERE l.open AND l.expires_at <= as_of AND l.remaining > l.held AND l.account_id > after
+          AND (program IS NULL OR EXISTS (
+                SELECT FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
+                WHERE a.account_id = l.account_id AND c.program_id = loyalty._program_id(program)))
+        ORDER BY l.account_id
+        LIMIT n) batch;
+$$;
+
+-- It commits after each batch, so it can be stopped at any time; called again it goes on.
+CREATE PROCEDURE loyalty.expire(program text DEFAULT NULL, as_of timestamptz DEFAULT now(), batch int DEFAULT 1000)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    done bigint := 0;
+    accounts bigint[];
+BEGIN
+    IF as_of IS NULL OR as_of OPERATOR(pg_catalog.>) pg_catalog.now() OR batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
+        PERFORM loyalty._refuse('LY306', 'points can''t be expired as of then',
+            pg_catalog.format('The moment is %s, the batch %s accounts.', as_of, batch),
+            'Give a moment that is not in the future, and a batch of one account or more.');
+    END IF;
+    IF program IS NOT NULL THEN
+        PERFORM loyalty._program_id(program);
+    END IF;
+    LOOP
+        accounts := loyalty._expiring_accounts(program, as_of, done, batch);
+        EXIT WHEN accounts IS NULL;
+        PERFORM loyalty._expire_accounts(accounts, as_of);
+        done := accounts[pg_catalog.array_upper(accounts, 1)];
+        COMMIT;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE loyalty.expire(text, timestamptz, int) IS
+    'Books the end of lots that are past it, a batch of accounts a transaction; it may be stopped and called again';

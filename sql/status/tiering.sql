@@ -1,1 +1,130 @@
--- tiering
+-- tiering: tiers by what was earned, spent or how often, in a window.
+
+CREATE TABLE loyalty.tier_progress_bucket (
+    account_id bigint NOT NULL,
+    bucket     timestamptz NOT NULL,
+    metric     loyalty.points NOT NULL,
+    PRIMARY KEY (account_id, bucket)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE loyalty.tier_progress_bucket IS
+    'What counts towards the tier: one sum for ever (lifetime), a period (calendar, anniversary) or a day (rolling)';
+
+CREATE TABLE loyalty.tier_change (
+    account_id  bigint NOT NULL,
+    change_no   int NOT NULL,
+    changed_at  timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    from_tier   loyalty.tier,
+    to_tier     loyalty.tier,
+    reason      text NOT NULL CHECK (reason IN ('earned', 'reversed', 'review', 'ladder')),
+    metric      loyalty.points NOT NULL,
+    PRIMARY KEY (account_id, change_no)
+);
+COMMENT ON TABLE loyalty.tier_change IS 'Every change of a tier, with its reason and what the metric was';
+
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_progress_bucket', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_change', '');
+
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.tier_progress_bucket
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.tier_change
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+
+CREATE VIEW loyalty.tier_history AS
+    SELECT p.code AS program, m.member::text AS member, h.change_no, h.changed_at, h.recorded_at,
+           loyalty.tier_name(h.from_tier) AS from_tier, loyalty.tier_name(h.to_tier) AS to_tier,
+           h.reason, h.metric::numeric AS metric
+    FROM loyalty.tier_change h
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.member m USING (member_id)
+    JOIN loyalty.program p USING (program_id);
+COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
+
+CREATE FUNCTION loyalty._review_tiers(accounts bigint[]) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
+CREATE FUNCTION loyalty._tier_metric(account bigint, at timestamptz) RETURNS loyalty.points
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
+
+CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETURNS bigint[]
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT array_agg(account_id ORDER BY account_id) FROM (
+        SELECT a.account_id
+        FROM loyalty.account a
+        JOIN loyalty.currency c USING (currency_id)
+        JOIN loyalty.program p USING (program_id)
+        WHERE c.is_default AND p.ladder IS NOT NULL AND a.account_id > after
+          AND (program IS NULL OR p.program_id = loyalty._program_id(program))
+        ORDER BY a.account_id
+        LIMIT n) batch;
+$$;
+
+-- It commits after each batch, so it can be stopped at any time and called again.
+CREATE PROCEDURE loyalty.review_tiers(program text DEFAULT NULL, batch int DEFAULT 1000)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    done bigint := 0;
+    accounts bigint[];
+BEGIN
+    IF program IS NOT NULL THEN
+        PERFORM loyalty._program_id(program);
+    END IF;
+    LOOP
+        accounts := loyalty._tiers_to_review(program, done, batch);
+        EXIT WHEN accounts IS NULL;
+        PERFORM loyalty._review_tiers(accounts);
+        done := accounts[pg_catalog.array_upper(accounts, 1)];
+        COMMIT;
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE loyalty.review_tiers(text, int) IS
+    'Lowers tiers whose time is over and raises those that ripened, a batch of accounts a transaction; run it daily';
+
+CREATE FUNCTION loyalty.set_ladder(program text, ladder loyalty.ladder) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    owner int := loyalty._program_id(program);
+    accounts bigint[];
+BEGIN
+    IF ladder IS NULL THEN
+        PERFORM loyalty._refuse('LY101', format('program "%s" can''t lose its ladder', program),
+            'Members hold tiers of it.', 'Set a ladder of one step.');
+    END IF;
+    UPDATE loyalty.program p SET ladder = set_ladder.ladder WHERE p.program_id = owner;
+    accounts := loyalty._tiers_to_review(program, 0, NULL);
+    IF accounts IS NOT NULL THEN
+        PERFORM loyalty._review_tiers(accounts);
+    END IF;
+END $$;
+COMMENT ON FUNCTION loyalty.set_ladder(text, loyalty.ladder) IS
+    'Gives a program a new ladder: tiers are carried over by name, and members who reach a higher step move up at once';
+
+CREATE FUNCTION loyalty.tier_progress(program text, member text)
+    RETURNS TABLE (tier text, tier_rank int, metric numeric, next_tier text, missing numeric,
+                   tier_until timestamptz, missing_to_keep numeric)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    standing record;
+    reached loyalty.points;
+    above loyalty.tier;
+BEGIN
+    SELECT a.account_id, a.tier, a.tier_until, p.ladder INTO standing
+    FROM loyalty.program p
+    JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
+    JOIN loyalty.member m ON m.program_id = p.program_id AND m.member = tier_progress.member
+    JOIN loyalty.account a ON a.member_id = m.member_id AND a.currency_id = c.currency_id
+    WHERE p.program_id = loyalty._program_id(program);
+    IF NOT FOUND THEN
+        PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
+            'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol().');
+    END IF;
+    reached := loyalty._tier_metric(standing.account_id, now());
+    above := loyalty.next_tier(standing.ladder, standing.tier);
+    RETURN QUERY SELECT loyalty.tier_name(standing.tier), loyalty.tier_rank(standing.tier), reached::numeric,
+        loyalty.tier_name(above),
+        greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0),
+        standing.tier_until,
+        CASE WHEN standing.tier_until IS NOT NULL
+             THEN greatest(loyalty.threshold(standing.ladder, standing.tier)::numeric - reached::numeric, 0) END;
+END $$;
+COMMENT ON FUNCTION loyalty.tier_progress(text, text) IS
+    'A member''s tier, what counts towards it in the current window, and what is missing to reach the next and to keep this one';

@@ -27,4 +27,27 @@
 	} while (0)
 #endif
 
+/* What table_tuple_update() says of the indexes: a flag in 15, three-valued from 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_update_indexes	TU_UpdateIndexes
+#define compat_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL, false)
+#define compat_insert_index_tuples_for_update(info, slot, estate, which) \
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL, (which) == TU_Summarizing)
+#else
+#define compat_update_indexes	bool
+#define compat_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples(info, slot, estate, update, false, NULL, NIL)
+#define compat_insert_index_tuples_for_update(info, slot, estate, which) \
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
 #endif							/* LOYALTY_COMPAT_H */

@@ -6,4 +6,14 @@
 
 #include "fmgr.h"
 
+#include "status/tiering.h"
+
 PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	tiering_init();
+}

@@ -39,11 +39,17 @@ extern PointsStatus points_from_numeric(Numeric number, Points *result);
 extern PointsStatus points_from_int64(int64 number, Points *result);
 extern Numeric points_to_numeric(Points points);
 
+/*
+ * Reads the text form.  False when it is not one; else *status says whether it
+ * is a Points value, and *result is set only on POINTS_OK.
+ */
+extern bool points_parse(const char *str, PointsStatus *status, Points *result);
+
 /* Writes the shortest exact text into buf (POINTS_MAXLEN bytes) and returns its length. */
 extern int	points_print(Points points, char *buf);
 
 /* 22003, as core's own integer types say it. */
-extern void points_overflow(void) pg_attribute_noreturn();
+extern _Noreturn void points_overflow(void);
 
 static inline Points
 points_add(Points a, Points b)

@@ -28,4 +28,7 @@ extern int	ladder_rank_of(const Ladder *ladder, const char *name); /* 0: no such
 /* A tier value (varlena) of that rank and name. */
 extern Datum tier_make(int rank, const char *name);
 
+extern int	tier_rank_of(Datum tier);
+extern char *tier_name_of(Datum tier);	/* palloc'd */
+
 #endif							/* LOYALTY_TIER_H */

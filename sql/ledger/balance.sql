@@ -1,0 +1,74 @@
+-- balance: what members have, as functions and as views for BI tools.
+
+-- What each entry did to each lot; lot 0 is the debt.
+CREATE VIEW loyalty._effect AS
+    SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at
+    FROM loyalty.entry e WHERE e.lot_no IS NOT NULL
+    UNION ALL
+    SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at
+    FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no);
+COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
+
+CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz) RETURNS loyalty.points
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT coalesce(sum(f.points), 0)
+    FROM loyalty._effect f LEFT JOIN loyalty.lot l USING (account_id, lot_no)
+    WHERE f.account_id = account AND f.event_time <= at
+      AND (f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at));
+$$;
+
+CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)
+    RETURNS loyalty.points
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_balance';
+COMMENT ON FUNCTION loyalty.balance(text, text, timestamptz, text) IS
+    'Points a member can spend at a moment, past or future as known now; negative when in debt';
+
+CREATE VIEW loyalty.balances AS
+    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+           (lots.live - lots.held - a.debt::numeric) AS available,
+           lots.pending AS pending,
+           lots.held AS held,
+           a.debt::numeric AS debt,
+           a.earned::numeric AS earned,
+           a.redeemed::numeric AS redeemed,
+           a.expired::numeric AS expired,
+           loyalty.tier_name(a.tier) AS tier,
+           loyalty.tier_rank(a.tier) AS tier_rank
+    FROM loyalty.account a
+    JOIN loyalty.currency c USING (currency_id)
+    JOIN loyalty.program p USING (program_id)
+    JOIN loyalty.member m USING (member_id)
+    CROSS JOIN LATERAL (
+        -- The totals hold until a lot begins or ends; then the lots are asked.
+        SELECT a.live::numeric AS live, a.pending::numeric AS pending, a.held::numeric AS held
+        WHERE now() < a.next_change
+        UNION ALL
+        SELECT coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= now()), 0),
+               coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > now()), 0),
+               coalesce(sum(l.held::numeric), 0)
+        FROM loyalty.lot l
+        WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()
+        HAVING now() >= a.next_change
+    ) lots;
+COMMENT ON VIEW loyalty.balances IS 'What each member has of each currency now';
+
+CREATE VIEW loyalty.lots AS
+    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+           l.account_id, l.lot_no, l.issued,
+           nullif(l.valid_from, '-infinity') AS valid_from,
+           nullif(l.expires_at, 'infinity') AS expires_at,
+           l.earned_at,
+           l.credited::numeric AS credited,
+           l.remaining::numeric AS remaining,
+           l.held::numeric AS held,
+           l.expired::numeric AS expired,
+           CASE WHEN NOT l.open THEN 'used'
+                WHEN l.expires_at <= now() THEN 'expired'
+                WHEN l.valid_from > now() THEN 'pending'
+                ELSE 'live' END AS state
+    FROM loyalty.lot l
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.currency c USING (currency_id)
+    JOIN loyalty.program p USING (program_id)
+    JOIN loyalty.member m USING (member_id);
+COMMENT ON VIEW loyalty.lots IS 'Points that came together and die together; valid_from NULL is at once, expires_at NULL never';

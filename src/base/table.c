@@ -1,0 +1,352 @@
+/*
+ * table.c
+ *		Reading and writing the extension's own tables below the executor.
+ *
+ * Rows are written through the table access method and ExecInsertIndexTuples,
+ * in batches, as COPY does it.  What users may add to our tables is honoured
+ * (indexes, CHECK and NOT NULL constraints, foreign keys that point at us) or
+ * refused when the table is opened (triggers, rules, forced row security,
+ * columns): nothing is passed over in silence.
+ *
+ * Memory: what lives until table_finish() is kept in the context the table was
+ * opened in (for writing: the session's), whatever the caller's is by then.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/nbtree.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "utils/lsyscache.h"
+
+#include "base/compat.h"
+#include "base/errors.h"
+#include "base/table.h"
+
+#define QUEUE_ROWS	1000
+#define QUEUE_BYTES	(256 * 1024)
+
+Oid
+loyalty_namespace(void)
+{
+	return get_namespace_oid("loyalty", false);
+}
+
+Oid
+loyalty_relation(const char *name)
+{
+	Oid			relid = get_relname_relid(name, loyalty_namespace());
+
+	if (!OidIsValid(relid))
+		elog(ERROR, "relation loyalty.%s does not exist", name);
+	return relid;
+}
+
+/*
+ * Direct writes fire no trigger, so one that would have had something to do
+ * must not be there.  Our own guards and the referenced side of a foreign key
+ * (we never change a key) have nothing to do.
+ */
+static void
+refuse_what_would_be_skipped(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	const char *what = NULL;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		what = "is not a plain table";
+	else if (rel->rd_rules != NULL)
+		what = "has a rule";
+	else if (rel->rd_rel->relforcerowsecurity)
+		what = "forces row level security on its owner";
+
+	for (int i = 0; what == NULL && triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK ||
+			trigger->tgenabled == TRIGGER_DISABLED ||
+			get_func_namespace(trigger->tgfoid) == RelationGetNamespace(rel))
+			continue;
+		what = psprintf("has a trigger of its own, \"%s\"", trigger->tgname);
+	}
+
+	if (what != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_FOREIGN_TRIGGER),
+				 errmsg("table \"%s\" %s", RelationGetRelationName(rel), what),
+				 errdetail("The ledger writes its tables below the executor, where this would be passed over."),
+				 errhint("Remove it. To react to points, put the trigger on your own table or read the ledger's views.")));
+}
+
+static void
+check_columns(Relation rel, int natts)
+{
+	if (RelationGetNumberOfAttributes(rel) != natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_FOREIGN_TRIGGER),
+				 errmsg("table \"%s\" does not have the columns that this library knows",
+						RelationGetRelationName(rel)),
+				 errhint("Run ALTER EXTENSION loyalty UPDATE; keep columns of your own in a table of your own.")));
+}
+
+void
+table_open_for_write(Table *table, const char *name, int natts, EState *estate)
+{
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+
+	memset(table, 0, sizeof(*table));
+	table->context = estate->es_query_cxt;
+	table->rel = table_open(loyalty_relation(name), RowExclusiveLock);
+	check_columns(table->rel, natts);
+	refuse_what_would_be_skipped(table->rel);
+	table->estate = estate;
+	table->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
+	ExecOpenIndices(table->info, false);
+	table->slot = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
+}
+
+void
+table_open_for_read(Table *table, const char *name, int natts)
+{
+	memset(table, 0, sizeof(*table));
+	table->context = CurrentMemoryContext;
+	table->rel = table_open(loyalty_relation(name), AccessShareLock);
+	check_columns(table->rel, natts);
+	table->slot = table_slot_create(table->rel, NULL);
+}
+
+void
+table_finish(Table *table)
+{
+	if (table->rel == NULL)
+		return;
+	if (table->info != NULL)
+	{
+		table_flush(table);
+		for (int i = 0; i < table->made; i++)
+			ExecDropSingleTupleTableSlot(table->queue[i]);
+		if (table->bulk != NULL)
+		{
+			FreeBulkInsertState(table->bulk);
+			table_finish_bulk_insert(table->rel, 0);
+		}
+		ExecCloseIndices(table->info);
+	}
+	ExecDropSingleTupleTableSlot(table->slot);
+	if (table->changed != NULL)
+		ExecDropSingleTupleTableSlot(table->changed);
+	table_close(table->rel, NoLock);
+	table->rel = NULL;
+}
+
+TupleTableSlot *
+table_new_row(Table *table)
+{
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+	TupleTableSlot *slot;
+
+	if (table->queue == NULL)
+		table->queue = palloc(sizeof(TupleTableSlot *) * QUEUE_ROWS);
+	if (table->queued == table->made)
+		table->queue[table->made++] = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
+	slot = table->queue[table->queued];
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, false, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	return slot;
+}
+
+void
+table_queue_row(Table *table, TupleTableSlot *slot)
+{
+	ExecStoreVirtualTuple(slot);
+	if (table->rel->rd_att->constr)
+		ExecConstraints(table->info, slot, table->estate);
+
+	/* The caller's memory may be gone before the flush: the slot takes its own copy. */
+	ExecMaterializeSlot(slot);
+	slot->tts_tableOid = RelationGetRelid(table->rel);
+	table->queued++;
+	table->queued_bytes += ((HeapTupleTableSlot *) slot)->tuple->t_len;
+	if (table->queued == QUEUE_ROWS || table->queued_bytes > QUEUE_BYTES)
+		table_flush(table);
+}
+
+void
+table_flush(Table *table)
+{
+	MemoryContext old;
+
+	if (table->queued == 0)
+		return;
+
+	old = MemoryContextSwitchTo(table->context);
+	if (table->queued > 1 && table->bulk == NULL)
+		table->bulk = GetBulkInsertState();
+	MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
+	if (table->queued == 1)
+		table_tuple_insert(table->rel, table->queue[0], GetCurrentCommandId(true), 0, NULL);
+	else
+		table_multi_insert(table->rel, table->queue, table->queued,
+						   GetCurrentCommandId(true), 0, table->bulk);
+	MemoryContextSwitchTo(old);
+
+	for (int i = 0; i < table->queued; i++)
+		list_free(compat_insert_index_tuples(table->info, table->queue[i], table->estate, false));
+
+	ResetPerTupleExprContext(table->estate);
+	table->queued = 0;
+	table->queued_bytes = 0;
+}
+
+TupleTableSlot *
+table_changed_row(Table *table)
+{
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+
+	if (table->changed == NULL)
+		table->changed = table_slot_create(table->rel, NULL);
+	MemoryContextSwitchTo(old);
+	ExecClearTuple(table->changed);
+	memset(table->changed->tts_isnull, false,
+		   table->changed->tts_tupleDescriptor->natts * sizeof(bool));
+	return table->changed;
+}
+
+bool
+table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	LockTupleMode mode;
+	compat_update_indexes update_indexes;
+
+	if (table->rel->rd_att->constr)
+		ExecConstraints(table->info, slot, table->estate);
+	slot->tts_tableOid = RelationGetRelid(table->rel);
+
+	result = table_tuple_update(table->rel, tid, slot, GetCurrentCommandId(true),
+								snapshot, InvalidSnapshot, true,
+								&failure, &mode, &update_indexes);
+	switch (result)
+	{
+		case TM_Ok:
+			break;
+		case TM_Updated:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			return false;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("a row of table \"%s\" changed under the account's lock",
+							RelationGetRelationName(table->rel)),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	}
+
+	if (update_indexes)
+		list_free(compat_insert_index_tuples_for_update(table->info, slot, table->estate, update_indexes));
+	ResetPerTupleExprContext(table->estate);
+	return true;
+}
+
+void
+table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(table->rel, tid, snapshot, table->slot,
+							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock,
+							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+	if (result == TM_Updated && IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	if (result != TM_Ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+				 errmsg("a row of table \"%s\" was deleted while it was waited for",
+						RelationGetRelationName(table->rel)),
+				 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	ItemPointerCopy(&table->slot->tts_tid, tid);
+}
+
+bool
+table_fetch_row(Table *table, ItemPointer tid, Snapshot snapshot)
+{
+	return table_tuple_fetch_row_version(table->rel, tid, snapshot, table->slot);
+}
+
+static Relation
+find_index(Table *table, const char *name, bool *opened)
+{
+	Oid			relid;
+
+	*opened = false;
+	if (table->info != NULL)
+		for (int i = 0; i < table->info->ri_NumIndices; i++)
+			if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), name) == 0)
+				return table->info->ri_IndexRelationDescs[i];
+
+	relid = get_relname_relid(name, RelationGetNamespace(table->rel));
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+				 errmsg("index \"loyalty.%s\" does not exist", name),
+				 errhint("Restore the index from the extension's install script.")));
+	*opened = true;
+	return index_open(relid, AccessShareLock);
+}
+
+void
+table_scan_begin(TableScan *scan, Table *table, const char *index,
+				 Snapshot snapshot, int nkeys, const TableKey *keys)
+{
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+
+	scan->table = table;
+	scan->index = find_index(table, index, &scan->own_index);
+	for (int i = 0; i < nkeys; i++)
+	{
+		Oid			opfamily = scan->index->rd_opfamily[i];
+		Oid			type = scan->index->rd_opcintype[i];
+		Oid			op = get_opfamily_member(opfamily, type, type, keys[i].strategy);
+
+		ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, keys[i].strategy, InvalidOid,
+							   scan->index->rd_indcollation[i], get_opcode(op), keys[i].value);
+	}
+	scan->scan = compat_index_beginscan(table->rel, scan->index, snapshot, nkeys);
+	index_rescan(scan->scan, scan->keys, nkeys, NULL, 0);
+	MemoryContextSwitchTo(old);
+}
+
+void
+table_scan_again(TableScan *scan, const TableKey *keys)
+{
+	for (int i = 0; i < scan->scan->numberOfKeys; i++)
+		scan->keys[i].sk_argument = keys[i].value;
+	index_rescan(scan->scan, scan->keys, scan->scan->numberOfKeys, NULL, 0);
+}
+
+bool
+table_scan_next(TableScan *scan)
+{
+	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+}
+
+void
+table_scan_end(TableScan *scan)
+{
+	index_endscan(scan->scan);
+	if (scan->own_index)
+		index_close(scan->index, NoLock);
+}

@@ -1,0 +1,1465 @@
+/*
+ * accrual.c
+ *		From changed rows of a source to movements of points.
+ *
+ * Rows are collected in batches.  A batch's members are looked up (and
+ * enrolled) together, its rows become tasks, one an account, and the tasks are
+ * worked off in the order of account, event time and row.  A statement that
+ * fits in memory is one batch, sorted in place; a larger one goes through
+ * tuplesort, so memory is bounded however many rows a COPY brings.
+ *
+ * What a changed row owes is never reckoned from the change alone: the points
+ * booked for it so far are read from the ledger, what it should have by the
+ * rules recorded for it is reckoned anew, and the difference is booked.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/xact.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+#include "base/errors.h"
+#include "base/owner.h"
+#include "earn/accrual.h"
+#include "earn/rule.h"
+
+#define BATCH_ROWS		1000000
+#define BATCH_BYTES		(96 * 1024 * 1024)
+#define SORT_MEMORY_KB	(64 * 1024)
+#define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
+
+typedef enum Role
+{
+	ROLE_NEW,					/* rate it */
+	ROLE_FIRST,					/* rate it unless it was booked before */
+	ROLE_STATE,					/* book what is missing to what it should have */
+	ROLE_CHANGE,				/* the same, of a row that was there before */
+	ROLE_LEAVE,					/* it is gone from this account */
+	ROLE_JOIN					/* it came from another account, with the rules it had there */
+} Role;
+
+/* What only changed rows have. */
+typedef struct Change
+{
+	Image	   *before;			/* of a row that was there */
+	int			nrules;			/* for ROLE_JOIN: rules recorded where it was */
+	int32		rules[FLEXIBLE_ARRAY_MEMBER];
+} Change;
+
+/* Columns of loyalty.deferred */
+enum
+{
+	DEFERRED_SOURCE = 1, DEFERRED_EVENT, DEFERRED_LINE, DEFERRED_MEMBER, DEFERRED_STATE, DEFERRED_MESSAGE,
+	DEFERRED_AT,
+	DEFERRED_NATTS = DEFERRED_AT
+};
+
+typedef struct Task
+{
+	int64		account_id;
+	TimestampTz time;
+	uint32		row;
+	Role		role;
+	Image	   *image;			/* for ROLE_LEAVE as it was, else as it is */
+	Change	   *change;			/* NULL for ROLE_NEW and ROLE_FIRST */
+	ItemPointerData hint;
+} Task;
+
+/* A row as it was collected: its members are not resolved yet. */
+typedef struct Row
+{
+	ChangeKind	kind;
+	Image	   *before;
+	Image	   *after;
+} Row;
+
+typedef struct Member
+{
+	text	   *key;
+	uint32		hash;
+	char		status;
+	int			number;
+} Member;
+
+/* A member's account of one of the program's currencies. */
+typedef struct Known
+{
+	int64		account_id;
+	ItemPointerData tid;
+	bool		wanted;
+} Known;
+
+#define SH_PREFIX			members
+#define SH_ELEMENT_TYPE		Member
+#define SH_KEY_TYPE			text *
+#define SH_KEY				key
+#define SH_HASH_KEY(tb, k)	hash_bytes((const unsigned char *) VARDATA_ANY(k), VARSIZE_ANY_EXHDR(k))
+#define SH_EQUAL(tb, a, b)	(VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) && \
+							 memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a)	(a)->hash
+#define SH_SCOPE			static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+struct Accrual
+{
+	Source	   *source;
+	MemoryContext context;		/* of the accrual */
+	MemoryContext batch;		/* of the rows not worked off yet */
+	Arena		arena;
+	Row		   *rows;
+	int			nrows;
+	int			rows_room;
+	members_hash *members;
+	text	  **keys;			/* by member number */
+	int			nmembers;
+	int			members_room;
+	const Currency **currencies;	/* that the program's rules give, the default first */
+	int			ncurrencies;
+	uint32		row;			/* over all batches */
+	Tuplesortstate *sort;		/* more than a batch */
+	TupleDesc	sort_desc;
+	Post		post;
+	int64		booked;			/* rows that had something booked */
+	members_hash *only;			/* keys of deferred rows; NULL: take every row */
+	List	   *noted;
+};
+
+/* ----------------------------------------------------------------
+ *		Collecting
+ * ---------------------------------------------------------------- */
+
+static void spill_batch(Accrual *accrual);
+static void work_off_deferring(Accrual *accrual, int first, int n);
+
+static void
+begin_batch(Accrual *accrual)
+{
+	MemoryContextReset(accrual->batch);
+	memset(&accrual->arena, 0, sizeof(accrual->arena));
+	accrual->arena.context = accrual->batch;
+	accrual->rows = NULL;
+	accrual->nrows = accrual->rows_room = 0;
+	accrual->members = NULL;
+	accrual->keys = NULL;
+	accrual->nmembers = accrual->members_room = 0;
+}
+
+Accrual *
+accrual_begin(Source *source)
+{
+	Accrual    *accrual = palloc0(sizeof(Accrual));
+
+	accrual->source = source;
+	accrual->context = CurrentMemoryContext;
+	accrual->ncurrencies = rule_currencies(source->program_id, &accrual->currencies);
+	accrual->batch = AllocSetContextCreate(CurrentMemoryContext, "loyalty rows", ALLOCSET_DEFAULT_SIZES);
+	begin_batch(accrual);
+	return accrual;
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* One text and number for each member of the batch. */
+static void
+note_member(Accrual *accrual, Image *image)
+{
+	Member	   *member;
+	bool		found;
+
+	if (image->member == NULL)
+		return;
+
+	/* Most statements bring a row or two: no hash table for them. */
+	if (accrual->members == NULL && accrual->nmembers < 4)
+	{
+		for (int i = 0; i < accrual->nmembers; i++)
+			if (same_text(accrual->keys[i], image->member))
+			{
+				image->member_no = i;
+				return;
+			}
+	}
+	else
+	{
+		if (accrual->members == NULL)
+		{
+			accrual->members = members_create(accrual->batch, 256, NULL);
+			for (int i = 0; i < accrual->nmembers; i++)
+				members_insert(accrual->members, accrual->keys[i], &found)->number = i;
+		}
+		member = members_insert(accrual->members, image->member, &found);
+		if (found)
+		{
+			image->member = member->key;
+			image->member_no = member->number;
+			return;
+		}
+		member->number = accrual->nmembers;
+	}
+
+	if (accrual->nmembers == accrual->members_room)
+	{
+		accrual->members_room = accrual->members_room ? accrual->members_room * 2 : 4;
+		accrual->keys = accrual->keys ?
+			repalloc_huge(accrual->keys, sizeof(text *) * accrual->members_room) :
+			palloc(sizeof(text *) * accrual->members_room);
+	}
+	accrual->keys[accrual->nmembers] = image->member;
+	image->member_no = accrual->nmembers++;
+}
+
+/* Nothing that points hang on differs. */
+static bool
+same_for_points(const Image *a, const Image *b)
+{
+	if (!same_text(a->member, b->member) || a->earning != b->earning)
+		return false;
+	if (a->member == NULL)
+		return true;
+	return same_text(a->event, b->event) && same_text(a->line, b->line) &&
+		(!a->earning || (a->amount == b->amount && a->refunded == b->refunded && a->time == b->time));
+}
+
+/* Notes a row whose points could not be booked; one noted before is noted anew. */
+static void
+defer(const Source *source, const Image *image, int state, const char *message)
+{
+	static OwnerPlan plan;
+	Datum		args[6];
+
+	if (image == NULL || image->member == NULL)
+		return;
+	args[0] = Int32GetDatum(source->source_id);
+	args[1] = PointerGetDatum(image->event);
+	args[2] = image->line ? PointerGetDatum(image->line) : CStringGetTextDatum("");
+	args[3] = PointerGetDatum(image->member);
+	args[4] = CStringGetTextDatum(unpack_sql_state(state));
+	args[5] = CStringGetTextDatum(message);
+	owner_execute(&plan,
+				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
+				  " VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())"
+				  " ON CONFLICT (source_id, event, line, member) DO UPDATE"
+				  " SET state = EXCLUDED.state, message = EXCLUDED.message", 6,
+				  (Oid[]) {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, args);
+}
+
+/* A row of the queue. */
+typedef struct Noted
+{
+	text	   *event;
+	text	   *line;
+	text	   *member;
+	bool		seen;			/* the row is there and is that member's */
+} Noted;
+
+void
+accrual_only_deferred(Accrual *accrual)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->context);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	static OwnerPlan plan;
+	Datum		source_id = Int32GetDatum(accrual->source->source_id);
+	TableKey	key = {BTEqualStrategyNumber, source_id};
+	Table		table;
+	TableScan	scan;
+	bool		found;
+
+	accrual->only = members_create(accrual->context, 64, NULL);
+	table_open_for_read(&table, "deferred", DEFERRED_NATTS);
+	table_scan_begin(&scan, &table, "deferred_pkey", snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table.slot->tts_values - 1;
+		Noted	   *noted = palloc0(sizeof(Noted));
+
+		slot_getallattrs(table.slot);
+		noted->event = DatumGetTextPCopy(values[DEFERRED_EVENT]);
+		if (VARSIZE_ANY_EXHDR(DatumGetTextPP(values[DEFERRED_LINE])) > 0)
+			noted->line = DatumGetTextPCopy(values[DEFERRED_LINE]);
+		noted->member = DatumGetTextPCopy(values[DEFERRED_MEMBER]);
+		accrual->noted = lappend(accrual->noted, noted);
+		members_insert(accrual->only, noted->line ? noted->line : noted->event, &found);
+	}
+	table_scan_end(&scan);
+	table_finish(&table);
+	UnregisterSnapshot(snapshot);
+	owner_execute(&plan, "DELETE FROM loyalty.deferred WHERE source_id OPERATOR(pg_catalog.=) $1", 1,
+				  (Oid[]) {INT4OID}, &source_id);
+	MemoryContextSwitchTo(old);
+}
+
+/* False: the row is not in the queue. */
+static bool
+was_deferred(Accrual *accrual, const Image *image)
+{
+	text	   *key = image->line ? image->line : image->event;
+	ListCell   *cell;
+
+	if (key == NULL || members_lookup(accrual->only, key) == NULL)
+		return false;
+	foreach(cell, accrual->noted)
+	{
+		Noted	   *noted = lfirst(cell);
+
+		if (same_text(noted->line ? noted->line : noted->event, key) && same_text(noted->member, image->member))
+			noted->seen = true;
+	}
+	return true;
+}
+
+static void add_row(Accrual *accrual, const Row *row);
+
+/* Those that are gone, or another member's by now, shall have nothing where they were noted. */
+static void
+add_gone_ones(Accrual *accrual)
+{
+	ListCell   *cell;
+
+	foreach(cell, accrual->noted)
+	{
+		Noted	   *noted = lfirst(cell);
+		Row			row = {CHANGE_STATE};
+
+		if (noted->seen)
+			continue;
+		row.before = arena_alloc(&accrual->arena, sizeof(Image));
+		memset(row.before, 0, sizeof(Image));
+		row.before->member = noted->member;
+		row.before->event = noted->event;
+		row.before->line = noted->line;
+		row.before->time = GetCurrentTransactionStartTimestamp();
+		add_row(accrual, &row);
+	}
+}
+
+void
+accrual_add(Accrual *accrual, ChangeKind kind,
+			const SourceColumns *before_columns, TupleTableSlot *before,
+			const SourceColumns *after_columns, TupleTableSlot *after)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->batch);
+	Row			row = {kind};
+	Refusal		refusal;
+	bool		fine = true;
+
+	if (before != NULL)
+	{
+		/* What it earned was rated when it was new; a value refused then was deferred then. */
+		row.before = arena_alloc(&accrual->arena, sizeof(Image));
+		(void) image_read(accrual->source, before_columns, before, &accrual->arena, row.before, &refusal);
+	}
+	if (after != NULL)
+	{
+		row.after = arena_alloc(&accrual->arena, sizeof(Image));
+		fine = image_read(accrual->source, after_columns, after, &accrual->arena, row.after, &refusal);
+	}
+	MemoryContextSwitchTo(old);
+
+	if (!fine && !(accrual->only != NULL && !was_deferred(accrual, row.after)))
+	{
+		if (!accrual->source->defer || row.after->event == NULL)
+			refuse(&refusal);
+		defer(accrual->source, row.before, refusal.state, refusal.message);
+		defer(accrual->source, row.after, refusal.state, refusal.message);
+		return;
+	}
+	if (accrual->only != NULL && (row.after->member == NULL || !was_deferred(accrual, row.after)))
+		return;
+	if ((row.before == NULL || row.before->member == NULL) && (row.after == NULL || row.after->member == NULL))
+		return;
+	if (kind == CHANGE_ROW && row.after != NULL && same_for_points(row.before, row.after))
+		return;
+	add_row(accrual, &row);
+}
+
+static void
+add_row(Accrual *accrual, const Row *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->batch);
+
+	if (row->before != NULL)
+		note_member(accrual, row->before);
+	if (row->after != NULL)
+		note_member(accrual, row->after);
+	if (accrual->nrows == accrual->rows_room)
+	{
+		accrual->rows_room = accrual->rows_room ? accrual->rows_room * 2 : 4;
+		accrual->rows = accrual->rows ?
+			repalloc_huge(accrual->rows, sizeof(Row) * accrual->rows_room) :
+			palloc(sizeof(Row) * accrual->rows_room);
+	}
+	accrual->rows[accrual->nrows++] = *row;
+	MemoryContextSwitchTo(old);
+
+	if (accrual->nrows == BATCH_ROWS || accrual->arena.total > BATCH_BYTES)
+	{
+		if (accrual->source->defer)
+			work_off_deferring(accrual, 0, accrual->nrows);
+		else
+			spill_batch(accrual);
+		begin_batch(accrual);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		What is booked for a row
+ * ---------------------------------------------------------------- */
+
+/* By one rule. */
+typedef struct Booked
+{
+	int32		rule_id;
+	Points		points;
+	Points		base;
+	Points		refunded;
+	Points		forgiven;
+	int32		first_entry;
+	int32		award;			/* the entry that opened the lot, under this key or another */
+	int32		lot_no;			/* of that entry; 0: see its allocations, if any */
+} Booked;
+
+static Booked *
+booked_of_rule(Booked **booked, int *n, int32 rule_id)
+{
+	for (int i = 0; i < *n; i++)
+		if ((*booked)[i].rule_id == rule_id)
+			return &(*booked)[i];
+	*booked = *n == 0 ? palloc(sizeof(Booked) * 4) :
+		*n % 4 == 0 ? repalloc(*booked, sizeof(Booked) * (*n + 4)) : *booked;
+	memset(&(*booked)[*n], 0, sizeof(Booked));
+	(*booked)[*n].rule_id = rule_id;
+	return &(*booked)[(*n)++];
+}
+
+/* Of the row itself, or (line ignored) of the whole event it is a line of. */
+static int
+load_booked(Post *post, int64 account_id, const Source *source, const text *event, const text *line,
+			bool whole_event, Booked **booked)
+{
+	TableScan  *scan = post_entries_of(post, account_id, event);
+	int			n = 0;
+
+	*booked = NULL;
+	while (table_scan_next(scan))
+	{
+		TupleTableSlot *slot = post->entry.slot;
+		Datum	   *values = slot->tts_values - 1;
+		bool	   *nulls = slot->tts_isnull - 1;
+		Booked	   *sum;
+
+		slot_getallattrs(slot);
+		if (nulls[ENTRY_SOURCE] || DatumGetInt32(values[ENTRY_SOURCE]) != source->source_id || nulls[ENTRY_RULE])
+			continue;
+		if (!whole_event &&
+			!same_text(line, nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE])))
+			continue;
+		sum = booked_of_rule(booked, &n, DatumGetInt32(values[ENTRY_RULE]));
+		sum->points = points_add(sum->points, DatumGetPoints(values[ENTRY_POINTS]));
+		if (!nulls[ENTRY_BASE])
+			sum->base = points_add(sum->base, DatumGetPoints(values[ENTRY_BASE]));
+		if (!nulls[ENTRY_REFUNDED])
+			sum->refunded = points_add(sum->refunded, DatumGetPoints(values[ENTRY_REFUNDED]));
+		if (!nulls[ENTRY_FORGIVEN])
+			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
+
+		/* The lot of the first credit is the award's own. */
+		if (DatumGetPoints(values[ENTRY_POINTS]) > 0 &&
+			(sum->first_entry == 0 || DatumGetInt32(values[ENTRY_NO]) < sum->first_entry))
+		{
+			sum->first_entry = DatumGetInt32(values[ENTRY_NO]);
+			sum->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
+			/* A change of key carries on an award made under another. */
+			if (!nulls[ENTRY_REVERSES])
+				sum->award = DatumGetInt32(values[ENTRY_REVERSES]);
+			else
+				sum->award = sum->first_entry;
+		}
+	}
+	return n;
+}
+
+/* The lot that took a row's points first; NULL: none did. */
+static Lot *
+own_lot(Account *account, const Booked *booked)
+{
+	int32		lot_no = booked->lot_no;
+
+	if (lot_no == 0 && booked->award != 0)
+		lot_no = account_allocated_lot(account, booked->award);
+	return lot_no == 0 ? NULL : account_settle_lot(account, lot_no);
+}
+
+/* ----------------------------------------------------------------
+ *		A visit
+ * ---------------------------------------------------------------- */
+
+/* A reversal that waits until the visit's credits are in, so that they can pay for it. */
+typedef struct Reversal
+{
+	const Rule *rule;
+	const Task *task;
+	const Image *image;
+	Booked		booked;
+	Points		points;
+	Points		base;
+	Points		refunded;
+	bool		counts;
+	int			visits;
+	Points		spend;
+} Reversal;
+
+typedef struct Visit
+{
+	Accrual    *accrual;
+	Task	   *tasks;
+	int			ntasks;
+	/* of one run of the work function */
+	Reversal   *reversals;
+	int			nreversals;
+	int			reversals_room;
+	const text *event;			/* whose sums are in group */
+	Booked	   *group;
+	int			ngroup;
+} Visit;
+
+static void
+describe(Entry *entry, const Visit *visit, const Rule *rule, const Image *image, Points base, Points refunded)
+{
+	entry->source_id = visit->accrual->source->source_id;
+	entry->rule_id = rule->rule_id;
+	entry->base = base;
+	entry->refunded = refunded;
+	entry->event = image->event;
+	entry->line = image->line;
+	entry->metric_time = image->time;
+}
+
+/*
+ * The sums of an event by one rule, with what this visit booked so far.  The
+ * lines of an event mostly follow each other, so the last one is kept.
+ */
+static Booked *
+group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
+{
+	if (visit->event == NULL || !same_text(visit->event, event))
+	{
+		visit->ngroup = load_booked(account->post, account->account_id, visit->accrual->source,
+									event, NULL, true, &visit->group);
+		visit->event = event;
+		for (int i = 0; i < account->nentries; i++)
+		{
+			Entry	   *entry = &account->entries[i];
+
+			if (entry->rule_id != 0 && entry->event != NULL && same_text(entry->event, event))
+			{
+				Booked	   *sum = booked_of_rule(&visit->group, &visit->ngroup, entry->rule_id);
+
+				sum->points += entry->points;
+				sum->base += entry->base;
+				sum->refunded += entry->refunded;
+				sum->forgiven += entry->forgiven;
+			}
+		}
+	}
+	return booked_of_rule(&visit->group, &visit->ngroup, rule->rule_id);
+}
+
+/* Rates a row that nothing is booked for; rules: those to use, NULL for the ones in force. */
+static void
+award(Visit *visit, Account *account, const Task *task, const Image *image, const int32 *rules, int nrules)
+{
+	const Source *source = visit->accrual->source;
+	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
+	const Rule **matches = NULL;
+	LotDates	dates;
+	bool		dated = false;
+	bool		counted = false;
+
+	if (rules == NULL)
+		nrules = rules_for(source->program_id, &event, &matches);
+	for (int i = 0; i < nrules; i++)
+	{
+		const Rule *rule = rules ? rule_by_id(rules[i]) : matches[i];
+		Booked	   *group = NULL;
+		Entry	   *entry;
+		Points		points;
+
+		if (rule->currency->currency_id != account->currency->currency_id)
+			continue;
+		if (rule->by_event && image->line != NULL)
+		{
+			/* The event's award after this line, less its award before it. */
+			group = group_sums(visit, account, rule, image->event);
+			group->base = points_add(group->base, image->amount);
+			group->refunded = points_add(group->refunded, image->refunded);
+			points = points_sub(rule_points(rule, group->base, group->refunded),
+								points_sub(group->points, group->forgiven));
+			if (points < 0)
+				points = 0;
+			group->points = points_add(group->points, points);
+		}
+		else
+			points = rule_points(rule, image->amount, image->refunded);
+
+		/* Even nothing is booked: it says by which rule a later change is to be rated. */
+		entry = account_entry(account, ENTRY_EARN, image->time);
+		describe(entry, visit, rule, image, image->amount, image->refunded);
+		if (!counted)
+		{
+			entry->visits = 1;
+			entry->spend = image->amount - image->refunded;
+			counted = true;
+		}
+		if (points > 0)
+		{
+			if (!dated)
+				lot_dates(account->currency, image->time, &dates);
+			dated = true;
+			account_credit(account, entry, points, &dates);
+		}
+	}
+}
+
+/* What a rule should have given, of a row (or event) in that state. */
+static Points
+owed(const Rule *rule, bool earning, Points base, Points refunded, const Booked *booked)
+{
+	if (earning)
+		return rule_points(rule, base, refunded);
+	return rule->reversal == REVERSAL_NEVER ? Max(booked->points, 0) : 0;
+}
+
+static void
+queue_reversal(Visit *visit, const Reversal *reversal)
+{
+	if (visit->nreversals == visit->reversals_room)
+	{
+		visit->reversals_room = visit->reversals_room ? visit->reversals_room * 2 : 8;
+		visit->reversals = visit->reversals ?
+			repalloc(visit->reversals, sizeof(Reversal) * visit->reversals_room) :
+			palloc(sizeof(Reversal) * visit->reversals_room);
+	}
+	visit->reversals[visit->nreversals++] = *reversal;
+}
+
+static Entry *
+reverse(Visit *visit, Account *account, const Reversal *reversal)
+{
+	/* The lot first: booking its end makes an entry of its own. */
+	Lot		   *own = own_lot(account, &reversal->booked);
+	Entry	   *entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+
+	describe(entry, visit, reversal->rule, reversal->image, reversal->base, reversal->refunded);
+	entry->visits = reversal->visits;
+	entry->spend = reversal->spend;
+	account_take_back(account, entry, reversal->points, own);
+	return entry;
+}
+
+/*
+ * Books what is missing between what is booked for a row by one rule and what
+ * should be.  Points that an earlier reversal let off (forgiven) are neither
+ * taken again nor given back.
+ */
+static void
+book_difference(Visit *visit, Account *account, const Task *task, const Image *image,
+				const Rule *rule, const Booked *booked, bool earning, bool count)
+{
+	Points		base = earning ? image->amount : 0;
+	Points		refunded = earning ? image->refunded : 0;
+	Booked		sums = *booked;
+	Booked	   *group = NULL;
+	Points		target;
+	Reversal	change = {rule, task, image, *booked};
+	Lot		   *own;
+	LotDates	dates;
+	Entry	   *entry;
+
+	change.base = base - booked->base;
+	change.refunded = refunded - booked->refunded;
+	if (rule->by_event && image->line != NULL)
+	{
+		group = group_sums(visit, account, rule, image->event);
+		group->base = points_add(group->base, change.base);
+		group->refunded = points_add(group->refunded, change.refunded);
+		sums = *group;
+		target = owed(rule, earning || sums.base > 0, sums.base, sums.refunded, &sums);
+	}
+	else
+		target = owed(rule, earning, base, refunded, &sums);
+	if (count)
+	{
+		change.spend = change.base - change.refunded;
+		change.visits = (earning ? 1 : 0) - (booked->base > 0 || booked->points > 0 ? 1 : 0);
+	}
+
+	if (target < sums.points - sums.forgiven)
+	{
+		change.points = sums.points - sums.forgiven - target;
+		if (group == NULL)
+		{
+			queue_reversal(visit, &change);
+			return;
+		}
+		entry = reverse(visit, account, &change);
+		group->points += entry->points;
+		group->forgiven += entry->forgiven;
+		return;
+	}
+
+	/* Between what is booked and what was let off of it: that much less is let off. */
+	if (target <= sums.points && sums.points - target == sums.forgiven &&
+		change.base == 0 && change.refunded == 0)
+		return;
+
+	own = target > sums.points ? own_lot(account, booked) : NULL;
+	entry = account_entry(account, ENTRY_EARN, account->post->now);
+	describe(entry, visit, rule, image, change.base, change.refunded);
+	entry->visits = change.visits;
+	entry->spend = change.spend;
+	if (target <= sums.points)
+		entry->forgiven = sums.points - target - sums.forgiven;
+	else
+	{
+		entry->forgiven = -sums.forgiven;
+		if (own != NULL)
+			account_credit_lot(account, entry, target - sums.points, own);
+		else
+		{
+			lot_dates(account->currency, image->time, &dates);
+			account_credit(account, entry, target - sums.points, &dates);
+		}
+	}
+	if (group != NULL)
+	{
+		group->points += entry->points;
+		group->forgiven += entry->forgiven;
+	}
+}
+
+/* A row's key changed: what is booked for it goes on under the new one, in the same lot. */
+static void
+rekey(Visit *visit, Account *account, const Task *task, Booked *booked, int nbooked)
+{
+	for (int i = 0; i < nbooked; i++)
+	{
+		const Rule *rule = rule_by_id(booked[i].rule_id);
+		Entry	   *entry;
+
+		if (rule->currency->currency_id != account->currency->currency_id)
+			continue;
+		entry = account_entry(account, ENTRY_REKEY, account->post->now);
+		describe(entry, visit, rule, task->change->before, -booked[i].base, -booked[i].refunded);
+		entry->lot_no = booked[i].lot_no;
+		entry->points = -booked[i].points;
+		entry->forgiven = -booked[i].forgiven;
+		entry = account_entry(account, ENTRY_REKEY, account->post->now);
+		describe(entry, visit, rule, task->image, booked[i].base, booked[i].refunded);
+		entry->lot_no = booked[i].lot_no;
+		entry->points = booked[i].points;
+		entry->forgiven = booked[i].forgiven;
+		entry->reverses = booked[i].award;
+	}
+	visit->event = NULL;
+}
+
+static void
+bring_to_state(Visit *visit, Account *account, const Task *task)
+{
+	const Source *source = visit->accrual->source;
+	const Image *image = task->image;
+	const Image *before = task->change ? task->change->before : NULL;
+	const Image *known = before ? before : image;
+	bool		earning = task->role != ROLE_LEAVE && image->earning;
+	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
+	Booked	   *booked;
+	int			nbooked = load_booked(account->post, account->account_id, source,
+									  known->event, known->line, false, &booked);
+	const Rule **matches;
+	int			nmatches;
+	int32	   *fresh;
+	int			nfresh = 0;
+	bool		redated;
+
+	if (nbooked == 0)
+	{
+		/* A row that earned before it was attached, or by no rule, is not ours to rate anew. */
+		if (earning && (task->role == ROLE_STATE || (task->role == ROLE_CHANGE && !before->earning)))
+			award(visit, account, task, image, NULL, 0);
+		return;
+	}
+
+	if (task->role == ROLE_CHANGE &&
+		(!same_text(before->event, image->event) || !same_text(before->line, image->line)))
+		rekey(visit, account, task, booked, nbooked);
+
+	/* Moved in time, it may have come under other rules. */
+	redated = task->role == ROLE_CHANGE && earning && before->time != image->time;
+	nmatches = redated ? rules_for(source->program_id, &event, &matches) : 0;
+	fresh = palloc(sizeof(int32) * Max(nmatches, 1));
+	for (int i = 0; i < nmatches; i++)
+	{
+		bool		recorded = false;
+
+		for (int j = 0; j < nbooked && !recorded; j++)
+			recorded = booked[j].rule_id == matches[i]->rule_id;
+		if (!recorded)
+			fresh[nfresh++] = matches[i]->rule_id;
+	}
+
+	for (int i = 0; i < nbooked; i++)
+	{
+		bool		in_force = !redated;
+
+		for (int j = 0; j < nmatches && !in_force; j++)
+			in_force = matches[j]->rule_id == booked[i].rule_id;
+		book_difference(visit, account, task, image, rule_by_id(booked[i].rule_id), &booked[i],
+						earning && in_force, i == 0);
+	}
+	if (nfresh > 0)
+		award(visit, account, task, image, fresh, nfresh);
+}
+
+static void
+visit_account(Account *account, void *arg)
+{
+	Visit	   *visit = arg;
+
+	visit->reversals = NULL;
+	visit->nreversals = visit->reversals_room = 0;
+	visit->event = NULL;
+	for (int i = 0; i < visit->ntasks; i++)
+	{
+		const Task *task = &visit->tasks[i];
+		Booked	   *booked;
+
+		switch (task->role)
+		{
+			case ROLE_NEW:
+				award(visit, account, task, task->image, NULL, 0);
+				break;
+			case ROLE_FIRST:
+				if (load_booked(account->post, account->account_id, visit->accrual->source,
+								task->image->event, task->image->line, false, &booked) == 0)
+				{
+					award(visit, account, task, task->image, NULL, 0);
+					visit->event = NULL;
+				}
+				break;
+			case ROLE_JOIN:
+				award(visit, account, task, task->image, task->change->rules, task->change->nrules);
+				break;
+			case ROLE_STATE:
+			case ROLE_CHANGE:
+			case ROLE_LEAVE:
+				bring_to_state(visit, account, task);
+				break;
+		}
+	}
+	for (int i = 0; i < visit->nreversals; i++)
+		(void) reverse(visit, account, &visit->reversals[i]);
+}
+
+/* ----------------------------------------------------------------
+ *		From rows to tasks
+ * ---------------------------------------------------------------- */
+
+static int
+by_key(const void *a, const void *b, void *arg)
+{
+	text	  **keys = ((Accrual *) arg)->keys;
+	const text *x = keys[*(const int *) a];
+	const text *y = keys[*(const int *) b];
+	int			common = Min(VARSIZE_ANY_EXHDR(x), VARSIZE_ANY_EXHDR(y));
+	int			result = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), common);
+
+	return result != 0 ? result : (int) VARSIZE_ANY_EXHDR(x) - (int) VARSIZE_ANY_EXHDR(y);
+}
+
+/* Which members the rows need; those they bring new are to be enrolled. */
+typedef enum Need
+{
+	NEED_NOTHING,
+	NEED_LOOKUP,
+	NEED_ENROLLED
+} Need;
+
+static void
+want_accounts(Accrual *accrual, const Row *row, Known *known)
+{
+	const Image *image = row->after;
+	RatedEvent	event = {accrual->source->kind, image->time, image->amount, image->refunded};
+	const Rule **matches;
+	int			n;
+
+	known[0].wanted = true;
+	if (accrual->ncurrencies == 1)
+		return;
+	n = image->earning ? rules_for(accrual->source->program_id, &event, &matches) : 0;
+	for (int c = 1; c < accrual->ncurrencies; c++)
+	{
+		/* An award that moves to another member may be of any currency. */
+		if (row->kind == CHANGE_ROW)
+			known[c].wanted = true;
+		for (int i = 0; i < n; i++)
+			if (matches[i]->currency->currency_id == accrual->currencies[c]->currency_id)
+				known[c].wanted = true;
+	}
+}
+
+/* The accounts of the rows' members: known[member * ncurrencies + currency]. */
+static Known *
+find_accounts(Accrual *accrual, const Row *rows, int n)
+{
+	Post	   *post = &accrual->post;
+	int32		program_id = accrual->source->program_id;
+	int			ncurrencies = accrual->ncurrencies;
+	Known	   *known = palloc_extended(sizeof(Known) * accrual->nmembers * ncurrencies,
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	uint8	   *need = palloc0(accrual->nmembers);
+	int64	   *ids = palloc_extended(sizeof(int64) * accrual->nmembers, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	int		   *order = palloc(sizeof(int) * accrual->nmembers);
+	const text **missing = palloc(sizeof(text *) * accrual->nmembers);
+	int64	   *opened = palloc(sizeof(int64) * accrual->nmembers);
+	int			nmissing = 0;
+	int			norder = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const Row  *row = &rows[i];
+
+		if (row->before != NULL && row->before->member != NULL && need[row->before->member_no] == NEED_NOTHING)
+			need[row->before->member_no] = NEED_LOOKUP;
+		if (row->after != NULL && row->after->member != NULL && VARSIZE_ANY_EXHDR(row->after->member) > 0)
+		{
+			need[row->after->member_no] = NEED_ENROLLED;
+			want_accounts(accrual, row, &known[row->after->member_no * ncurrencies]);
+		}
+	}
+	for (int i = 0; i < accrual->nmembers; i++)
+		if (need[i] != NEED_NOTHING)
+			order[norder++] = i;
+
+	/* In key order the index is walked from one end to the other. */
+	if (norder > 8)
+		qsort_arg(order, norder, sizeof(int), by_key, accrual);
+	for (int i = 0; i < norder; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ids[order[i]] = post_find_member(post, program_id, accrual->keys[order[i]]);
+		if (ids[order[i]] == 0 && need[order[i]] == NEED_ENROLLED)
+			missing[nmissing++] = accrual->keys[order[i]];
+	}
+	if (nmissing > 0)
+	{
+		post_enrol(program_id, missing, nmissing);
+		post_renew(post);
+		for (int i = 0; i < norder; i++)
+			if (ids[order[i]] == 0 && need[order[i]] == NEED_ENROLLED)
+				ids[order[i]] = post_find_member(post, program_id, accrual->keys[order[i]]);
+	}
+
+	for (int c = 0; c < ncurrencies; c++)
+	{
+		int32		currency_id = accrual->currencies[c]->currency_id;
+		int			nopened = 0;
+
+		for (int i = 0; i < norder; i++)
+		{
+			Known	   *account = &known[order[i] * ncurrencies + c];
+
+			if (ids[order[i]] == 0)
+				continue;
+			account->account_id = post_find_account(post, ids[order[i]], currency_id, &account->tid);
+			if (account->account_id == 0 && account->wanted)
+				opened[nopened++] = ids[order[i]];
+		}
+		if (nopened == 0)
+			continue;
+		post_open_accounts(currency_id, opened, nopened);
+		post_renew(post);
+		for (int i = 0; i < norder; i++)
+		{
+			Known	   *account = &known[order[i] * ncurrencies + c];
+
+			if (ids[order[i]] != 0 && account->account_id == 0 && account->wanted)
+				account->account_id = post_find_account(post, ids[order[i]], currency_id, &account->tid);
+		}
+	}
+	pfree(need);
+	pfree(ids);
+	pfree(order);
+	pfree(missing);
+	pfree(opened);
+	return known;
+}
+
+typedef struct Tasks
+{
+	Task	   *tasks;
+	int			n;
+	int			room;
+} Tasks;
+
+static void
+add_task(Tasks *tasks, const Known *known, uint32 row, Role role, Image *image, Change *change)
+{
+	Task	   *task;
+
+	if (known->account_id == 0)
+		return;
+	if (tasks->n == tasks->room)
+	{
+		tasks->room *= 2;
+		tasks->tasks = repalloc_huge(tasks->tasks, sizeof(Task) * tasks->room);
+	}
+	task = &tasks->tasks[tasks->n++];
+	task->account_id = known->account_id;
+	task->hint = known->tid;
+	task->time = image->time;
+	task->row = row;
+	task->role = role;
+	task->image = image;
+	task->change = change;
+}
+
+static Change *
+make_change(Accrual *accrual, Image *before, int nrules)
+{
+	Change	   *change = arena_alloc(&accrual->arena, offsetof(Change, rules) + sizeof(int32) * nrules);
+
+	change->before = before;
+	change->nrules = nrules;
+	return change;
+}
+
+static void
+make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
+{
+	int			ncurrencies = accrual->ncurrencies;
+	Known	   *known = find_accounts(accrual, rows, n);
+
+	tasks->n = 0;
+	tasks->room = Max(n, 1);
+	tasks->tasks = palloc_extended(sizeof(Task) * tasks->room, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		Image	   *before = rows[i].before;
+		Image	   *after = rows[i].after;
+		uint32		number = accrual->row++;
+		bool		was_member = before != NULL && before->member != NULL;
+		bool		is_member = after != NULL && after->member != NULL;
+		bool		same_member = was_member && is_member && before->member_no == after->member_no;
+
+		for (int c = 0; c < ncurrencies; c++)
+		{
+			Known	   *from = was_member ? &known[before->member_no * ncurrencies + c] : NULL;
+			Known	   *to = is_member ? &known[after->member_no * ncurrencies + c] : NULL;
+
+			switch (rows[i].kind)
+			{
+				case CHANGE_NEW:
+				case CHANGE_FIRST:
+					if (after->earning)
+						add_task(tasks, to, number, rows[i].kind == CHANGE_NEW ? ROLE_NEW : ROLE_FIRST, after, NULL);
+					break;
+				case CHANGE_STATE:
+					if (was_member && !same_member)
+						add_task(tasks, from, number, ROLE_LEAVE, before, NULL);
+					if (is_member)
+						add_task(tasks, to, number, ROLE_STATE, after, NULL);
+					break;
+				case CHANGE_ROW:
+					if (same_member)
+						add_task(tasks, to, number, ROLE_CHANGE, after, make_change(accrual, before, 0));
+					else if (!was_member)
+					{
+						if (after->earning)
+							add_task(tasks, to, number, ROLE_NEW, after, NULL);
+					}
+					else
+					{
+						Booked	   *booked;
+						int			nbooked = from->account_id == 0 ? 0 :
+							load_booked(&accrual->post, from->account_id, accrual->source,
+										before->event, before->line, false, &booked);
+
+						if (nbooked > 0)
+							add_task(tasks, from, number, ROLE_LEAVE, before, NULL);
+						if (is_member && after->earning && nbooked > 0)
+						{
+							Change	   *change = make_change(accrual, before, nbooked);
+
+							for (int b = 0; b < nbooked; b++)
+								change->rules[b] = booked[b].rule_id;
+							add_task(tasks, to, number, ROLE_JOIN, after, change);
+						}
+						else if (is_member && after->earning && !before->earning)
+							add_task(tasks, to, number, ROLE_NEW, after, NULL);
+					}
+					break;
+			}
+		}
+	}
+	pfree(known);
+}
+
+/* ----------------------------------------------------------------
+ *		Working off
+ * ---------------------------------------------------------------- */
+
+static inline int
+compare_tasks(const Task *a, const Task *b)
+{
+	if (a->account_id != b->account_id)
+		return a->account_id < b->account_id ? -1 : 1;
+	if (a->time != b->time)
+		return a->time < b->time ? -1 : 1;
+	return a->row < b->row ? -1 : a->row > b->row;
+}
+
+#define ST_SORT sort_tasks
+#define ST_ELEMENT_TYPE Task
+#define ST_COMPARE(a, b) compare_tasks(a, b)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+static void
+visit_tasks(Accrual *accrual, Task *tasks, int n)
+{
+	Visit		visit = {accrual, tasks, n};
+
+	post_account(&accrual->post, tasks[0].account_id, &tasks[0].hint, visit_account, &visit);
+	for (int i = 0; i < n; i++)
+		accrual->booked += i == 0 || tasks[i].row != tasks[i - 1].row;
+}
+
+/* All in memory, from one batch. */
+static void
+work_off(Accrual *accrual, Row *rows, int n)
+{
+	Tasks		tasks;
+
+	post_begin(&accrual->post);
+	make_tasks(accrual, rows, n, &tasks);
+	if (tasks.n > 1)
+		sort_tasks(tasks.tasks, tasks.n);
+	for (int i = 0, end; i < tasks.n; i = end)
+	{
+		for (end = i + 1; end < tasks.n && end - i < VISIT_TASKS &&
+			 tasks.tasks[end].account_id == tasks.tasks[i].account_id; end++)
+			;
+		visit_tasks(accrual, &tasks.tasks[i], end - i);
+	}
+	pfree(tasks.tasks);
+	post_end(&accrual->post);
+}
+
+/*
+ * For a source that defers: what can't be booked is left out, found by halving,
+ * and noted.  Each try is a subtransaction.
+ */
+static void
+work_off_deferring(Accrual *accrual, int first, int n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int64		booked = accrual->booked;
+
+	if (n == 0)
+		return;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work_off(accrual, &accrual->rows[first], n);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+		int			class;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+		/* Retries, cancels and a lack of resources are the whole statement's to deal with. */
+		if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
+			class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+			class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+			class == ERRCODE_TO_CATEGORY(ERRCODE_LOCK_NOT_AVAILABLE) ||
+			class == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		accrual->booked = booked;
+		if (n == 1)
+		{
+			/* Where it was, too, or a change of member would leave points behind. */
+			defer(accrual->source, accrual->rows[first].before, error->sqlerrcode, error->message);
+			defer(accrual->source, accrual->rows[first].after, error->sqlerrcode, error->message);
+		}
+		else
+		{
+			work_off_deferring(accrual, first, n / 2);
+			work_off_deferring(accrual, first + n / 2, n - n / 2);
+		}
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+}
+
+/* ----------------------------------------------------------------
+ *		More rows than a batch
+ * ---------------------------------------------------------------- */
+
+/* A task as tuplesort carries it: account, time and row to sort by, and the rest as bytes. */
+enum
+{
+	SORT_ACCOUNT = 1, SORT_TIME, SORT_ROW, SORT_REST,
+	SORT_NATTS = SORT_REST
+};
+
+typedef struct FlatImage
+{
+	bool		there;
+	bool		earning;
+	Points		amount;
+	Points		refunded;
+	TimestampTz time;
+	int32		event_size;		/* of the texts that follow, headers included; 0: NULL */
+	int32		line_size;
+} FlatImage;
+
+static void
+flatten_image(StringInfo to, const Image *image)
+{
+	FlatImage	flat = {0};
+
+	if (image != NULL)
+	{
+		flat.there = true;
+		flat.earning = image->earning;
+		flat.amount = image->amount;
+		flat.refunded = image->refunded;
+		flat.time = image->time;
+		flat.event_size = image->event ? VARSIZE_ANY(image->event) : 0;
+		flat.line_size = image->line ? VARSIZE_ANY(image->line) : 0;
+	}
+	appendBinaryStringInfo(to, (char *) &flat, sizeof(flat));
+	if (flat.event_size > 0)
+		appendBinaryStringInfo(to, (char *) image->event, flat.event_size);
+	if (flat.line_size > 0)
+		appendBinaryStringInfo(to, (char *) image->line, flat.line_size);
+}
+
+static text *
+unflatten_text(Arena *arena, const char **from, int32 size)
+{
+	text	   *result;
+
+	if (size == 0)
+		return NULL;
+	result = arena_alloc(arena, size);
+	memcpy(result, *from, size);
+	*from += size;
+	return result;
+}
+
+static Image *
+unflatten_image(Arena *arena, const char **from)
+{
+	FlatImage	flat;
+	Image	   *image;
+
+	memcpy(&flat, *from, sizeof(flat));
+	*from += sizeof(flat);
+	if (!flat.there)
+		return NULL;
+	image = arena_alloc(arena, sizeof(Image));
+	memset(image, 0, sizeof(*image));
+	image->earning = flat.earning;
+	image->amount = flat.amount;
+	image->refunded = flat.refunded;
+	image->time = flat.time;
+	image->event = unflatten_text(arena, from, flat.event_size);
+	image->line = unflatten_text(arena, from, flat.line_size);
+	return image;
+}
+
+static void
+begin_sort(Accrual *accrual)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->context);
+	AttrNumber	keys[] = {SORT_ACCOUNT, SORT_TIME, SORT_ROW};
+	Oid			operators[] = {Int8LessOperator, Int8LessOperator, Int8LessOperator};
+	Oid			collations[] = {InvalidOid, InvalidOid, InvalidOid};
+	bool		nulls_first[] = {false, false, false};
+
+	accrual->sort_desc = CreateTemplateTupleDesc(SORT_NATTS);
+	TupleDescInitEntry(accrual->sort_desc, SORT_ACCOUNT, "account", INT8OID, -1, 0);
+	TupleDescInitEntry(accrual->sort_desc, SORT_TIME, "time", INT8OID, -1, 0);
+	TupleDescInitEntry(accrual->sort_desc, SORT_ROW, "row", INT8OID, -1, 0);
+	TupleDescInitEntry(accrual->sort_desc, SORT_REST, "rest", BYTEAOID, -1, 0);
+	accrual->sort = tuplesort_begin_heap(accrual->sort_desc, 3, keys, operators, collations, nulls_first,
+										 SORT_MEMORY_KB, NULL, TUPLESORT_NONE);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+spill_batch(Accrual *accrual)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->batch);
+	Tasks		tasks;
+	StringInfoData rest;
+	TupleTableSlot *slot;
+
+	if (accrual->sort == NULL)
+		begin_sort(accrual);
+	post_begin(&accrual->post);
+	make_tasks(accrual, accrual->rows, accrual->nrows, &tasks);
+	post_end(&accrual->post);
+
+	initStringInfo(&rest);
+	slot = MakeSingleTupleTableSlot(accrual->sort_desc, &TTSOpsVirtual);
+	for (int i = 0; i < tasks.n; i++)
+	{
+		Task	   *task = &tasks.tasks[i];
+		int32		nrules = task->change ? task->change->nrules : -1;
+
+		resetStringInfo(&rest);
+		appendStringInfoSpaces(&rest, VARHDRSZ);
+		appendBinaryStringInfo(&rest, (char *) &task->role, sizeof(task->role));
+		appendBinaryStringInfo(&rest, (char *) &task->hint, sizeof(task->hint));
+		flatten_image(&rest, task->image);
+		appendBinaryStringInfo(&rest, (char *) &nrules, sizeof(nrules));
+		if (nrules >= 0)
+		{
+			flatten_image(&rest, task->change->before);
+			appendBinaryStringInfo(&rest, (char *) task->change->rules, sizeof(int32) * nrules);
+		}
+		SET_VARSIZE(rest.data, rest.len);
+
+		ExecClearTuple(slot);
+		memset(slot->tts_isnull, false, sizeof(bool) * SORT_NATTS);
+		slot->tts_values[SORT_ACCOUNT - 1] = Int64GetDatum(task->account_id);
+		slot->tts_values[SORT_TIME - 1] = Int64GetDatum(task->time);
+		slot->tts_values[SORT_ROW - 1] = Int64GetDatum((int64) task->row);
+		slot->tts_values[SORT_REST - 1] = PointerGetDatum(rest.data);
+		ExecStoreVirtualTuple(slot);
+		tuplesort_puttupleslot(accrual->sort, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+read_sorted(Arena *arena, TupleTableSlot *slot, Task *task)
+{
+	const char *from;
+	int32		nrules;
+
+	slot_getallattrs(slot);
+	task->account_id = DatumGetInt64(slot->tts_values[SORT_ACCOUNT - 1]);
+	task->time = DatumGetInt64(slot->tts_values[SORT_TIME - 1]);
+	task->row = (uint32) DatumGetInt64(slot->tts_values[SORT_ROW - 1]);
+	from = VARDATA_ANY(DatumGetPointer(slot->tts_values[SORT_REST - 1]));
+	memcpy(&task->role, from, sizeof(task->role));
+	from += sizeof(task->role);
+	memcpy(&task->hint, from, sizeof(task->hint));
+	from += sizeof(task->hint);
+	task->image = unflatten_image(arena, &from);
+	memcpy(&nrules, from, sizeof(nrules));
+	from += sizeof(nrules);
+	task->change = NULL;
+	if (nrules >= 0)
+	{
+		task->change = arena_alloc(arena, offsetof(Change, rules) + sizeof(int32) * nrules);
+		task->change->before = unflatten_image(arena, &from);
+		task->change->nrules = nrules;
+		memcpy(task->change->rules, from, sizeof(int32) * nrules);
+	}
+}
+
+static void
+work_off_sorted(Accrual *accrual)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(accrual->sort_desc, &TTSOpsMinimalTuple);
+	Task	   *tasks = palloc(sizeof(Task) * VISIT_TASKS);
+	int			n = 0;
+	MemoryContext texts = AllocSetContextCreate(CurrentMemoryContext, "loyalty tasks", ALLOCSET_DEFAULT_SIZES);
+	Arena		arena = {texts};
+
+	tuplesort_performsort(accrual->sort);
+	post_begin(&accrual->post);
+	for (;;)
+	{
+		bool		more = tuplesort_gettupleslot(accrual->sort, true, false, slot, NULL);
+		bool		isnull;
+
+		if (n > 0 && (!more || n == VISIT_TASKS ||
+					  DatumGetInt64(slot_getattr(slot, SORT_ACCOUNT, &isnull)) != tasks[0].account_id))
+		{
+			visit_tasks(accrual, tasks, n);
+			n = 0;
+			if (arena.total > BATCH_BYTES / 8)
+			{
+				MemoryContextReset(texts);
+				memset(&arena, 0, sizeof(arena));
+				arena.context = texts;
+			}
+		}
+		if (!more)
+			break;
+		read_sorted(&arena, slot, &tasks[n++]);
+	}
+	post_end(&accrual->post);
+	ExecDropSingleTupleTableSlot(slot);
+	tuplesort_end(accrual->sort);
+	accrual->sort = NULL;
+	MemoryContextDelete(texts);
+}
+
+int64
+accrual_end(Accrual *accrual)
+{
+	MemoryContext old = MemoryContextSwitchTo(accrual->batch);
+
+	add_gone_ones(accrual);
+	if (accrual->source->defer)
+		work_off_deferring(accrual, 0, accrual->nrows);
+	else if (accrual->sort != NULL)
+	{
+		spill_batch(accrual);
+		begin_batch(accrual);
+		work_off_sorted(accrual);
+	}
+	else if (accrual->nrows > 0)
+		work_off(accrual, accrual->rows, accrual->nrows);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(accrual->batch);
+	return accrual->booked;
+}

@@ -1,0 +1,140 @@
+/*
+ * balance.c
+ *		What a member can spend, now and at any other time.
+ *
+ * The account's totals hold from the moment they were written until a lot of
+ * it begins or ends; outside that the lots or, for the past, the entries are
+ * asked.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/snapmgr.h"
+
+#include "base/errors.h"
+#include "ledger/post.h"
+
+PG_FUNCTION_INFO_V1(loyalty_balance);
+
+/* The first row of an index scan on equal keys, into table->slot. */
+static bool
+look_up(Table *table, const char *index, int nkeys, const TableKey *keys)
+{
+	TableScan	scan;
+	bool		found;
+
+	table_scan_begin(&scan, table, index, GetActiveSnapshot(), nkeys, keys);
+	found = table_scan_next(&scan);
+	if (found)
+		ExecMaterializeSlot(table->slot);
+	table_scan_end(&scan);
+	return found;
+}
+
+static Points
+balance_from_lots(int64 account_id, TimestampTz at)
+{
+	Table		lot;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
+	};
+	Points		sum = 0;
+
+	table_open_for_read(&lot, "lot", LOT_NATTS);
+	table_scan_begin(&scan, &lot, "lot_open_idx", GetActiveSnapshot(), 2, keys);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = lot.slot->tts_values - 1;
+
+		slot_getallattrs(lot.slot);
+		if (DatumGetTimestampTz(values[LOT_VALID_FROM]) <= at)
+			sum = points_add(sum, DatumGetPoints(values[LOT_REMAINING]) - DatumGetPoints(values[LOT_HELD]));
+	}
+	table_scan_end(&scan);
+	table_finish(&lot);
+	return sum;
+}
+
+/* From what the entries had done to each lot by then. */
+static Points
+balance_from_entries(int64 account_id, TimestampTz at)
+{
+	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
+	Datum		args[] = {Int64GetDatum(account_id), TimestampTzGetDatum(at)};
+	Points		result;
+	bool		isnull;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT loyalty._balance_then($1, $2)", 2, types, args, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the entries of account " INT64_FORMAT, account_id);
+	result = DatumGetPoints(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return result;
+}
+
+/* balance(program, member, at, currency) */
+Datum
+loyalty_balance(PG_FUNCTION_ARGS)
+{
+	const Program *program;
+	const Currency *currency;
+	TimestampTz at;
+	Table		table;
+	TableKey	keys[2];
+	bool		isnull;
+	int64		member_id;
+	Datum	   *values;
+	int64		account_id;
+	TimestampTz as_of;
+	Points		live;
+	Points		debt;
+	Points		held;
+	TimestampTz next_change;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	program = program_by_code(PG_GETARG_TEXT_PP(0));
+	at = PG_GETARG_TIMESTAMPTZ(2);
+	currency = program_currency(program, PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
+
+	table_open_for_read(&table, "member", MEMBER_NATTS);
+	keys[0] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(program->program_id)};
+	keys[1] = (TableKey) {BTEqualStrategyNumber, PG_GETARG_DATUM(1)};
+	if (!look_up(&table, "member_key", 2, keys))
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+				 errmsg("no such member in program \"%s\"", program->code),
+				 errdetail("Nobody is enrolled under that key."),
+				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+	member_id = DatumGetInt64(slot_getattr(table.slot, MEMBER_ID, &isnull));
+	table_finish(&table);
+
+	table_open_for_read(&table, "account", ACCOUNT_NATTS);
+	keys[0] = (TableKey) {BTEqualStrategyNumber, Int64GetDatum(member_id)};
+	keys[1] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(currency->currency_id)};
+	if (!look_up(&table, "account_member_key", 2, keys))
+	{
+		table_finish(&table);
+		PG_RETURN_POINTS(0);
+	}
+	slot_getallattrs(table.slot);
+	values = table.slot->tts_values - 1;
+	account_id = DatumGetInt64(values[ACCOUNT_ID]);
+	as_of = DatumGetTimestampTz(values[ACCOUNT_AS_OF]);
+	next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
+	live = DatumGetPoints(values[ACCOUNT_LIVE]);
+	held = DatumGetPoints(values[ACCOUNT_HELD]);
+	debt = DatumGetPoints(values[ACCOUNT_DEBT]);
+	table_finish(&table);
+
+	if (at < as_of)
+		PG_RETURN_POINTS(balance_from_entries(account_id, at));
+	if (at < next_change)
+		PG_RETURN_POINTS(live - held - debt);
+	PG_RETURN_POINTS(points_sub(balance_from_lots(account_id, at), debt));
+}

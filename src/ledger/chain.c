@@ -1,0 +1,115 @@
+/*
+ * chain.c
+ *		The hash chain of an account's entries.
+ *
+ * Each entry's hash covers its own canonical bytes and the hash before it, so
+ * that no entry can be changed, left out, put in or moved without every later
+ * hash of the account changing.  Free text (reason) is left out: it may name a
+ * person, and must be erasable.
+ */
+#include "postgres.h"
+
+#include "common/cryptohash.h"
+#include "port/pg_bswap.h"
+#include "utils/memutils.h"
+
+#include "ledger/chain.h"
+
+#define CHAIN_VERSION	1
+
+/* The buffer grows with the texts of an entry and is kept for the next. */
+typedef struct Bytes
+{
+	uint8	   *data;
+	int			len;
+	int			room;
+} Bytes;
+
+static void
+add(Bytes *bytes, const void *data, int len)
+{
+	if (bytes->len + len > bytes->room)
+	{
+		bytes->room = (bytes->len + len) * 2;
+		bytes->data = repalloc(bytes->data, bytes->room);
+	}
+	memcpy(bytes->data + bytes->len, data, len);
+	bytes->len += len;
+}
+
+static void
+add_int32(Bytes *bytes, int32 value)
+{
+	uint32		wire = pg_hton32((uint32) value);
+
+	add(bytes, &wire, sizeof(wire));
+}
+
+static void
+add_int64(Bytes *bytes, int64 value)
+{
+	uint64		wire = pg_hton64((uint64) value);
+
+	add(bytes, &wire, sizeof(wire));
+}
+
+/* Length first, so that no two texts can be read as two others. */
+static void
+add_text(Bytes *bytes, const char *data, int len)
+{
+	add_int32(bytes, len);
+	add(bytes, data, len);
+}
+
+void
+chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, TimestampTz recorded_at,
+		   const uint8 *previous, uint8 *hash)
+{
+	static Bytes bytes;
+	const char *kind = entry_kind_name(entry->kind);
+	const int64 amounts[] = {entry->base, entry->refunded, entry->forgiven};
+	const int32 references[] = {entry->lot_no, entry->source_id, entry->rule_id, entry->reverses};
+	const text *const texts[] = {entry->event, entry->line};
+	uint8		version = CHAIN_VERSION;
+	uint8		present[2];
+
+	if (bytes.data == NULL)
+	{
+		bytes.data = MemoryContextAlloc(TopMemoryContext, 512);
+		bytes.room = 512;
+	}
+	bytes.len = 0;
+
+	add(&bytes, &version, 1);
+	add(&bytes, previous, CHAIN_HASH_LEN);
+	add_int64(&bytes, account_id);
+	add_int32(&bytes, entry->entry_no);
+	add_int64(&bytes, entry->points);
+	add_int64(&bytes, entry->event_time);
+	add_int64(&bytes, recorded_at);
+	add_text(&bytes, kind, strlen(kind));
+
+	/* Then which of the optional fields there are, and those alone. */
+	present[0] = present[1] = 0;
+	for (int i = 0; i < (int) lengthof(amounts); i++)
+		present[0] |= (amounts[i] != 0) << i;
+	for (int i = 0; i < (int) lengthof(references); i++)
+		present[0] |= (references[i] != 0) << (i + 3);
+	for (int i = 0; i < (int) lengthof(texts); i++)
+		present[1] |= (texts[i] != NULL) << i;
+	add(&bytes, present, 2);
+	for (int i = 0; i < (int) lengthof(amounts); i++)
+		if (amounts[i] != 0)
+			add_int64(&bytes, amounts[i]);
+	for (int i = 0; i < (int) lengthof(references); i++)
+		if (references[i] != 0)
+			add_int32(&bytes, references[i]);
+	for (int i = 0; i < (int) lengthof(texts); i++)
+		if (texts[i] != NULL)
+			add_text(&bytes, VARDATA_ANY(texts[i]), VARSIZE_ANY_EXHDR(texts[i]));
+
+	if (pg_cryptohash_init(sha) < 0 ||
+		pg_cryptohash_update(sha, bytes.data, bytes.len) < 0 ||
+		pg_cryptohash_final(sha, hash, CHAIN_HASH_LEN) < 0)
+		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha));
+}

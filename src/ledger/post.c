@@ -1,0 +1,1066 @@
+/*
+ * post.c
+ *		The one door by which a balance changes.
+ *
+ * Locking: a visit reads the account at the session's snapshot, works out
+ * what to write, and updates the account row.  If that update finds a newer
+ * version, it locks the row, takes a new snapshot and starts the visit again.
+ * Lots change only together with their account's row, so lots read at the
+ * snapshot at which the row was current are current too.  Accounts are
+ * visited in ascending order everywhere, so two sessions can't wait for each
+ * other within one statement each.
+ *
+ * Memory: an Account and all it holds live in post->context, which is reset
+ * before each visit (and each repeat of one); queued rows are copies.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/errors.h"
+#include "base/owner.h"
+#include "ledger/chain.h"
+#include "ledger/post.h"
+
+void		(*post_review_hook) (Account *account) = NULL;
+void		(*post_store_hook) (Account *account) = NULL;
+
+static const char *const kind_names[ENTRY_KINDS] = {
+	[ENTRY_EARN] = "earn",
+	[ENTRY_REVERSE] = "reverse",
+	[ENTRY_REDEEM] = "redeem",
+	[ENTRY_GIVEBACK] = "giveback",
+	[ENTRY_EXPIRE] = "expire",
+	[ENTRY_ADJUST] = "adjust",
+	[ENTRY_REKEY] = "rekey",
+};
+
+const char *
+entry_kind_name(EntryKind kind)
+{
+	return kind_names[kind];
+}
+
+/* ----------------------------------------------------------------
+ *		The session
+ * ---------------------------------------------------------------- */
+
+static void
+take_snapshot(Post *post)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	post->snapshot = GetActiveSnapshot();
+}
+
+static void
+close_scans(Post *post)
+{
+	if (post->scanning_account_by_id)
+		table_scan_end(&post->account_by_id);
+	if (post->scanning_account_by_member)
+		table_scan_end(&post->account_by_member);
+	if (post->scanning_lot_open)
+		table_scan_end(&post->lot_open);
+	if (post->scanning_lot_by_no)
+		table_scan_end(&post->lot_by_no);
+	post->scanning_account_by_id = post->scanning_account_by_member = false;
+	if (post->scanning_member_by_key)
+		table_scan_end(&post->member_by_key);
+	if (post->scanning_entry_by_event)
+		table_scan_end(&post->entry_by_event);
+	post->scanning_lot_open = post->scanning_lot_by_no = false;
+	post->scanning_member_by_key = post->scanning_entry_by_event = false;
+}
+
+static void
+new_snapshot(Post *post)
+{
+	close_scans(post);
+	PopActiveSnapshot();
+	take_snapshot(post);
+}
+
+void
+post_renew(Post *post)
+{
+	CommandCounterIncrement();
+	new_snapshot(post);
+}
+
+Table *
+post_table(Post *post, Table *table, const char *name, int natts)
+{
+	if (table->rel == NULL)
+		table_open_for_write(table, name, natts, post->estate);
+	return table;
+}
+
+void
+post_begin(Post *post)
+{
+	memset(post, 0, sizeof(*post));
+	post->now = GetCurrentTransactionStartTimestamp();
+
+	/* What this transaction wrote so far is to be seen and built upon. */
+	CommandCounterIncrement();
+	take_snapshot(post);
+	post->estate = CreateExecutorState();
+	table_open_for_write(&post->account, "account", ACCOUNT_NATTS, post->estate);
+	post->context = AllocSetContextCreate(CurrentMemoryContext, "loyalty account",
+										  ALLOCSET_DEFAULT_SIZES);
+}
+
+static void
+flush(Post *post)
+{
+	if (post->lot.rel != NULL)
+		table_flush(&post->lot);
+	if (post->allocation.rel != NULL)
+		table_flush(&post->allocation);
+	if (post->entry.rel != NULL)
+		table_flush(&post->entry);
+	if (post->progress.rel != NULL)
+		table_flush(&post->progress);
+	if (post->tier_change.rel != NULL)
+		table_flush(&post->tier_change);
+}
+
+void
+post_end(Post *post)
+{
+	flush(post);
+	close_scans(post);
+	table_finish(&post->tier_change);
+	table_finish(&post->progress);
+	table_finish(&post->request);
+	table_finish(&post->allocation);
+	table_finish(&post->entry);
+	table_finish(&post->lot);
+	table_finish(&post->account);
+	table_finish(&post->member);
+	if (post->sha != NULL)
+		pg_cryptohash_free(post->sha);
+	FreeExecutorState(post->estate);
+	MemoryContextDelete(post->context);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
+int64
+post_find_member(Post *post, int32 program_id, const text *key)
+{
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int32GetDatum(program_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(key)}
+	};
+	bool		isnull;
+
+	if (post->member.rel == NULL)
+		table_open_for_read(&post->member, "member", MEMBER_NATTS);
+	if (!post->scanning_member_by_key)
+		table_scan_begin(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->member_by_key, keys);
+	post->scanning_member_by_key = true;
+
+	if (!table_scan_next(&post->member_by_key))
+		return 0;
+	return DatumGetInt64(slot_getattr(post->member.slot, MEMBER_ID, &isnull));
+}
+
+void
+post_enrol(int32 program_id, const text **keys, int n)
+{
+	static OwnerPlan plan;
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	Datum		args[3];
+
+	for (int i = 0; i < n; i++)
+		elements[i] = PointerGetDatum(keys[i]);
+	args[0] = Int32GetDatum(program_id);
+	args[1] = PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	owner_execute(&plan, "SELECT loyalty._enrol($1, $2, $3)", 3,
+				  (Oid[]) {INT4OID, TEXTARRAYOID, TIMESTAMPTZOID}, args);
+}
+
+void
+post_open_accounts(int32 currency_id, const int64 *members, int n)
+{
+	static OwnerPlan plan;
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	Datum		args[2];
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(members[i]);
+	args[0] = Int32GetDatum(currency_id);
+	args[1] = PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	owner_execute(&plan, "SELECT loyalty._open_accounts($1, $2)", 2,
+				  (Oid[]) {INT4OID, INT8ARRAYOID}, args);
+}
+
+TableScan *
+post_entries_of(Post *post, int64 account_id, const text *event)
+{
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(event)}
+	};
+
+	post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	if (!post->scanning_entry_by_event)
+		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx", post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->entry_by_event, keys);
+	post->scanning_entry_by_event = true;
+	return &post->entry_by_event;
+}
+
+int64
+post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid)
+{
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(member_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(currency_id)}
+	};
+	bool		isnull;
+
+	if (!post->scanning_account_by_member)
+		table_scan_begin(&post->account_by_member, &post->account, "account_member_key",
+						 post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->account_by_member, keys);
+	post->scanning_account_by_member = true;
+
+	if (!table_scan_next(&post->account_by_member))
+		return 0;
+	ItemPointerCopy(&post->account.slot->tts_tid, tid);
+	return DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
+}
+
+/* ----------------------------------------------------------------
+ *		Reading an account and its lots
+ * ---------------------------------------------------------------- */
+
+static bool
+find_row(Post *post, int64 account_id, ItemPointer hint)
+{
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
+	bool		isnull;
+
+	if (hint != NULL && ItemPointerIsValid(hint) &&
+		table_fetch_row(&post->account, hint, post->snapshot) &&
+		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
+		return true;
+
+	if (!post->scanning_account_by_id)
+		table_scan_begin(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
+	else
+		table_scan_again(&post->account_by_id, &key);
+	post->scanning_account_by_id = true;
+	return table_scan_next(&post->account_by_id);
+}
+
+const Currency *
+post_account_currency(Post *post, int64 account_id)
+{
+	bool		isnull;
+
+	if (!find_row(post, account_id, NULL))
+		return NULL;
+	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
+}
+
+static Account *
+read_account(Post *post, TupleTableSlot *slot)
+{
+	Account    *account = palloc0(sizeof(Account));
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+
+	slot_getallattrs(slot);
+	account->post = post;
+	account->account_id = DatumGetInt64(values[ACCOUNT_ID]);
+	account->member_id = DatumGetInt64(values[ACCOUNT_MEMBER]);
+	account->currency = currency_by_id(DatumGetInt32(values[ACCOUNT_CURRENCY]));
+	account->last_entry = DatumGetInt32(values[ACCOUNT_ENTRIES]);
+	account->last_lot = DatumGetInt32(values[ACCOUNT_LOTS]);
+	account->posted = DatumGetPoints(values[ACCOUNT_POSTED]);
+	account->live = DatumGetPoints(values[ACCOUNT_LIVE]);
+	account->pending = DatumGetPoints(values[ACCOUNT_PENDING]);
+	account->held = DatumGetPoints(values[ACCOUNT_HELD]);
+	account->debt = DatumGetPoints(values[ACCOUNT_DEBT]);
+	account->earned = DatumGetPoints(values[ACCOUNT_EARNED]);
+	account->redeemed = DatumGetPoints(values[ACCOUNT_REDEEMED]);
+	account->expired = DatumGetPoints(values[ACCOUNT_EXPIRED]);
+	account->as_of = DatumGetTimestampTz(values[ACCOUNT_AS_OF]);
+	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
+	if (!nulls[ACCOUNT_TIER])
+		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
+	if (!nulls[ACCOUNT_TIER_SINCE])
+		account->tier_since = DatumGetTimestampTz(values[ACCOUNT_TIER_SINCE]);
+	account->has_tier_until = !nulls[ACCOUNT_TIER_UNTIL];
+	if (account->has_tier_until)
+		account->tier_until = DatumGetTimestampTz(values[ACCOUNT_TIER_UNTIL]);
+	if (!nulls[ACCOUNT_HEAD])
+	{
+		bytea	   *head = DatumGetByteaPP(values[ACCOUNT_HEAD]);
+
+		memcpy(account->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
+	}
+	ItemPointerCopy(&slot->tts_tid, &account->tid);
+	return account;
+}
+
+static Lot *
+add_lot(Account *account)
+{
+	Lot		   *lot = palloc0(sizeof(Lot));
+
+	if (account->nlots == account->lots_room)
+	{
+		account->lots_room = account->lots_room ? account->lots_room * 2 : 8;
+		account->lots = account->lots ?
+			repalloc(account->lots, sizeof(Lot *) * account->lots_room) :
+			palloc(sizeof(Lot *) * account->lots_room);
+	}
+	account->lots[account->nlots++] = lot;
+	return lot;
+}
+
+static Lot *
+known_lot(Account *account, int32 lot_no)
+{
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i]->lot_no == lot_no)
+			return account->lots[i];
+	return NULL;
+}
+
+/* The lot of the row in slot: the one read before, or a new reading. */
+static Lot *
+read_lot(Account *account, TupleTableSlot *slot)
+{
+	Datum	   *values = slot->tts_values - 1;
+	Lot		   *lot;
+
+	slot_getallattrs(slot);
+	lot = known_lot(account, DatumGetInt32(values[LOT_NO]));
+	if (lot != NULL)
+		return lot;
+
+	lot = add_lot(account);
+	lot->lot_no = DatumGetInt32(values[LOT_NO]);
+	lot->open = DatumGetBool(values[LOT_OPEN]);
+	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
+	lot->dates.valid_from = DatumGetTimestampTz(values[LOT_VALID_FROM]);
+	lot->dates.expires_at = DatumGetTimestampTz(values[LOT_EXPIRES_AT]);
+	lot->earned_at = DatumGetTimestampTz(values[LOT_EARNED_AT]);
+	lot->credited = DatumGetPoints(values[LOT_CREDITED]);
+	lot->remaining = DatumGetPoints(values[LOT_REMAINING]);
+	lot->held = DatumGetPoints(values[LOT_HELD]);
+	lot->expired = DatumGetPoints(values[LOT_EXPIRED]);
+	lot->waived = DatumGetPoints(values[LOT_WAIVED]);
+	ItemPointerCopy(&slot->tts_tid, &lot->tid);
+	return lot;
+}
+
+/* Open lots of the account from an end on, or at exactly that end, in the order they pay. */
+static TableScan *
+scan_open_lots(Account *account, StrategyNumber strategy, TimestampTz expires_at)
+{
+	Post	   *post = account->post;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{strategy, TimestampTzGetDatum(expires_at)}
+	};
+
+	post_table(post, &post->lot, "lot", LOT_NATTS);
+	if (post->scanning_lot_open && post->lot_open.keys[1].sk_strategy == strategy)
+		table_scan_again(&post->lot_open, keys);
+	else
+	{
+		if (post->scanning_lot_open)
+			table_scan_end(&post->lot_open);
+		table_scan_begin(&post->lot_open, &post->lot, "lot_open_idx", post->snapshot, 2, keys);
+	}
+	post->scanning_lot_open = true;
+	return &post->lot_open;
+}
+
+void
+account_read_open(Account *account)
+{
+	TableScan  *scan;
+
+	if (account->all_open)
+		return;
+	scan = scan_open_lots(account, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
+	while (table_scan_next(scan))
+		read_lot(account, account->post->lot.slot);
+	account->all_open = true;
+}
+
+static bool
+lot_alive(const Lot *lot, TimestampTz at)
+{
+	return lot->dates.valid_from <= at && at < lot->dates.expires_at;
+}
+
+Points
+account_read_live(Account *account, TimestampTz at, Points wanted, int *first, int *count)
+{
+	TableScan  *scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
+	Points		found = 0;
+
+	*first = account->nlots;
+	while (found < wanted && table_scan_next(scan))
+	{
+		Lot		   *lot = read_lot(account, account->post->lot.slot);
+
+		CHECK_FOR_INTERRUPTS();
+		if (lot_alive(lot, at))
+			found = points_add(found, lot->remaining - lot->held);
+	}
+	*count = account->nlots - *first;
+	return found;
+}
+
+Lot *
+account_lot(Account *account, int32 lot_no)
+{
+	Post	   *post = account->post;
+	Lot		   *lot = known_lot(account, lot_no);
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(lot_no)}
+	};
+
+	if (lot != NULL)
+		return lot;
+	post_table(post, &post->lot, "lot", LOT_NATTS);
+	if (!post->scanning_lot_by_no)
+		table_scan_begin(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->lot_by_no, keys);
+	post->scanning_lot_by_no = true;
+	if (!table_scan_next(&post->lot_by_no))
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+				 errmsg("lot %d of account " INT64_FORMAT " is not there", lot_no, account->account_id),
+				 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	return read_lot(account, post->lot.slot);
+}
+
+int32
+account_allocated_lot(Account *account, int32 entry_no)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
+	};
+	int32		lot_no = 0;
+	bool		isnull;
+
+	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	table_scan_begin(&scan, &post->allocation, "allocation_pkey", post->snapshot, 2, keys);
+	while (lot_no == 0 && table_scan_next(&scan))
+		lot_no = DatumGetInt32(slot_getattr(post->allocation.slot, ALLOCATION_LOT, &isnull));
+	table_scan_end(&scan);
+	return lot_no;
+}
+
+static bool
+same_dates(const Lot *lot, const LotDates *dates)
+{
+	return lot->dates.expires_at == dates->expires_at &&
+		lot->dates.valid_from == dates->valid_from &&
+		lot->dates.issued == dates->issued;
+}
+
+/* The open lot of those dates, or a new one. */
+static Lot *
+lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
+{
+	Lot		   *lot = account->last_used;
+
+	if (lot != NULL && same_dates(lot, dates))
+		return lot;
+	for (int i = 0; i < account->nlots; i++)
+		if (same_dates(account->lots[i], dates))
+			return account->last_used = account->lots[i];
+
+	if (account->last_lot > 0 && !account->all_open)
+	{
+		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
+
+		while (table_scan_next(scan))
+		{
+			lot = read_lot(account, account->post->lot.slot);
+			if (same_dates(lot, dates))
+				return account->last_used = lot;
+		}
+	}
+
+	lot = add_lot(account);
+	lot->lot_no = ++account->last_lot;
+	lot->dates = *dates;
+	lot->earned_at = earned_at;
+	lot->fresh = true;
+	return account->last_used = lot;
+}
+
+/* ----------------------------------------------------------------
+ *		Movements
+ * ---------------------------------------------------------------- */
+
+/* Moves points into (or, negative, out of) a lot, and the account's totals with it. */
+static void
+move(Account *account, Lot *lot, Points points)
+{
+	lot->remaining = points_add(lot->remaining, points);
+	lot->open = lot->remaining > 0;
+	lot->changed = true;
+	if (lot->dates.valid_from > account->as_of)
+	{
+		account->pending = points_add(account->pending, points);
+		account->next_change = Min(account->next_change, lot->dates.valid_from);
+	}
+	else if (lot->dates.expires_at > account->as_of)
+	{
+		account->live = points_add(account->live, points);
+		account->next_change = Min(account->next_change, lot->dates.expires_at);
+	}
+}
+
+/* Brings the totals to the session's time, if a lot began or ended since. */
+static void
+roll_forward(Account *account)
+{
+	if (account->post->now <= account->as_of)
+		return;
+	account->as_of = account->post->now;
+	if (account->as_of < account->next_change)
+		return;
+
+	account_read_open(account);
+	account->live = account->pending = 0;
+	account->next_change = DT_NOEND;
+	for (int i = 0; i < account->nlots; i++)
+	{
+		Lot		   *lot = account->lots[i];
+
+		if (lot->dates.valid_from > account->as_of)
+		{
+			account->pending += lot->remaining;
+			account->next_change = Min(account->next_change, lot->dates.valid_from);
+		}
+		else if (lot->dates.expires_at > account->as_of)
+		{
+			account->live += lot->remaining;
+			account->next_change = Min(account->next_change, lot->dates.expires_at);
+		}
+	}
+}
+
+Entry *
+account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+{
+	Entry	   *entry;
+
+	if (account->nentries == account->entries_room)
+	{
+		account->entries_room = account->entries_room ? account->entries_room * 2 : 8;
+		account->entries = account->entries ?
+			repalloc(account->entries, sizeof(Entry) * account->entries_room) :
+			palloc(sizeof(Entry) * account->entries_room);
+	}
+	if (account->last_entry + 1 >= ENTRIES_PER_ACCOUNT)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_ACCOUNT_FULL),
+				 errmsg("account " INT64_FORMAT " has no entry number left", account->account_id),
+				 errdetail("An account holds " INT64_FORMAT " entries.", ENTRIES_PER_ACCOUNT - 1),
+				 errhint("Spread what it collects over several members.")));
+	entry = &account->entries[account->nentries++];
+	memset(entry, 0, sizeof(*entry));
+	entry->entry_no = ++account->last_entry;
+	entry->kind = kind;
+	entry->event_time = event_time;
+	account->changed = true;
+	return entry;
+}
+
+Allocation *
+account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points)
+{
+	Allocation *allocation = palloc0(sizeof(Allocation));
+	Allocation *last = account->nallocations ? account->allocations[account->nallocations - 1] : NULL;
+
+	if (account->nallocations == account->allocations_room)
+	{
+		account->allocations_room = account->allocations_room ? account->allocations_room * 2 : 8;
+		account->allocations = account->allocations ?
+			repalloc(account->allocations, sizeof(Allocation *) * account->allocations_room) :
+			palloc(sizeof(Allocation *) * account->allocations_room);
+	}
+	account->allocations[account->nallocations++] = allocation;
+	allocation->entry_no = entry->entry_no;
+	allocation->allocation_no = last && last->entry_no == entry->entry_no ? last->allocation_no + 1 : 1;
+	allocation->lot_no = lot_no;
+	allocation->points = points;
+	allocation->fresh = true;
+	return allocation;
+}
+
+/* The account's totals that an entry of that kind is part of. */
+static void
+count_in(Account *account, const Entry *entry, Points points)
+{
+	account->posted = points_add(account->posted, points);
+	switch (entry->kind)
+	{
+		case ENTRY_EARN:
+		case ENTRY_REVERSE:
+			account->earned = points_add(account->earned, points);
+			break;
+		case ENTRY_REDEEM:
+		case ENTRY_GIVEBACK:
+			account->redeemed = points_sub(account->redeemed, points);
+			break;
+		case ENTRY_EXPIRE:
+			account->expired = points_sub(account->expired, points);
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * A credit repays the debt before it reaches a lot.  The entry says which lot
+ * took all of it, or its allocations say who took what.
+ */
+static Points
+repay(Account *account, Entry *entry, Points points)
+{
+	Points		repaid = Min(points, account->debt);
+
+	entry->points = points_add(entry->points, points);
+	count_in(account, entry, points);
+	if (repaid > 0)
+	{
+		account->debt -= repaid;
+		account_allocate(account, entry, DEBT_LOT, repaid);
+	}
+	return points - repaid;
+}
+
+void
+account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	Points		rest = repay(account, entry, points);
+
+	if (rest == 0)
+		return;
+	if (rest == points && entry->kind != ENTRY_GIVEBACK)
+		entry->lot_no = lot->lot_no;
+	else
+		account_allocate(account, entry, lot->lot_no, rest);
+	lot->credited = points_add(lot->credited, rest);
+	move(account, lot, rest);
+}
+
+void
+account_credit(Account *account, Entry *entry, Points points, const LotDates *dates)
+{
+	if (points == 0)
+		return;
+
+	/* No lot for what the debt swallows whole. */
+	if (points <= account->debt)
+		(void) repay(account, entry, points);
+	else
+		account_credit_lot(account, entry, points, lot_for(account, dates, entry->event_time));
+}
+
+void
+account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	entry->points = points_sub(entry->points, points);
+	count_in(account, entry, -points);
+	account_allocate(account, entry, lot->lot_no, -points);
+	move(account, lot, -points);
+}
+
+void
+account_return_dead(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	entry->points = points_add(entry->points, points);
+	count_in(account, entry, points);
+	account_allocate(account, entry, lot->lot_no, points);
+	lot->credited = points_add(lot->credited, points);
+	move(account, lot, points);
+}
+
+/* Books the end of what is left in a lot, dated when it ended. */
+void
+account_expire_lot(Account *account, Lot *lot)
+{
+	Entry	   *entry = account_entry(account, ENTRY_EXPIRE, lot->dates.expires_at);
+	Points		points = lot->remaining - lot->held;
+
+	entry->lot_no = lot->lot_no;
+	entry->points = -points;
+	count_in(account, entry, -points);
+	lot->expired = points_add(lot->expired, points);
+	move(account, lot, -points);
+}
+
+static int
+by_end(const void *a, const void *b)
+{
+	const Lot  *x = *(Lot *const *) a;
+	const Lot  *y = *(Lot *const *) b;
+
+	if (x->dates.expires_at != y->dates.expires_at)
+		return x->dates.expires_at < y->dates.expires_at ? -1 : 1;
+	if (x->earned_at != y->earned_at)
+		return x->earned_at < y->earned_at ? -1 : 1;
+	return x->lot_no < y->lot_no ? -1 : x->lot_no > y->lot_no;
+}
+
+/*
+ * Books a lot's end if it is past: what a reversal does next must not hang on
+ * whether the expiry job came by before it.
+ */
+Lot *
+account_settle_lot(Account *account, int32 lot_no)
+{
+	Lot		   *lot = account_lot(account, lot_no);
+
+	if (lot->dates.expires_at <= account->as_of && lot->remaining > lot->held)
+		account_expire_lot(account, lot);
+	return lot;
+}
+
+/*
+ * Takes earned points back: from the award's own (settled) lot, then from other
+ * live lots by soonest end, then by the currency's debt policy.  What of the own
+ * lot had expired is not taken again; entry->forgiven holds what was let off.
+ */
+void
+account_take_back(Account *account, Entry *entry, Points points, Lot *own)
+{
+	Points		left = points;
+	Points		part;
+
+	if (own != NULL)
+	{
+		part = Min(left, own->remaining - own->held);
+		if (part == left)
+		{
+			entry->lot_no = own->lot_no;
+			entry->points = points_sub(entry->points, part);
+			count_in(account, entry, -part);
+			move(account, own, -part);
+			return;
+		}
+		if (part > 0)
+		{
+			account_debit_lot(account, entry, part, own);
+			left -= part;
+		}
+		part = Min(left, own->expired - own->waived);
+		if (part > 0)
+		{
+			own->waived += part;
+			own->changed = true;
+			entry->forgiven = points_add(entry->forgiven, part);
+			left -= part;
+		}
+	}
+
+	if (left > 0)
+	{
+		Lot		  **lots;
+		int			n;
+
+		account_read_open(account);
+		n = account->nlots;
+		lots = palloc(sizeof(Lot *) * Max(n, 1));
+		memcpy(lots, account->lots, sizeof(Lot *) * n);
+		qsort(lots, n, sizeof(Lot *), by_end);
+		for (int i = 0; i < n && left > 0; i++)
+		{
+			if (lots[i] == own || !lot_alive(lots[i], account->as_of))
+				continue;
+			part = Min(left, lots[i]->remaining - lots[i]->held);
+			if (part > 0)
+			{
+				account_debit_lot(account, entry, part, lots[i]);
+				left -= part;
+			}
+		}
+		pfree(lots);
+	}
+
+	if (left > 0)
+	{
+		if (account->currency->debt == DEBT_FORGIVE)
+			entry->forgiven = points_add(entry->forgiven, left);
+		else
+		{
+			account->debt = points_add(account->debt, left);
+			entry->points = points_sub(entry->points, left);
+			count_in(account, entry, -left);
+			account_allocate(account, entry, DEBT_LOT, -left);
+		}
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Writing a visit
+ * ---------------------------------------------------------------- */
+
+static bool
+store_account(Account *account)
+{
+	Table	   *table = &account->post->account;
+	TupleTableSlot *slot = table_changed_row(table);
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+	bytea	   *head = palloc(VARHDRSZ + CHAIN_HASH_LEN);
+
+	SET_VARSIZE(head, VARHDRSZ + CHAIN_HASH_LEN);
+	memcpy(VARDATA(head), account->head, CHAIN_HASH_LEN);
+
+	values[ACCOUNT_ID] = Int64GetDatum(account->account_id);
+	values[ACCOUNT_MEMBER] = Int64GetDatum(account->member_id);
+	values[ACCOUNT_CURRENCY] = Int32GetDatum(account->currency->currency_id);
+	values[ACCOUNT_ENTRIES] = Int32GetDatum(account->last_entry);
+	values[ACCOUNT_LOTS] = Int32GetDatum(account->last_lot);
+	values[ACCOUNT_POSTED] = PointsGetDatum(account->posted);
+	values[ACCOUNT_LIVE] = PointsGetDatum(account->live);
+	values[ACCOUNT_PENDING] = PointsGetDatum(account->pending);
+	values[ACCOUNT_HELD] = PointsGetDatum(account->held);
+	values[ACCOUNT_DEBT] = PointsGetDatum(account->debt);
+	values[ACCOUNT_EARNED] = PointsGetDatum(account->earned);
+	values[ACCOUNT_REDEEMED] = PointsGetDatum(account->redeemed);
+	values[ACCOUNT_EXPIRED] = PointsGetDatum(account->expired);
+	values[ACCOUNT_AS_OF] = TimestampTzGetDatum(account->as_of);
+	values[ACCOUNT_NEXT_CHANGE] = TimestampTzGetDatum(account->next_change);
+	values[ACCOUNT_TIER] = account->tier;
+	nulls[ACCOUNT_TIER] = account->tier == 0;
+	values[ACCOUNT_TIER_SINCE] = TimestampTzGetDatum(account->tier_since);
+	nulls[ACCOUNT_TIER_SINCE] = account->tier == 0;
+	values[ACCOUNT_TIER_UNTIL] = TimestampTzGetDatum(account->tier_until);
+	nulls[ACCOUNT_TIER_UNTIL] = !account->has_tier_until;
+	values[ACCOUNT_HEAD] = PointerGetDatum(head);
+	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
+	ExecStoreVirtualTuple(slot);
+	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
+}
+
+static void
+store_lot(Account *account, Lot *lot)
+{
+	Table	   *table = &account->post->lot;
+	TupleTableSlot *slot = lot->fresh ? table_new_row(table) : table_changed_row(table);
+	Datum	   *values = slot->tts_values - 1;
+
+	values[LOT_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[LOT_NO] = Int32GetDatum(lot->lot_no);
+	values[LOT_OPEN] = BoolGetDatum(lot->open);
+	values[LOT_ISSUED] = DateADTGetDatum(lot->dates.issued);
+	values[LOT_VALID_FROM] = TimestampTzGetDatum(lot->dates.valid_from);
+	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->dates.expires_at);
+	values[LOT_EARNED_AT] = TimestampTzGetDatum(lot->earned_at);
+	values[LOT_CREDITED] = PointsGetDatum(lot->credited);
+	values[LOT_REMAINING] = PointsGetDatum(lot->remaining);
+	values[LOT_HELD] = PointsGetDatum(lot->held);
+	values[LOT_EXPIRED] = PointsGetDatum(lot->expired);
+	values[LOT_WAIVED] = PointsGetDatum(lot->waived);
+	if (lot->fresh)
+		table_queue_row(table, slot);
+	else
+	{
+		ExecStoreVirtualTuple(slot);
+		if (!table_replace_row(table, &lot->tid, slot, account->post->snapshot))
+			elog(ERROR, "lot %d of account " INT64_FORMAT " changed under the account's lock",
+				 lot->lot_no, account->account_id);
+	}
+}
+
+static void
+store_allocation(Account *account, Allocation *allocation)
+{
+	Table	   *table = &account->post->allocation;
+	TupleTableSlot *slot = allocation->fresh ? table_new_row(table) : table_changed_row(table);
+	Datum	   *values = slot->tts_values - 1;
+
+	values[ALLOCATION_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[ALLOCATION_ENTRY] = Int32GetDatum(allocation->entry_no);
+	values[ALLOCATION_NO] = Int32GetDatum(allocation->allocation_no);
+	values[ALLOCATION_LOT] = Int32GetDatum(allocation->lot_no);
+	values[ALLOCATION_POINTS] = PointsGetDatum(allocation->points);
+	values[ALLOCATION_RETURNED] = PointsGetDatum(allocation->returned);
+	if (allocation->fresh)
+		table_queue_row(table, slot);
+	else
+	{
+		ExecStoreVirtualTuple(slot);
+		if (!table_replace_row(table, &allocation->tid, slot, account->post->snapshot))
+			elog(ERROR, "allocation %d of entry %d changed under the account's lock",
+				 allocation->allocation_no, allocation->entry_no);
+	}
+}
+
+static void
+store_entry(Account *account, const Entry *entry, const uint8 *hash)
+{
+	static text *kinds[ENTRY_KINDS];
+	Post	   *post = account->post;
+	TupleTableSlot *slot = table_new_row(&post->entry);
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+	struct
+	{
+		int32		header;
+		uint8		bytes[CHAIN_HASH_LEN];
+	}			stored;
+
+	if (kinds[entry->kind] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		kinds[entry->kind] = cstring_to_text(entry_kind_name(entry->kind));
+		MemoryContextSwitchTo(old);
+	}
+	SET_VARSIZE(&stored, sizeof(stored));
+	memcpy(stored.bytes, hash, CHAIN_HASH_LEN);
+
+#define OPTIONAL(column, datum, present) \
+	(values[column] = (datum), nulls[column] = !(present))
+
+	values[ENTRY_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[ENTRY_NO] = Int32GetDatum(entry->entry_no);
+	OPTIONAL(ENTRY_LOT, Int32GetDatum(entry->lot_no), entry->lot_no != 0);
+	values[ENTRY_POINTS] = PointsGetDatum(entry->points);
+	values[ENTRY_EVENT_TIME] = TimestampTzGetDatum(entry->event_time);
+	values[ENTRY_RECORDED_AT] = TimestampTzGetDatum(post->now);
+	OPTIONAL(ENTRY_BASE, PointsGetDatum(entry->base), entry->base != 0);
+	OPTIONAL(ENTRY_REFUNDED, PointsGetDatum(entry->refunded), entry->refunded != 0);
+	OPTIONAL(ENTRY_FORGIVEN, PointsGetDatum(entry->forgiven), entry->forgiven != 0);
+	OPTIONAL(ENTRY_SOURCE, Int32GetDatum(entry->source_id), entry->source_id != 0);
+	OPTIONAL(ENTRY_RULE, Int32GetDatum(entry->rule_id), entry->rule_id != 0);
+	OPTIONAL(ENTRY_REVERSES, Int32GetDatum(entry->reverses), entry->reverses != 0);
+	values[ENTRY_KIND] = PointerGetDatum(kinds[entry->kind]);
+	OPTIONAL(ENTRY_EVENT, PointerGetDatum(entry->event), entry->event != NULL);
+	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
+	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
+	values[ENTRY_HASH] = PointerGetDatum(&stored);
+	table_queue_row(&post->entry, slot);
+}
+
+/* The account row first, since its update is the lock; false: start the visit again. */
+static bool
+store_visit(Account *account)
+{
+	Post	   *post = account->post;
+	uint8	  (*hashes)[CHAIN_HASH_LEN] = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
+	const uint8 *previous = account->head;
+
+	if (post->sha == NULL)
+		post->sha = pg_cryptohash_create(PG_SHA256);
+	if (post->sha == NULL)
+		elog(ERROR, "could not set up SHA-256");
+	for (int i = 0; i < account->nentries; i++)
+	{
+		chain_hash(post->sha, account->account_id, &account->entries[i], post->now, previous, hashes[i]);
+		previous = hashes[i];
+	}
+	if (account->nentries > 0)
+		memcpy(account->head, previous, CHAIN_HASH_LEN);
+
+	if (!store_account(account))
+		return false;
+
+	if (account->nlots > 0)
+		post_table(post, &post->lot, "lot", LOT_NATTS);
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i]->changed)
+			store_lot(account, account->lots[i]);
+	if (account->nallocations > 0)
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	for (int i = 0; i < account->nallocations; i++)
+		store_allocation(account, account->allocations[i]);
+	if (account->nentries > 0)
+		post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	for (int i = 0; i < account->nentries; i++)
+		store_entry(account, &account->entries[i], hashes[i]);
+	if (post_store_hook != NULL)
+		post_store_hook(account);
+	return true;
+}
+
+void
+post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		locked = false;
+
+	/* A second visit builds on what the first one wrote. */
+	if (account_id == post->last_account)
+	{
+		flush(post);
+		CommandCounterIncrement();
+		new_snapshot(post);
+		hint = NULL;
+	}
+	else if (account_id < post->last_account)
+		elog(ERROR, "accounts must be visited in ascending order");
+	post->last_account = account_id;
+
+	for (;;)
+	{
+		Account    *account;
+		ItemPointerData tid;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(post->context);
+		MemoryContextSwitchTo(post->context);
+		if (!(locked ? table_fetch_row(&post->account, hint, post->snapshot) : find_row(post, account_id, hint)))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("account " INT64_FORMAT " is not there", account_id),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+		account = read_account(post, post->account.slot);
+		ItemPointerCopy(&account->tid, &tid);
+		roll_forward(account);
+		work(account, arg);
+		if (post_review_hook != NULL)
+			post_review_hook(account);
+		if (!account->changed || store_visit(account))
+			break;
+
+		/* Somebody else was first.  Wait for our turn, and look again. */
+		table_lock_row(&post->account, &tid, post->snapshot);
+		new_snapshot(post);
+		locked = true;
+		hint = &tid;
+	}
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,257 @@
+/*
+ * post.h
+ *		The one door by which a balance changes.
+ *
+ * A session (Post) visits accounts in ascending order of their ids.  At each
+ * visit the caller's work function reads the account and asks for movements;
+ * it may run again from scratch if another transaction got in between, so it
+ * must have no effect but through the calls below.  The account row is
+ * updated once a visit, and that update is the lock: lots and entries of an
+ * account are written only by a transaction that has updated its row.
+ */
+#ifndef LOYALTY_POST_H
+#define LOYALTY_POST_H
+
+#include "base/table.h"
+#include "ledger/program.h"
+
+/* The id applications see: readable, and no index is needed to resolve it. */
+#define ENTRIES_PER_ACCOUNT		INT64CONST(100000000)
+#define ENTRY_ID(account_id, entry_no)	((account_id) * ENTRIES_PER_ACCOUNT + (entry_no))
+
+#define DEBT_LOT	0			/* the lot number that stands for the account's debt */
+
+typedef enum EntryKind
+{
+	ENTRY_EARN,
+	ENTRY_REVERSE,
+	ENTRY_REDEEM,
+	ENTRY_GIVEBACK,
+	ENTRY_EXPIRE,
+	ENTRY_ADJUST,
+	ENTRY_REKEY,
+	ENTRY_KINDS
+} EntryKind;
+
+/* Zero and NULL mean "none" and are stored as NULL, but for points. */
+typedef struct Entry
+{
+	int32		entry_no;
+	int32		lot_no;			/* all points went to or from this lot; 0: see the allocations */
+	Points		points;
+	TimestampTz event_time;
+	Points		base;			/* what the points were reckoned from */
+	Points		refunded;
+	Points		forgiven;		/* what a reversal could not or must not take */
+	int32		source_id;
+	int32		rule_id;
+	int32		reverses;		/* the entry that a giveback undoes */
+	EntryKind	kind;
+	/* For the tier's metric; not stored. */
+	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
+	Points		spend;
+	int			visits;
+	text	   *event;
+	text	   *line;
+	text	   *reason;
+} Entry;
+
+typedef struct Lot
+{
+	int32		lot_no;
+	bool		open;
+	LotDates	dates;
+	TimestampTz earned_at;
+	Points		credited;
+	Points		remaining;
+	Points		held;
+	Points		expired;
+	Points		waived;			/* of expired: reversals let off because the points had died */
+	ItemPointerData tid;		/* invalid: not in the table yet */
+	bool		changed;
+	bool		fresh;
+} Lot;
+
+typedef struct Allocation
+{
+	int32		entry_no;
+	int32		allocation_no;
+	int32		lot_no;
+	Points		points;
+	Points		returned;
+	ItemPointerData tid;
+	bool		fresh;
+} Allocation;
+
+typedef struct Post Post;
+
+typedef struct Account
+{
+	Post	   *post;
+	int64		account_id;
+	int64		member_id;
+	const Currency *currency;
+	int32		last_entry;
+	int32		last_lot;
+	Points		posted;
+	Points		live;			/* of lots alive at as_of, held ones included */
+	Points		pending;
+	Points		held;
+	Points		debt;
+	Points		earned;
+	Points		redeemed;
+	Points		expired;
+	TimestampTz as_of;
+	TimestampTz next_change;
+	Datum		tier;			/* 0: none */
+	TimestampTz tier_since;
+	TimestampTz tier_until;		/* 0: none */
+	bool		has_tier_until;
+	uint8		head[32];
+
+	ItemPointerData tid;
+	bool		changed;
+	Lot		  **lots;			/* those read or made so far */
+	int			nlots;
+	int			lots_room;
+	Lot		   *last_used;
+	bool		all_open;		/* every open lot is among them */
+	Entry	   *entries;
+	int			nentries;
+	int			entries_room;
+	Allocation **allocations;
+	int			nallocations;
+	int			allocations_room;
+	struct Standing *status;	/* the status wing's */
+} Account;
+
+typedef void (*AccountWork) (Account *account, void *arg);
+
+struct Post
+{
+	TimestampTz now;			/* the transaction's start: recorded_at of its entries */
+	Snapshot	snapshot;
+	EState	   *estate;
+	Table		member;
+	Table		account;
+	Table		lot;
+	Table		entry;
+	Table		allocation;
+	Table		request;
+	Table		progress;		/* the status wing's */
+	Table		tier_change;
+	TableScan	member_by_key;
+	TableScan	account_by_id;
+	TableScan	account_by_member;
+	TableScan	lot_open;
+	TableScan	lot_by_no;
+	TableScan	entry_by_event;
+	bool		scanning_member_by_key;
+	bool		scanning_account_by_id;
+	bool		scanning_account_by_member;
+	bool		scanning_lot_open;
+	bool		scanning_lot_by_no;
+	bool		scanning_entry_by_event;
+	struct pg_cryptohash_ctx *sha;	/* made once a session: as dear as a hash */
+	MemoryContext context;		/* of one visit */
+	int64		last_account;
+};
+
+extern void post_begin(Post *post);
+extern void post_end(Post *post);
+
+/* Goes on with a snapshot that sees what was written, and committed by others, since. */
+extern void post_renew(Post *post);
+
+/* The member's id, 0 when nobody of that key is enrolled. */
+extern int64 post_find_member(Post *post, int32 program_id, const text *key);
+
+/* Enrols and opens accounts: what is there already stays. Call post_renew() after it. */
+extern void post_enrol(int32 program_id, const text **keys, int n);
+extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
+
+/* The entries of an event of the account, in no order, in post->entry.slot. */
+extern TableScan *post_entries_of(Post *post, int64 account_id, const text *event);
+
+/* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
+extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
+
+/* The currency of an account; NULL: there is no such account. */
+extern const Currency *post_account_currency(Post *post, int64 account_id);
+
+/* A table of the session, opened at its first use. */
+extern Table *post_table(Post *post, Table *table, const char *name, int natts);
+
+/* One visit.  hint may be NULL. */
+extern void post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg);
+
+/* What a work function may call. */
+extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
+extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
+extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
+extern Lot *account_settle_lot(Account *account, int32 lot_no);
+extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
+extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
+extern void account_expire_lot(Account *account, Lot *lot);
+
+/* Into a lot that is dead: it repays no debt. */
+extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
+extern Lot *account_lot(Account *account, int32 lot_no);
+
+/* The lot that the allocations of an entry name; 0: none. */
+extern int32 account_allocated_lot(Account *account, int32 entry_no);
+
+/*
+ * Reads open lots alive at the time, soonest end first, until their free
+ * points reach wanted; answers those free points and the lots' place in
+ * account->lots.
+ */
+extern Points account_read_live(Account *account, TimestampTz at, Points wanted, int *first, int *count);
+extern void account_read_open(Account *account);
+extern Allocation *account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points);
+
+extern const char *entry_kind_name(EntryKind kind);
+
+/*
+ * The status wing keeps tiers by these: one is called at the end of each
+ * visit's work, and may change the account's tier; the other when the account
+ * is written, and may write rows that go with it.
+ */
+extern void (*post_review_hook) (Account *account);
+extern void (*post_store_hook) (Account *account);
+
+/* Columns of the ledger's tables */
+enum
+{
+	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
+	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
+	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
+	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD,
+	ACCOUNT_NATTS = ACCOUNT_HEAD
+};
+enum
+{
+	LOT_ACCOUNT = 1, LOT_NO, LOT_OPEN, LOT_ISSUED, LOT_VALID_FROM, LOT_EXPIRES_AT, LOT_EARNED_AT,
+	LOT_CREDITED, LOT_REMAINING, LOT_HELD, LOT_EXPIRED, LOT_WAIVED,
+	LOT_NATTS = LOT_WAIVED
+};
+enum
+{
+	ENTRY_ACCOUNT = 1, ENTRY_NO, ENTRY_LOT, ENTRY_POINTS, ENTRY_EVENT_TIME, ENTRY_RECORDED_AT,
+	ENTRY_BASE, ENTRY_REFUNDED, ENTRY_FORGIVEN, ENTRY_SOURCE, ENTRY_RULE, ENTRY_REVERSES,
+	ENTRY_KIND, ENTRY_EVENT, ENTRY_LINE, ENTRY_REASON, ENTRY_HASH,
+	ENTRY_NATTS = ENTRY_HASH
+};
+enum
+{
+	ALLOCATION_ACCOUNT = 1, ALLOCATION_ENTRY, ALLOCATION_NO, ALLOCATION_LOT, ALLOCATION_POINTS,
+	ALLOCATION_RETURNED,
+	ALLOCATION_NATTS = ALLOCATION_RETURNED
+};
+enum
+{
+	REQUEST_PROGRAM = 1, REQUEST_ID, REQUEST_ACCOUNT, REQUEST_ENTRY, REQUEST_CONTENT, REQUEST_RECORDED_AT,
+	REQUEST_NATTS = REQUEST_RECORDED_AT
+};
+
+#endif							/* LOYALTY_POST_H */

@@ -1,0 +1,270 @@
+/*
+ * program.c
+ *		Programs, currencies and members as the engine reads them.
+ *
+ * Programs and currencies are few and are kept per session (base/config);
+ * members are many and are always looked up.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/config.h"
+#include "base/errors.h"
+#include "ledger/program.h"
+
+/* Columns of loyalty.program and loyalty.currency */
+enum
+{
+	PROGRAM_ID = 1,
+	PROGRAM_CODE,
+	PROGRAM_TIME_ZONE,
+	PROGRAM_LADDER,
+	PROGRAM_TIER_METRIC,
+	PROGRAM_TIER_WINDOW,
+	PROGRAM_TIER_PERIOD,
+	PROGRAM_TIER_DOWN,
+	PROGRAM_TIER_GRACE,
+	PROGRAM_CREATED_AT,
+	PROGRAM_NATTS = PROGRAM_CREATED_AT
+};
+
+enum
+{
+	CURRENCY_ID = 1,
+	CURRENCY_PROGRAM,
+	CURRENCY_CODE,
+	CURRENCY_IS_DEFAULT,
+	CURRENCY_DECIMALS,
+	CURRENCY_VALIDITY,
+	CURRENCY_ROUNDING,
+	CURRENCY_PENDING,
+	CURRENCY_PENDING_COUNTS,
+	CURRENCY_DEBT,
+	CURRENCY_NATTS = CURRENCY_DEBT
+};
+
+static ConfigCache cache;
+static Program *programs;
+static int	nprograms;
+static Currency *currencies;
+static int	ncurrencies;
+
+static Interval *
+copy_interval(TupleTableSlot *slot, int attnum)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attnum, &isnull);
+	Interval   *copy;
+
+	if (isnull)
+		return NULL;
+	copy = palloc(sizeof(Interval));
+	*copy = *DatumGetIntervalP(value);
+	return copy;
+}
+
+static void
+read_program(Program *program, TupleTableSlot *slot)
+{
+	static const char *const metrics[] = {"points", "spend", "visits", NULL};
+	static const char *const windows[] = {"lifetime", "calendar", "anniversary", "rolling", NULL};
+	static const char *const downs[] = {"requalify", "one_step", "never", NULL};
+	Datum	   *values = slot->tts_values - 1;
+	char	   *zone;
+
+	slot_getallattrs(slot);
+	zone = TextDatumGetCString(values[PROGRAM_TIME_ZONE]);
+	program->program_id = DatumGetInt32(values[PROGRAM_ID]);
+	program->code = TextDatumGetCString(values[PROGRAM_CODE]);
+	program->tz = pg_tzset(zone);
+	if (program->tz == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_PROGRAM),
+				 errmsg("the server does not know time zone \"%s\" of program \"%s\"", zone, program->code),
+				 errhint("Install the server's time zone data; points expire by it.")));
+	program->ladder = slot->tts_isnull[PROGRAM_LADDER - 1] ? NULL :
+		(Ladder *) PG_DETOAST_DATUM_COPY(values[PROGRAM_LADDER]);
+	program->tier_metric = config_word(values[PROGRAM_TIER_METRIC], metrics);
+	program->tier_window = config_word(values[PROGRAM_TIER_WINDOW], windows);
+	program->tier_period = *DatumGetIntervalP(values[PROGRAM_TIER_PERIOD]);
+	program->tier_down = config_word(values[PROGRAM_TIER_DOWN], downs);
+	program->tier_grace = *DatumGetIntervalP(values[PROGRAM_TIER_GRACE]);
+}
+
+static void
+read_currency(Currency *currency, TupleTableSlot *slot)
+{
+	static const char *const roundings[] = {"day", "month", "quarter", "half_year", "year", NULL};
+	static const ValidityRounding months[] = {ROUND_DAY, ROUND_MONTH, ROUND_QUARTER, ROUND_HALF_YEAR, ROUND_YEAR};
+	static const char *const debts[] = {"forgive", "negative", "block", NULL};
+	Datum	   *values = slot->tts_values - 1;
+
+	slot_getallattrs(slot);
+	currency->currency_id = DatumGetInt32(values[CURRENCY_ID]);
+	for (int i = 0; i < nprograms; i++)
+		if (programs[i].program_id == DatumGetInt32(values[CURRENCY_PROGRAM]))
+			currency->program = &programs[i];
+	currency->code = TextDatumGetCString(values[CURRENCY_CODE]);
+	currency->is_default = DatumGetBool(values[CURRENCY_IS_DEFAULT]);
+	currency->decimals = DatumGetInt32(values[CURRENCY_DECIMALS]);
+	currency->unit = POINTS_SCALE;
+	for (int i = 0; i < currency->decimals; i++)
+		currency->unit /= 10;
+	currency->validity = copy_interval(slot, CURRENCY_VALIDITY);
+	currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
+	currency->pending = copy_interval(slot, CURRENCY_PENDING);
+	currency->pending_counts = DatumGetBool(values[CURRENCY_PENDING_COUNTS]);
+	currency->debt = config_word(values[CURRENCY_DEBT], debts);
+}
+
+/* Reads a whole small table; each row goes to its place in a growing array. */
+static int
+read_table(const char *name, int natts, Snapshot snapshot, void **rows, size_t size,
+		   void (*read_row) (void *row, TupleTableSlot *slot))
+{
+	Table		table;
+	TableScanDesc scan;
+	int			n = 0;
+	int			room = 8;
+
+	table_open_for_read(&table, name, natts);
+	config_watch(RelationGetRelid(table.rel));
+	*rows = palloc0(size * room);
+	scan = table_beginscan(table.rel, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
+	{
+		if (n == room)
+		{
+			*rows = repalloc(*rows, size * room * 2);
+			memset((char *) *rows + size * room, 0, size * room);
+			room *= 2;
+		}
+		read_row((char *) *rows + size * n++, table.slot);
+	}
+	table_endscan(scan);
+	table_finish(&table);
+	return n;
+}
+
+static void
+read_program_row(void *row, TupleTableSlot *slot)
+{
+	read_program(row, slot);
+}
+
+static void
+read_currency_row(void *row, TupleTableSlot *slot)
+{
+	read_currency(row, slot);
+}
+
+static void
+refresh(void)
+{
+	uint64		as_of = config_generation();
+	MemoryContext old;
+	Snapshot	snapshot;
+
+	if (!config_cache_renew(&cache, "programs"))
+		return;
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	old = MemoryContextSwitchTo(cache.context);
+	nprograms = read_table("program", PROGRAM_NATTS, snapshot, (void **) &programs,
+						   sizeof(Program), read_program_row);
+	ncurrencies = read_table("currency", CURRENCY_NATTS, snapshot, (void **) &currencies,
+							 sizeof(Currency), read_currency_row);
+	MemoryContextSwitchTo(old);
+	UnregisterSnapshot(snapshot);
+	config_cache_filled(&cache, as_of);
+}
+
+const Program *
+program_by_code(const text *code)
+{
+	refresh();
+	for (int i = 0; i < nprograms; i++)
+		if (strlen(programs[i].code) == VARSIZE_ANY_EXHDR(code) &&
+			memcmp(programs[i].code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) == 0)
+			return &programs[i];
+
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_UNKNOWN_PROGRAM),
+			 errmsg("program \"%s\" does not exist", text_to_cstring(code)),
+			 errdetail("No program has this code."),
+			 errhint("Create it with loyalty.create_program().")));
+}
+
+const Program *
+program_by_id(int32 program_id)
+{
+	refresh();
+	for (int i = 0; i < nprograms; i++)
+		if (programs[i].program_id == program_id)
+			return &programs[i];
+	elog(ERROR, "program %d does not exist", program_id);
+}
+
+const Currency *
+currency_by_id(int32 currency_id)
+{
+	refresh();
+	for (int i = 0; i < ncurrencies; i++)
+		if (currencies[i].currency_id == currency_id)
+			return &currencies[i];
+	elog(ERROR, "currency %d does not exist", currency_id);
+}
+
+const Currency *
+program_currency(const Program *program, const text *code)
+{
+	int32		program_id = program->program_id;
+
+	refresh();
+	for (int i = 0; i < ncurrencies; i++)
+	{
+		const Currency *currency = &currencies[i];
+
+		if (currency->program->program_id != program_id)
+			continue;
+		if (code == NULL ? currency->is_default :
+			strlen(currency->code) == VARSIZE_ANY_EXHDR(code) &&
+			memcmp(currency->code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) == 0)
+			return currency;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_UNKNOWN_CURRENCY),
+			 errmsg("program \"%s\" has no such currency", program->code),
+			 code == NULL ? 0 : errdetail("It was asked for \"%s\".", text_to_cstring(code)),
+			 errhint("Add it with loyalty.create_currency(), or leave the currency out to mean the program's first.")));
+}
+
+TimestampTz
+member_enrolled_at(int64 member_id)
+{
+	Table		member;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(member_id)};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TimestampTz result;
+	bool		isnull;
+
+	table_open_for_read(&member, "member", MEMBER_NATTS);
+	table_scan_begin(&scan, &member, "member_pkey", snapshot, 1, &key);
+	if (!table_scan_next(&scan))
+		elog(ERROR, "member " INT64_FORMAT " does not exist", member_id);
+	result = DatumGetTimestampTz(slot_getattr(member.slot, MEMBER_ENROLLED_AT, &isnull));
+	table_scan_end(&scan);
+	table_finish(&member);
+	UnregisterSnapshot(snapshot);
+	return result;
+}

@@ -1,0 +1,119 @@
+/*
+ * program.h
+ *		Programs, currencies and members as the engine reads them.
+ */
+#ifndef LOYALTY_PROGRAM_H
+#define LOYALTY_PROGRAM_H
+
+#include "pgtime.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
+
+#include "base/table.h"
+#include "values/points.h"
+#include "values/tier.h"
+
+typedef enum ValidityRounding
+{
+	ROUND_DAY = 0,
+	ROUND_MONTH = 1,			/* the values are months of the year's division */
+	ROUND_QUARTER = 3,
+	ROUND_HALF_YEAR = 6,
+	ROUND_YEAR = 12
+} ValidityRounding;
+
+typedef enum DebtPolicy
+{
+	DEBT_FORGIVE,
+	DEBT_NEGATIVE,
+	DEBT_BLOCK
+} DebtPolicy;
+
+typedef enum TierMetric
+{
+	TIER_BY_POINTS,
+	TIER_BY_SPEND,
+	TIER_BY_VISITS
+} TierMetric;
+
+typedef enum TierWindow
+{
+	TIER_LIFETIME,
+	TIER_CALENDAR,
+	TIER_ANNIVERSARY,
+	TIER_ROLLING
+} TierWindow;
+
+typedef enum TierDown
+{
+	TIER_REQUALIFY,
+	TIER_ONE_STEP,
+	TIER_NEVER
+} TierDown;
+
+typedef struct Program
+{
+	int32		program_id;
+	char	   *code;
+	pg_tz	   *tz;
+	Ladder	   *ladder;			/* NULL: no tiers */
+	TierMetric	tier_metric;
+	TierWindow	tier_window;
+	Interval	tier_period;
+	TierDown	tier_down;
+	Interval	tier_grace;
+} Program;
+
+typedef struct Currency
+{
+	int32		currency_id;
+	const Program *program;
+	char	   *code;
+	bool		is_default;
+	int			decimals;
+	Points		unit;			/* the smallest award: 10^-decimals */
+	Interval   *validity;		/* NULL: never expires */
+	ValidityRounding rounding;
+	Interval   *pending;		/* NULL: live at once */
+	bool		pending_counts; /* to the tier */
+	DebtPolicy	debt;
+} Currency;
+
+extern const Program *program_by_code(const text *code);	/* LY001 */
+extern const Program *program_by_id(int32 program_id);
+extern const Currency *currency_by_id(int32 currency_id);
+
+/* The currency of that code, the default one for NULL; LY003. */
+extern const Currency *program_currency(const Program *program, const text *code);
+
+/* Columns of loyalty.member */
+enum
+{
+	MEMBER_ID = 1,
+	MEMBER_PROGRAM,
+	MEMBER_KEY,
+	MEMBER_ENROLLED_AT,
+	MEMBER_NATTS = MEMBER_ENROLLED_AT
+};
+
+extern TimestampTz member_enrolled_at(int64 member_id);
+
+/* When a lot lives, and the month it is issued in. */
+typedef struct LotDates
+{
+	TimestampTz valid_from;		/* -infinity: from the start */
+	TimestampTz expires_at;		/* infinity: never */
+	DateADT		issued;			/* first day of the month, in the program's zone */
+} LotDates;
+
+extern void lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates);
+
+/* The instant of a local midnight, and a local date moved by an interval's months and days. */
+extern TimestampTz local_midnight(const Program *program, int julian_day);
+extern int	local_day(const Program *program, TimestampTz instant);
+extern int	day_plus(int julian_day, const Interval *interval, int sign);
+
+/* As the server's own timestamptz + interval, but the session's time zone has no say. */
+extern TimestampTz timestamptz_plus(const Program *program, TimestampTz instant, const Interval *interval);
+
+#endif							/* LOYALTY_PROGRAM_H */

@@ -1,0 +1,218 @@
+/*
+ * redeem.c
+ *		Spending points: redeem and adjust.
+ *
+ * Lots pay soonest end first, ties by the earlier award.  The walk along the
+ * index that finds whether there is enough also finds which lots pay, and ends
+ * as soon as there is: the cost hangs on the lots touched, not on those owned.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "spend/spend.h"
+
+PG_FUNCTION_INFO_V1(loyalty_redeem);
+PG_FUNCTION_INFO_V1(loyalty_redeem_adjust);
+
+typedef struct Spending
+{
+	Request		request;
+	EntryKind	kind;
+	Points		points;
+	text	   *reason;
+	int64		answer;			/* given before, or 0 */
+	int32		entry_no;
+} Spending;
+
+void
+require_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name),
+				 errhint("Only arguments with a default may be left out.")));
+}
+
+void
+check_points(const Currency *currency, Points points)
+{
+	if (points <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_POINTS),
+				 errmsg("points to move must be above zero"),
+				 errdetail("A movement says its direction by its name, not by a sign."),
+				 errhint("Use loyalty.giveback() or loyalty.adjust() for the other direction.")));
+	if (points % currency->unit != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_POINTS),
+				 errmsg("points are finer than currency \"%s\"", currency->code),
+				 errdetail("The currency has %d decimals.", currency->decimals),
+				 errhint("Round them first.")));
+}
+
+int64
+spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
+{
+	int64		member_id = post_find_member(post, currency->program->program_id, member);
+	int64		account_id;
+
+	if (member_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+				 errmsg("no such member in program \"%s\"", currency->program->code),
+				 errdetail("Nobody is enrolled under that key."),
+				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+	account_id = post_find_account(post, member_id, currency->currency_id, tid);
+	if (account_id == 0)
+	{
+		post_open_accounts(currency->currency_id, &member_id, 1);
+		post_renew(post);
+		account_id = post_find_account(post, member_id, currency->currency_id, tid);
+	}
+	return account_id;
+}
+
+void
+refuse_insufficient(Points missing)
+{
+	char		text[POINTS_MAXLEN];
+
+	points_print(missing, text);
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_INSUFFICIENT_POINTS),
+			 errmsg("not enough points"),
+			 errdetail("%s points are missing.", text),
+			 errhint("See loyalty.balance() for what can be spent now.")));
+}
+
+/* Takes the points from live lots in the order they pay. */
+static void
+spend(Account *account, Entry *entry, Points points)
+{
+	int			first;
+	int			count;
+	Points		wanted = points_add(points, account->debt);
+	Points		found = account_read_live(account, account->as_of, wanted, &first, &count);
+	Points		left = points;
+
+	if (found < wanted)
+		refuse_insufficient(wanted - found);
+	for (int i = first; i < first + count && left > 0; i++)
+	{
+		Lot		   *lot = account->lots[i];
+		Points		part = Min(left, lot->remaining - lot->held);
+
+		if (part <= 0 || lot->dates.valid_from > account->as_of)
+			continue;
+		account_debit_lot(account, entry, part, lot);
+		left -= part;
+	}
+}
+
+static void
+spend_work(Account *account, void *arg)
+{
+	Spending   *spending = arg;
+	Entry	   *entry;
+
+	spending->answer = request_answer(account->post, &spending->request);
+	if (spending->answer != 0)
+		return;
+	if (spending->kind == ENTRY_REDEEM && account->currency->debt == DEBT_BLOCK && account->debt > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_ACCOUNT_BLOCKED),
+				 errmsg("redeeming is blocked by a debt"),
+				 errdetail("Points that were taken back had been spent already."),
+				 errhint("New points repay the debt; loyalty.balances shows it.")));
+
+	if (spending->points > 0)
+	{
+		LotDates	dates;
+
+		lot_dates(account->currency, account->post->now, &dates);
+		entry = account_entry(account, spending->kind, account->post->now);
+		account_credit(account, entry, spending->points, &dates);
+	}
+	else
+	{
+		entry = account_entry(account, spending->kind, account->post->now);
+		spend(account, entry, -spending->points);
+	}
+	entry->reason = spending->reason;
+	spending->entry_no = entry->entry_no;
+}
+
+static int64
+run(const Currency *currency, const text *member, Spending *spending)
+{
+	Post		post;
+	ItemPointerData tid;
+	int64		account_id;
+
+	post_begin(&post);
+	account_id = spend_account(&post, currency, member, &tid);
+	spending->request.program_id = currency->program->program_id;
+	if (spending->request.id != NULL)
+	{
+		char		text[POINTS_MAXLEN];
+
+		points_print(spending->points, text);
+		spending->request.content = psprintf("%s %s account " INT64_FORMAT " reason %s",
+											 entry_kind_name(spending->kind), text, account_id,
+											 spending->reason ? text_to_cstring(spending->reason) : "");
+	}
+	post_account(&post, account_id, &tid, spend_work, spending);
+	if (spending->answer == 0)
+		request_keep(&post, &spending->request, account_id, spending->entry_no);
+	post_end(&post);
+	return spending->answer != 0 ? spending->answer : ENTRY_ID(account_id, spending->entry_no);
+}
+
+/* redeem(program, member, points, request_id, reason, currency) */
+Datum
+loyalty_redeem(PG_FUNCTION_ARGS)
+{
+	Spending	spending = {.kind = ENTRY_REDEEM};
+	const Currency *currency;
+
+	require_argument(fcinfo, 0, "program");
+	require_argument(fcinfo, 1, "member");
+	require_argument(fcinfo, 2, "points");
+	currency = program_currency(program_by_code(PG_GETARG_TEXT_PP(0)), ARG_TEXT_OR_NULL(5));
+	check_points(currency, PG_GETARG_POINTS(2));
+	spending.points = -PG_GETARG_POINTS(2);
+	spending.request.id = ARG_TEXT_OR_NULL(3);
+	spending.reason = ARG_TEXT_OR_NULL(4);
+	PG_RETURN_INT64(run(currency, PG_GETARG_TEXT_PP(1), &spending));
+}
+
+/* adjust(program, member, points, reason, request_id, currency) */
+Datum
+loyalty_redeem_adjust(PG_FUNCTION_ARGS)
+{
+	Spending	spending = {.kind = ENTRY_ADJUST};
+	const Currency *currency;
+	Points		points;
+
+	require_argument(fcinfo, 0, "program");
+	require_argument(fcinfo, 1, "member");
+	require_argument(fcinfo, 2, "points");
+	currency = program_currency(program_by_code(PG_GETARG_TEXT_PP(0)), ARG_TEXT_OR_NULL(5));
+	points = PG_GETARG_POINTS(2);
+	if (points == POINTS_MIN)
+		points_overflow();
+	check_points(currency, points < 0 ? -points : points);
+	if (PG_ARGISNULL(3) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(3)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_POINTS),
+				 errmsg("an adjustment needs a reason"),
+				 errdetail("It is the only entry that nothing else explains."),
+				 errhint("Say why the points are given or taken.")));
+	spending.points = points;
+	spending.reason = PG_GETARG_TEXT_PP(3);
+	spending.request.id = ARG_TEXT_OR_NULL(4);
+	PG_RETURN_INT64(run(currency, PG_GETARG_TEXT_PP(1), &spending));
+}

@@ -1,0 +1,28 @@
+/*
+ * spend.h
+ *		What the functions that move a member's points have in common.
+ */
+#ifndef LOYALTY_SPEND_H
+#define LOYALTY_SPEND_H
+
+#include "fmgr.h"
+
+#include "ledger/post.h"
+#include "ledger/request.h"
+
+/* LY304 unless the points are above zero and no finer than the currency. */
+extern void check_points(const Currency *currency, Points points);
+
+/* The member's account of a currency, opened if need be; LY002 for a stranger. */
+extern int64 spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid);
+
+extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
+
+extern _Noreturn void refuse_insufficient(Points missing);
+
+#define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
+
+/* LY-class error for a NULL that means nothing. */
+extern void require_argument(FunctionCallInfo fcinfo, int n, const char *name);
+
+#endif							/* LOYALTY_SPEND_H */

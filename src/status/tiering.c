@@ -1,0 +1,620 @@
+/*
+ * tiering.c
+ *		Tiers: up in the transaction that earns them, down only at a period's end.
+ *
+ * Each visit of the ledger adds what its entries did to the metric to a bucket
+ * of the account: one for ever (lifetime), one a period (calendar,
+ * anniversary) or one a day (rolling), by when the event was, however late it
+ * is booked.  The metric of a window is the sum of its buckets, so a late row
+ * and a refund count where the purchase was.  Spending points touches none.
+ *
+ * The work is done in the ledger's visits: read before the account is written,
+ * written after it, under the lock that its update is.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+
+#include "ledger/post.h"
+#include "status/tiering.h"
+
+PG_FUNCTION_INFO_V1(loyalty_tiering_review);
+PG_FUNCTION_INFO_V1(loyalty_tiering_metric);
+
+enum
+{
+	PROGRESS_ACCOUNT = 1, PROGRESS_BUCKET, PROGRESS_METRIC,
+	PROGRESS_NATTS = PROGRESS_METRIC
+};
+enum
+{
+	CHANGE_ACCOUNT = 1, CHANGE_NO, CHANGE_AT, CHANGE_RECORDED_AT, CHANGE_FROM, CHANGE_TO, CHANGE_REASON,
+	CHANGE_METRIC,
+	CHANGE_NATTS = CHANGE_METRIC
+};
+
+/* What a visit adds to one bucket. */
+typedef struct Bucket
+{
+	TimestampTz start;
+	Points		metric;			/* with what was there before */
+	bool		there;
+	ItemPointerData tid;
+} Bucket;
+
+typedef struct TierChange
+{
+	Datum		from;			/* 0: none */
+	Datum		to;
+	TimestampTz at;
+	const char *reason;
+	Points		metric;
+} TierChange;
+
+/* What a visit does to an account's standing; kept in account->status until it is stored. */
+typedef struct Standing
+{
+	Bucket	   *buckets;
+	int			nbuckets;
+	TierChange *changes;
+	int			nchanges;
+	TimestampTz enrolled_at;	/* asked for once */
+	bool		knows_enrolment;
+} Standing;
+
+/* [from, to) of one period; -infinity and infinity for a lifetime. */
+typedef struct Window
+{
+	TimestampTz from;
+	TimestampTz to;
+} Window;
+
+/* ----------------------------------------------------------------
+ *		Windows and buckets
+ * ---------------------------------------------------------------- */
+
+static int
+months_of(const Program *program)
+{
+	return program->tier_period.month;
+}
+
+/* The day the period of that day begins. */
+static int
+period_start(Account *account, Standing *standing, int day)
+{
+	const Program *program = account->currency->program;
+	Interval	step = {0};
+	int			year;
+	int			month;
+	int			mday;
+	int			first;
+	int			n;
+
+	j2date(day, &year, &month, &mday);
+	if (program->tier_window == TIER_CALENDAR)
+		return date2j(year, (month - 1) / months_of(program) * months_of(program) + 1, 1);
+
+	/* Anniversaries of the enrolment; before it there is only the first period. */
+	if (!standing->knows_enrolment)
+		standing->enrolled_at = member_enrolled_at(account->member_id);
+	standing->knows_enrolment = true;
+	first = local_day(program, standing->enrolled_at);
+	if (day < first)
+		return first;
+	{
+		int			first_year;
+		int			first_month;
+		int			first_mday;
+
+		j2date(first, &first_year, &first_month, &first_mday);
+		n = ((year - first_year) * 12 + month - first_month) / months_of(program);
+	}
+	step.month = n * months_of(program);
+	while (n > 0 && day_plus(first, &step, 1) > day)
+		step.month = --n * months_of(program);
+	return day_plus(first, &step, 1);
+}
+
+static int
+period_after(Account *account, Standing *standing, int start)
+{
+	const Program *program = account->currency->program;
+	Interval	step = {.month = months_of(program)};
+
+	if (program->tier_window == TIER_CALENDAR)
+		return day_plus(start, &step, 1);
+	/* By way of a day well inside, since anniversaries of the 31st move about. */
+	return period_start(account, standing, day_plus(start, &step, 1) + 3);
+}
+
+static TimestampTz
+bucket_of(Account *account, Standing *standing, TimestampTz time)
+{
+	const Program *program = account->currency->program;
+
+	switch (program->tier_window)
+	{
+		case TIER_LIFETIME:
+			return DT_NOBEGIN;
+		case TIER_ROLLING:
+			return local_midnight(program, local_day(program, time));
+		default:
+			return local_midnight(program, period_start(account, standing, local_day(program, time)));
+	}
+}
+
+static Window
+window_at(Account *account, Standing *standing, TimestampTz time)
+{
+	const Program *program = account->currency->program;
+	Window		window = {DT_NOBEGIN, DT_NOEND};
+	int			day;
+
+	if (program->tier_window == TIER_LIFETIME)
+		return window;
+	day = local_day(program, time);
+	if (program->tier_window == TIER_ROLLING)
+	{
+		window.from = local_midnight(program, day_plus(day, &program->tier_period, -1) + 1);
+		window.to = local_midnight(program, day + 1);
+	}
+	else
+	{
+		int			start = period_start(account, standing, day);
+
+		window.from = local_midnight(program, start);
+		window.to = local_midnight(program, period_after(account, standing, start));
+	}
+	return window;
+}
+
+/* Until when a tier reached at that time is kept: the end of the next period, and grace. */
+static bool
+kept_until(Account *account, Standing *standing, TimestampTz time, TimestampTz *until)
+{
+	const Program *program = account->currency->program;
+
+	switch (program->tier_window)
+	{
+		case TIER_LIFETIME:
+			return false;
+		case TIER_ROLLING:
+			*until = local_midnight(program, day_plus(local_day(program, time), &program->tier_period, 1) + 1);
+			break;
+		default:
+			{
+				int			start = period_start(account, standing, local_day(program, time));
+
+				start = period_after(account, standing, start);
+				*until = local_midnight(program, period_after(account, standing, start));
+			}
+	}
+	*until = timestamptz_plus(program, *until, &program->tier_grace);
+	return true;
+}
+
+/* The sum of the buckets in a window, with what this visit adds. */
+static Points
+metric_in(Account *account, const Standing *standing, Window window)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->progress, "tier_progress_bucket", PROGRESS_NATTS);
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTGreaterEqualStrategyNumber, TimestampTzGetDatum(window.from)}
+	};
+	Points		sum = 0;
+
+	table_scan_begin(&scan, table, "tier_progress_bucket_pkey", post->snapshot, 2, keys);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+		TimestampTz start;
+		bool		newer = false;
+
+		slot_getallattrs(table->slot);
+		start = DatumGetTimestampTz(values[PROGRESS_BUCKET]);
+		if (start >= window.to)
+			break;
+		for (int i = 0; i < standing->nbuckets; i++)
+			newer |= standing->buckets[i].start == start;
+		if (!newer)
+			sum = points_add(sum, DatumGetPoints(values[PROGRESS_METRIC]));
+	}
+	table_scan_end(&scan);
+	for (int i = 0; i < standing->nbuckets; i++)
+		if (standing->buckets[i].start >= window.from && standing->buckets[i].start < window.to)
+			sum = points_add(sum, standing->buckets[i].metric);
+
+	/* Points that are not confirmed yet count only where the currency says so. */
+	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts)
+		sum = Max(points_sub(sum, account->pending), 0);
+	return sum;
+}
+
+static Bucket *
+find_bucket(Account *account, Standing *standing, TimestampTz start)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->progress, "tier_progress_bucket", PROGRESS_NATTS);
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, TimestampTzGetDatum(start)}
+	};
+	Bucket	   *bucket;
+
+	for (int i = standing->nbuckets - 1; i >= 0; i--)
+		if (standing->buckets[i].start == start)
+			return &standing->buckets[i];
+
+	standing->buckets = standing->nbuckets == 0 ? palloc(sizeof(Bucket) * 8) :
+		standing->nbuckets % 8 == 0 ? repalloc(standing->buckets, sizeof(Bucket) * (standing->nbuckets + 8)) :
+		standing->buckets;
+	bucket = &standing->buckets[standing->nbuckets++];
+	memset(bucket, 0, sizeof(*bucket));
+	bucket->start = start;
+	table_scan_begin(&scan, table, "tier_progress_bucket_pkey", post->snapshot, 2, keys);
+	if (table_scan_next(&scan))
+	{
+		bool		isnull;
+
+		bucket->there = true;
+		bucket->metric = DatumGetPoints(slot_getattr(table->slot, PROGRESS_METRIC, &isnull));
+		ItemPointerCopy(&table->slot->tts_tid, &bucket->tid);
+	}
+	table_scan_end(&scan);
+	return bucket;
+}
+
+static void
+count_entries(Account *account, Standing *standing)
+{
+	for (int i = 0; i < account->nentries; i++)
+	{
+		const Entry *entry = &account->entries[i];
+		Points		metric = 0;
+		Bucket	   *bucket;
+
+		switch (account->currency->program->tier_metric)
+		{
+			case TIER_BY_POINTS:
+				if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
+					metric = entry->points;
+				break;
+			case TIER_BY_SPEND:
+				metric = entry->spend;
+				break;
+			case TIER_BY_VISITS:
+				metric = entry->visits * POINTS_SCALE;
+				break;
+		}
+		if (metric == 0)
+			continue;
+		bucket = find_bucket(account, standing, bucket_of(account, standing,
+														  entry->metric_time ? entry->metric_time : entry->event_time));
+		bucket->metric = points_add(bucket->metric, metric);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Deciding
+ * ---------------------------------------------------------------- */
+
+/* The rank of the account's tier in today's ladder, by name: ladders may grow in between. */
+static int
+current_rank(const Account *account)
+{
+	if (account->tier == 0)
+		return 0;
+	return ladder_rank_of(account->currency->program->ladder, tier_name_of(account->tier));
+}
+
+static void
+change_tier(Account *account, Standing *standing, int rank, TimestampTz at, const char *reason, Points metric)
+{
+	TierChange *change;
+
+	standing->changes = standing->nchanges == 0 ? palloc(sizeof(TierChange)) :
+		repalloc(standing->changes, sizeof(TierChange) * (standing->nchanges + 1));
+	change = &standing->changes[standing->nchanges++];
+	change->from = account->tier;
+	change->to = rank == 0 ? 0 : tier_make(rank, ladder_name(account->currency->program->ladder, rank));
+	change->at = at;
+	change->reason = reason;
+	change->metric = metric;
+	account->tier = change->to;
+	account->tier_since = at;
+	account->changed = true;
+}
+
+static void
+keep_tier(Account *account, Standing *standing, TimestampTz from)
+{
+	account->has_tier_until = current_rank(account) > 1 && kept_until(account, standing, from, &account->tier_until);
+	account->changed = true;
+}
+
+/* What the member held when the period began: a purchase taken back can't lower it below that. */
+static int
+rank_before(Account *account, TimestampTz since)
+{
+	const Ladder *ladder = account->currency->program->ladder;
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->tier_change, "tier_change", CHANGE_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			rank = current_rank(account);
+
+	table_scan_begin(&scan, table, "tier_change_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		bool	   *nulls = table->slot->tts_isnull - 1;
+		Datum	   *values = table->slot->tts_values - 1;
+
+		slot_getallattrs(table->slot);
+		if (DatumGetTimestampTz(values[CHANGE_AT]) < since)
+			continue;
+		rank = nulls[CHANGE_FROM] ? 0 :
+			ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
+		break;
+	}
+	table_scan_end(&scan);
+	return rank;
+}
+
+static void
+decide(Account *account, Standing *standing, bool reviewing)
+{
+	const Program *program = account->currency->program;
+	const Ladder *ladder = program->ladder;
+	TimestampTz now = account->as_of;
+	Window		window = window_at(account, standing, now);
+	Points		metric = metric_in(account, standing, window);
+	int			rank = ladder_rank_for(ladder, metric);
+	int			current = current_rank(account);
+	bool		renamed = account->tier != 0 && (current == 0 || reviewing) &&
+		current != tier_rank_of(account->tier);
+
+	/* The ladder changed under it: the same step may have another rank, or be gone. */
+	if (renamed)
+	{
+		change_tier(account, standing, current == 0 ? rank : current, now, "ladder", metric);
+		current = current_rank(account);
+		keep_tier(account, standing, now);
+	}
+
+	if (rank > current)
+	{
+		change_tier(account, standing, rank, now, reviewing ? "review" : "earned", metric);
+		keep_tier(account, standing, now);
+		return;
+	}
+
+	/* Periods that ended: what was done in each decides what is kept after it. */
+	while (account->has_tier_until && account->tier_until <= now)
+	{
+		TimestampTz end = account->tier_until;
+		Window		last = window_at(account, standing, timestamptz_plus(program, end, &(Interval) {.day = -1}));
+		Points		done;
+		int			earned;
+
+		if (program->tier_window != TIER_ROLLING)
+		{
+			/* The grace lies in the next period already. */
+			Interval	grace = program->tier_grace;
+
+			grace.day = -grace.day - 1;
+			grace.month = -grace.month;
+			grace.time = -grace.time;
+			last = window_at(account, standing, timestamptz_plus(program, end, &grace));
+		}
+		done = metric_in(account, standing, last);
+		earned = Max(ladder_rank_for(ladder, done), rank);
+		current = current_rank(account);
+		if (program->tier_down == TIER_ONE_STEP)
+			earned = Max(earned, current - 1);
+		if (earned < current && program->tier_down != TIER_NEVER)
+			change_tier(account, standing, earned, end, "review", done);
+		keep_tier(account, standing, last.from);
+		if (account->has_tier_until && account->tier_until <= end)
+			keep_tier(account, standing, end);
+	}
+
+	/* Purchases taken back: what only they had reached is lost again. */
+	current = current_rank(account);
+	if (!reviewing && standing->nbuckets > 0 && rank < current && program->tier_down != TIER_NEVER)
+	{
+		bool		fell = false;
+
+		for (int i = 0; i < account->nentries && !fell; i++)
+			fell = account->entries[i].kind == ENTRY_REVERSE;
+		if (fell && account->tier_since >= window.from)
+		{
+			rank = Max(rank, Min(rank_before(account, window.from), current));
+			if (rank < current)
+			{
+				change_tier(account, standing, rank, now, "reversed", metric);
+				keep_tier(account, standing, now);
+			}
+		}
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		In the ledger's visits
+ * ---------------------------------------------------------------- */
+
+static void
+review(Account *account)
+{
+	Standing   *standing;
+
+	if (account->currency->program->ladder == NULL || !account->currency->is_default)
+		return;
+	standing = account->status;
+	if (standing == NULL)
+	{
+		if (account->nentries == 0)
+			return;
+		standing = account->status = palloc0(sizeof(Standing));
+		count_entries(account, standing);
+		if (standing->nbuckets == 0 && !(account->has_tier_until && account->tier_until <= account->as_of))
+			return;
+		decide(account, standing, false);
+	}
+}
+
+static void
+store_bucket(Account *account, const Bucket *bucket)
+{
+	Post	   *post = account->post;
+	TupleTableSlot *slot = bucket->there ? table_changed_row(&post->progress) : table_new_row(&post->progress);
+	Datum	   *values = slot->tts_values - 1;
+
+	values[PROGRESS_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[PROGRESS_BUCKET] = TimestampTzGetDatum(bucket->start);
+	values[PROGRESS_METRIC] = PointsGetDatum(bucket->metric);
+	if (bucket->there)
+	{
+		ItemPointerData tid = bucket->tid;
+
+		ExecStoreVirtualTuple(slot);
+		if (!table_replace_row(&post->progress, &tid, slot, post->snapshot))
+			elog(ERROR, "tier progress of account " INT64_FORMAT " changed under the account's lock",
+				 account->account_id);
+	}
+	else
+		table_queue_row(&post->progress, slot);
+}
+
+static int
+last_change_no(Account *account)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->tier_change, "tier_change", CHANGE_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			last = 0;
+	bool		isnull;
+
+	table_scan_begin(&scan, table, "tier_change_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+		last = DatumGetInt32(slot_getattr(table->slot, CHANGE_NO, &isnull));
+	table_scan_end(&scan);
+	return last;
+}
+
+static void
+store_change(Account *account, const TierChange *change, int change_no)
+{
+	Table	   *table = &account->post->tier_change;
+	TupleTableSlot *slot = table_new_row(table);
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+
+	values[CHANGE_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[CHANGE_NO] = Int32GetDatum(change_no);
+	values[CHANGE_AT] = TimestampTzGetDatum(change->at);
+	values[CHANGE_RECORDED_AT] = TimestampTzGetDatum(account->post->now);
+	values[CHANGE_FROM] = change->from;
+	nulls[CHANGE_FROM] = change->from == 0;
+	values[CHANGE_TO] = change->to;
+	nulls[CHANGE_TO] = change->to == 0;
+	values[CHANGE_REASON] = CStringGetTextDatum(change->reason);
+	values[CHANGE_METRIC] = PointsGetDatum(change->metric);
+	table_queue_row(table, slot);
+}
+
+static void
+store(Account *account)
+{
+	Standing   *standing = account->status;
+	int			change_no;
+
+	if (standing == NULL)
+		return;
+	for (int i = 0; i < standing->nbuckets; i++)
+		store_bucket(account, &standing->buckets[i]);
+	if (standing->nchanges == 0)
+		return;
+	change_no = last_change_no(account);
+	for (int i = 0; i < standing->nchanges; i++)
+		store_change(account, &standing->changes[i], ++change_no);
+}
+
+void
+tiering_init(void)
+{
+	post_review_hook = review;
+	post_store_hook = store;
+}
+
+/* ----------------------------------------------------------------
+ *		Functions
+ * ---------------------------------------------------------------- */
+
+static void
+review_work(Account *account, void *arg)
+{
+	Standing   *standing;
+
+	if (account->currency->program->ladder == NULL || !account->currency->is_default)
+		return;
+	standing = account->status = palloc0(sizeof(Standing));
+	decide(account, standing, true);
+}
+
+/* _review_tiers(accounts bigint[]): ascending ids, no NULLs */
+Datum
+loyalty_tiering_review(PG_FUNCTION_ARGS)
+{
+	Datum	   *ids;
+	int			n;
+	Post		post;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &ids, NULL, &n);
+	post_begin(&post);
+	for (int i = 0; i < n; i++)
+		post_account(&post, DatumGetInt64(ids[i]), NULL, review_work, NULL);
+	post_end(&post);
+	PG_RETURN_VOID();
+}
+
+typedef struct MetricAsked
+{
+	TimestampTz at;
+	Points		metric;
+} MetricAsked;
+
+static void
+metric_work(Account *account, void *arg)
+{
+	MetricAsked *asked = arg;
+	Standing	standing = {0};
+
+	if (account->currency->program->ladder != NULL && account->currency->is_default)
+		asked->metric = metric_in(account, &standing, window_at(account, &standing, asked->at));
+	account->changed = false;
+}
+
+/* _tier_metric(account bigint, at timestamptz) */
+Datum
+loyalty_tiering_metric(PG_FUNCTION_ARGS)
+{
+	MetricAsked asked = {PG_GETARG_TIMESTAMPTZ(1), 0};
+	Post		post;
+
+	post_begin(&post);
+	post_account(&post, PG_GETARG_INT64(0), NULL, metric_work, &asked);
+	post_end(&post);
+	PG_RETURN_POINTS(asked.metric);
+}
