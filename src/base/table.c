@@ -332,15 +332,23 @@ table_scan_begin(TableScan *scan, Table *table, const char *index,
 void
 table_scan_again(TableScan *scan, const TableKey *keys)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+
 	for (int i = 0; i < scan->scan->numberOfKeys; i++)
 		scan->keys[i].sk_argument = keys[i].value;
 	index_rescan(scan->scan, scan->keys, scan->scan->numberOfKeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
+/* The index may remember things (which of its tuples are dead) until the scan ends. */
 bool
 table_scan_next(TableScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 void
