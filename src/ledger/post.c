@@ -1020,6 +1020,7 @@ void
 post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
+	ItemPointerData tid;
 	bool		locked = false;
 
 	/* A second visit builds on what the first one wrote. */
@@ -1037,7 +1038,6 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 	for (;;)
 	{
 		Account    *account;
-		ItemPointerData tid;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(post->context);
