@@ -122,14 +122,15 @@ JOIN (SELECT store, nps_agg(score) s FROM survey_answers GROUP BY store) d ON d.
 SELECT id, score, nps(score) OVER w, nps_agg(score) OVER w
 FROM (VALUES (1, 10), (2, NULL), (3, 3), (4, 8), (5, 9), (6, NULL), (7, NULL), (8, 0)) v(id, score)
 WINDOW w AS (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) ORDER BY id;
-WITH moving AS (
+WITH few AS MATERIALIZED (SELECT * FROM survey_answers WHERE id <= 300),
+moving AS (
 	SELECT id, nps(score) OVER w AS n, nps_agg(score) OVER w AS a
-	FROM survey_answers WHERE id <= 300
+	FROM few
 	WINDOW w AS (ORDER BY id ROWS BETWEEN 20 PRECEDING AND 5 PRECEDING))
 SELECT count(*) AS frames,
 	count(*) FILTER (WHERE (m.n, m.a) IS DISTINCT FROM (p.n, p.a)) AS different
 FROM moving m, LATERAL (
-	SELECT nps(score) AS n, nps_agg(score) AS a FROM survey_answers s WHERE s.id BETWEEN m.id - 20 AND m.id - 5) p;
+	SELECT nps(score) AS n, nps_agg(score) AS a FROM few s WHERE s.id BETWEEN m.id - 20 AND m.id - 5) p;
 WITH moving AS (
 	SELECT i, rollup(nps_summary(i, 2 * i, i % 7)) OVER (ORDER BY i ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS r FROM generate_series(0, 50) i)
 SELECT count(*) FILTER (WHERE r IS DISTINCT FROM (
