@@ -9,7 +9,7 @@
  * passive and -1 for a detractor; what SQL sees is 100 times that.
  *
  * The counts and their sum fit in an int64: checked wherever a summary is made
- * or two are added.  Counting rows one by one can't get there.
+ * or two are added (counts.c).  Counting rows one by one can't get there.
  */
 #include "postgres.h"
 
@@ -17,16 +17,13 @@
 
 #include "common/int.h"
 #include "funcapi.h"
-#include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "metrics/counts.h"
 #include "metrics/normal.h"
-#include "metrics/summary.h"
 
-#define NPS_TYPE		"nps_summary"
-#define NPS_VERSION		1
 #define NPS_SCALE		100.0
 #define NPS_MAX_SCORE	10
 
@@ -34,15 +31,10 @@ typedef enum NpsClass
 {
 	NPS_PROMOTER,
 	NPS_PASSIVE,
-	NPS_DETRACTOR,
-	NPS_CLASSES
+	NPS_DETRACTOR
 } NpsClass;
 
-typedef struct NpsSummary
-{
-	SummaryHeader header;
-	int64		count[NPS_CLASSES];
-} NpsSummary;
+typedef Counts NpsSummary;		/* count[] by NpsClass */
 
 /* Reichheld (2003): 9-10 promote, 7-8 are passive, 0-6 detract. */
 static const uint8 class_of[NPS_MAX_SCORE + 1] = {
@@ -52,7 +44,11 @@ static const uint8 class_of[NPS_MAX_SCORE + 1] = {
 	NPS_PROMOTER, NPS_PROMOTER
 };
 
-static const char *const class_name[NPS_CLASSES] = {"promoters", "passives", "detractors"};
+static bool check_summary(const int64 *count, Node *escontext);
+
+static const CountsType nps_type = {
+	"nps_summary", 1, {"promoters", "passives", "detractors"}, check_summary
+};
 
 typedef enum NpsMethod
 {
@@ -95,10 +91,7 @@ PG_FUNCTION_INFO_V1(loyalty_survey_test);
 static NpsSummary *
 get_summary(FunctionCallInfo fcinfo, int argno)
 {
-	NpsSummary *summary = (NpsSummary *) PG_GETARG_POINTER(argno);
-
-	summary_check_version(&summary->header, NPS_VERSION, NPS_TYPE);
-	return summary;
+	return counts_get_arg(fcinfo, argno, &nps_type);
 }
 
 static inline int64
@@ -108,115 +101,52 @@ responses(const NpsSummary *summary)
 		summary->count[NPS_DETRACTOR];
 }
 
-/* The one validator: every summary that does not come from counting rows comes from here. */
-static NpsSummary *
-make_summary(const int64 *count, Node *escontext)
+static bool
+check_summary(const int64 *count, Node *escontext)
 {
-	NpsSummary *summary;
-	int64		total = 0;
+	int64		total;
 
-	for (int i = 0; i < NPS_CLASSES; i++)
-	{
-		if (count[i] < 0)
-			ereturn(escontext, NULL,
-					(errcode(ERRCODE_LY_INVALID_METRIC),
-					 errmsg("negative count of %s: " INT64_FORMAT, class_name[i], count[i])));
-		if (pg_add_s64_overflow(total, count[i], &total))
-			ereturn(escontext, NULL,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("%s out of range", NPS_TYPE),
-					 errdetail("The number of responses must fit in a bigint.")));
-	}
-
-	summary = summary_alloc(sizeof(NpsSummary), NPS_VERSION);
-	memcpy(summary->count, count, sizeof(summary->count));
-	return summary;
+	if (pg_add_s64_overflow(count[NPS_PROMOTER], count[NPS_PASSIVE], &total) ||
+		pg_add_s64_overflow(total, count[NPS_DETRACTOR], &total))
+		ereturn(escontext, false,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s out of range", nps_type.name),
+				 errdetail("The number of responses must fit in a bigint.")));
+	return true;
 }
 
 Datum
 loyalty_survey_in(PG_FUNCTION_ARGS)
 {
-	Node	   *escontext = fcinfo->context;
-	SummaryField fields[NPS_CLASSES];
-	int64		count[NPS_CLASSES];
-
-	for (int i = 0; i < NPS_CLASSES; i++)
-		fields[i] = (SummaryField) {.name = class_name[i], .required = true};
-
-	if (!summary_parse(PG_GETARG_CSTRING(0), NPS_TYPE, fields, NPS_CLASSES, escontext))
-		PG_RETURN_NULL();
-	for (int i = 0; i < NPS_CLASSES; i++)
-	{
-		if (!summary_read_count(&fields[i], NPS_TYPE, &count[i], escontext))
-			PG_RETURN_NULL();
-	}
-	PG_RETURN_POINTER(make_summary(count, escontext));
+	return counts_in(fcinfo, &nps_type);
 }
 
 Datum
 loyalty_survey_out(PG_FUNCTION_ARGS)
 {
-	NpsSummary *summary = get_summary(fcinfo, 0);
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < NPS_CLASSES; i++)
-		summary_put_count(&buf, class_name[i], summary->count[i]);
-	PG_RETURN_CSTRING(summary_finish(&buf));
+	return counts_out(fcinfo, &nps_type);
 }
 
 Datum
 loyalty_survey_recv(PG_FUNCTION_ARGS)
 {
-	StringInfo	buf = (StringInfo) PG_GETARG_POINTER(0);
-	int64		count[NPS_CLASSES];
-
-	(void) summary_begin_recv(buf, NPS_VERSION, NPS_TYPE);
-	for (int i = 0; i < NPS_CLASSES; i++)
-		count[i] = pq_getmsgint64(buf);
-	PG_RETURN_POINTER(make_summary(count, NULL));
+	return counts_recv(fcinfo, &nps_type);
 }
 
 Datum
 loyalty_survey_send(PG_FUNCTION_ARGS)
 {
-	NpsSummary *summary = get_summary(fcinfo, 0);
-	StringInfoData buf;
-
-	summary_begin_send(&buf, NPS_VERSION);
-	for (int i = 0; i < NPS_CLASSES; i++)
-		pq_sendint64(&buf, summary->count[i]);
-	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
+	return counts_send(fcinfo, &nps_type);
 }
 
 Datum
 loyalty_survey_make(PG_FUNCTION_ARGS)
 {
-	int64		count[NPS_CLASSES];
-
-	for (int i = 0; i < NPS_CLASSES; i++)
-		count[i] = PG_GETARG_INT64(i);
-	PG_RETURN_POINTER(make_summary(count, NULL));
+	return counts_from_args(fcinfo, &nps_type);
 }
 
 
 /* ----- aggregation ----- */
-
-/* The state to write to: the executor's own, or a copy of what SQL passed. */
-static NpsSummary *
-copy_summary(const NpsSummary *summary)
-{
-	summary_check_version(&summary->header, NPS_VERSION, NPS_TYPE);
-	return make_summary(summary->count, NULL);
-}
-
-static inline NpsSummary *
-get_state(FunctionCallInfo fcinfo)
-{
-	NpsSummary *summary = (NpsSummary *) PG_GETARG_POINTER(0);
-
-	return summary_owns_state(fcinfo) ? summary : copy_summary(summary);
-}
 
 /* What is rare: a direct call from SQL, and a score off the scale. */
 static pg_noinline Datum
@@ -233,9 +163,9 @@ accum_directly(FunctionCallInfo fcinfo, int64 step)
 						   NPS_MAX_SCORE),
 				 errhint("Leave other rows out with FILTER (WHERE ...), or pass NULL for no answer.")));
 
-	state = copy_summary((NpsSummary *) PG_GETARG_POINTER(0));
+	state = counts_make(&nps_type, get_summary(fcinfo, 0)->count, NULL);
 	state->count[class_of[score]] += step;
-	PG_RETURN_POINTER(make_summary(state->count, NULL));
+	PG_RETURN_POINTER(counts_make(&nps_type, state->count, NULL));
 }
 
 /*
@@ -268,46 +198,22 @@ loyalty_survey_accum_inv(PG_FUNCTION_ARGS)
 	return accum(fcinfo, -1);
 }
 
-/* Adds a summary to the state: parallel aggregation and rollup(). */
 Datum
 loyalty_survey_combine(PG_FUNCTION_ARGS)
 {
-	NpsSummary *state = get_state(fcinfo);
-	NpsSummary *other = get_summary(fcinfo, 1);
-	int64		total;
-
-	if (pg_add_s64_overflow(responses(state), responses(other), &total))
-		summary_overflow(NPS_TYPE);
-	for (int i = 0; i < NPS_CLASSES; i++)
-		state->count[i] += other->count[i];
-	PG_RETURN_POINTER(state);
+	return counts_add(fcinfo, &nps_type);
 }
 
 Datum
 loyalty_survey_combine_inv(PG_FUNCTION_ARGS)
 {
-	NpsSummary *state = get_state(fcinfo);
-	NpsSummary *other = get_summary(fcinfo, 1);
-
-	for (int i = 0; i < NPS_CLASSES; i++)
-	{
-		/* Never so in a window frame, where what leaves had entered. */
-		if (state->count[i] < other->count[i])
-			summary_overflow(NPS_TYPE);
-		state->count[i] -= other->count[i];
-	}
-	PG_RETURN_POINTER(state);
+	return counts_subtract(fcinfo, &nps_type);
 }
 
-/* A copy, because a window's state goes on changing; NULL when nobody answered. */
 Datum
 loyalty_survey_final(PG_FUNCTION_ARGS)
 {
-	NpsSummary *state = get_summary(fcinfo, 0);
-
-	if (responses(state) == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(make_summary(state->count, NULL));
+	return counts_final(fcinfo, &nps_type);
 }
 
 
@@ -316,19 +222,19 @@ loyalty_survey_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_survey_promoters(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(get_summary(fcinfo, 0)->count[NPS_PROMOTER]);
+	return counts_field(fcinfo, &nps_type, NPS_PROMOTER);
 }
 
 Datum
 loyalty_survey_passives(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(get_summary(fcinfo, 0)->count[NPS_PASSIVE]);
+	return counts_field(fcinfo, &nps_type, NPS_PASSIVE);
 }
 
 Datum
 loyalty_survey_detractors(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(get_summary(fcinfo, 0)->count[NPS_DETRACTOR]);
+	return counts_field(fcinfo, &nps_type, NPS_DETRACTOR);
 }
 
 Datum
