@@ -12,6 +12,7 @@
 #include "catalog/pg_type_d.h"
 #include "common/hashfn.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -120,6 +121,7 @@ grow(KeySet *set)
 	{
 		uint32		slot = set->entries[number].hash & mask;
 
+		CHECK_FOR_INTERRUPTS();
 		while (set->slots[slot] != 0)
 			slot = (slot + 1) & mask;
 		set->slots[slot] = number + 1;
@@ -187,6 +189,7 @@ keyset_send(StringInfo buf, const KeySet *set)
 	{
 		const KeyEntry *entry = &set->entries[number];
 
+		CHECK_FOR_INTERRUPTS();
 		pq_sendint32(buf, entry->scope);
 		pq_sendint32(buf, entry->tag);
 		if (set->typbyval)
@@ -215,6 +218,7 @@ keyset_recv(StringInfo buf)
 	{
 		KeyEntry   *entry = &set->entries[number];
 
+		CHECK_FOR_INTERRUPTS();
 		entry->hash = 0;
 		entry->scope = pq_getmsgint(buf, 4);
 		entry->tag = pq_getmsgint(buf, 4);

@@ -23,6 +23,7 @@
 
 #include <math.h>
 
+#include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -691,7 +692,10 @@ loyalty_rfm_combine(PG_FUNCTION_ARGS)
 	sum_add_sum(&state->rest_spend, other->rest_spend);
 	state->rest_known |= other->rest_known;
 	for (int32 i = 0; i < other->nunits; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		add_unit(state, other->units[i]);
+	}
 	PG_RETURN_POINTER(state);
 }
 
