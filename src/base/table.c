@@ -329,18 +329,26 @@ table_scan_begin(TableScan *scan, Table *table, const char *index,
 	MemoryContextSwitchTo(old);
 }
 
+/* An index scan allocates while it runs what it needs to its end: not in the caller's memory. */
 void
 table_scan_again(TableScan *scan, const TableKey *keys)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+
 	for (int i = 0; i < scan->scan->numberOfKeys; i++)
 		scan->keys[i].sk_argument = keys[i].value;
 	index_rescan(scan->scan, scan->keys, scan->scan->numberOfKeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
 bool
 table_scan_next(TableScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 void
