@@ -104,7 +104,7 @@ FROM (SELECT member, remaining, row_number() OVER (PARTITION BY member ORDER BY 
 WHERE member IN (SELECT member FROM balances ORDER BY available DESC, member LIMIT 10)
 GROUP BY member ORDER BY max(n) DESC, member LIMIT 1 \gset
 SELECT redeem('club', :'member', :points, request_id => 'demo-1', reason => 'voucher') AS entry_id \gset
-\echo Member :member redeems :points points. The answer is entry :entry_id, and when the call is repeated the same:
+\echo Member :member redeems :points points: entry :entry_id, and the same when the call is repeated:
 SELECT redeem('club', :'member', :points, request_id => 'demo-1', reason => 'voucher') AS entry_id,
 	balance('club', :'member') AS balance_after;
 SELECT f.lot_no, to_char(l.expires_at AT TIME ZONE 'Europe/London', 'YYYY-MM-DD HH24:MI') AS expires_at,
