@@ -200,8 +200,11 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		char		text[POINTS_MAXLEN];
 
 		points_print(giveback.points, text);
-		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT " reason %s",
+		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT " grace %s reason %s",
 											giveback.all ? "all" : text, PG_GETARG_INT64(0),
+											giveback.grace == NULL ? "none" :
+											psprintf("%d/%d/" INT64_FORMAT, giveback.grace->month, giveback.grace->day,
+													 giveback.grace->time),
 											giveback.reason ? text_to_cstring(giveback.reason) : "");
 	}
 	post_account(&post, account_id, NULL, give_back, &giveback);
