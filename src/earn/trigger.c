@@ -123,16 +123,18 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 	{
 		TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 
-		before = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-		after = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+		before = trigger->tg_oldtable ? MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple) : NULL;
+		after = trigger->tg_newtable ? MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple) : NULL;
 		if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 			add_all(accrual, CHANGE_NEW, trigger->tg_newtable, false, columns, after);
 		else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 			add_all(accrual, CHANGE_ROW, trigger->tg_oldtable, true, columns, before);
 		else
 			add_pairs(accrual, trigger, columns, before, after);
-		ExecDropSingleTupleTableSlot(before);
-		ExecDropSingleTupleTableSlot(after);
+		if (before != NULL)
+			ExecDropSingleTupleTableSlot(before);
+		if (after != NULL)
+			ExecDropSingleTupleTableSlot(after);
 	}
 	accrual_end(accrual);
 	return PointerGetDatum(NULL);

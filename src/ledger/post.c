@@ -260,6 +260,10 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	bool		isnull;
 
+	/* Often it has just been found; a newer version would show when it is updated. */
+	if (hint != NULL && !TTS_EMPTY(post->account.slot) &&
+		ItemPointerEquals(hint, &post->account.slot->tts_tid))
+		return true;
 	if (hint != NULL && ItemPointerIsValid(hint) &&
 		table_fetch_row(&post->account, hint, post->snapshot) &&
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
