@@ -48,7 +48,7 @@ total() {
 	values "$1" | awk '{ t += $1 } END { print t + 0 }'
 }
 
-# timed KEY DATABASE <SQL: milliseconds of the statements as KEY.time, and of its
+# timed KEY DATABASE [WARM_UP] <SQL: milliseconds of the statements as KEY.time, and of its
 # backend's processor as KEY.cpu.
 timed() {
 	local out
@@ -57,8 +57,7 @@ timed() {
 			echo '\set QUIET on'
 			echo 'SELECT pg_backend_pid() AS pid \gset'
 			echo '\setenv PID :pid'
-			# The first statement that names the tables reads the catalogues.
-			echo "SELECT count(*) FROM orders WHERE false;"
+			echo "${3:-};"
 			echo '\! echo cpu $(cut -d" " -f1 /proc/$PID/schedstat)'
 			echo '\timing on'
 			cat
@@ -75,7 +74,7 @@ server_cpu() {
 	local pid
 	for pid in $postmaster $(cat /proc/"$postmaster"/task/"$postmaster"/children); do
 		sed 's/^.*) //' "/proc/$pid/stat" 2>/dev/null || true
-	done | awk -v main=1 -v hz="$(getconf CLK_TCK)" \
+	done | awk -v hz="$(getconf CLK_TCK)" \
 		'{ t += $12 + $13 } NR == 1 { t += $14 + $15 } END { print t / hz }'
 }
 
