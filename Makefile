@@ -22,7 +22,8 @@ ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 EXTRA_CLEAN = build $(OBJS:.o=.d)
 
 PG_CONFIG  ?= pg_config
-with_llvm   = no
+# Inlining C functions into JIT code gains nothing here and needs clang.
+override with_llvm = no
 
 .DEFAULT_GOAL := all
 
