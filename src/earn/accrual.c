@@ -430,9 +430,10 @@ typedef struct Booked
 	Points		base;
 	Points		refunded;
 	Points		forgiven;
-	int32		first_entry;
+	int32		last_credit;	/* that reached a lot, if any did */
 	int32		award;			/* the entry that opened the lot, under this key or another */
 	int32		lot_no;			/* of that entry; 0: see its allocations, if any */
+	int32		own_lot;		/* 0: no credit reached one */
 } Booked;
 
 static Booked *
@@ -455,6 +456,30 @@ by_rule(const void *a, const void *b)
 }
 
 /*
+ * The award's own lot is that of the last credit which reached one: a debt may
+ * have swallowed others, and a row that came back to the account has a lot
+ * of its own each time.  A change of key carries on an award made under
+ * another, and says which.
+ */
+static void
+note_own_lot(Post *post, int64 account_id, Booked *booked, int32 entry_no, int32 lot_no, int32 carried_on)
+{
+	int32		award = carried_on != 0 ? carried_on : entry_no;
+	int32		own_lot = lot_no;
+
+	if (booked->own_lot != 0 && booked->last_credit > entry_no)
+		return;
+	if (own_lot == 0)
+		own_lot = post_allocated_lot(post, account_id, award);
+	if (own_lot == 0 && booked->last_credit != 0)
+		return;
+	booked->last_credit = entry_no;
+	booked->award = award;
+	booked->lot_no = lot_no;
+	booked->own_lot = own_lot;
+}
+
+/*
  * Of the row itself, or (line ignored) of the whole event it is a line of; in
  * order of the rules, whatever the order in which the entries lie.
  */
@@ -462,11 +487,11 @@ static int
 load_booked(Post *post, int64 account_id, const Source *source, const text *event, const text *line,
 			bool whole_event, Booked **booked)
 {
-	TableScan  *scan = post_entries_of(post, account_id, event);
 	int			n = 0;
 
 	*booked = NULL;
-	while (table_scan_next(scan))
+	post_entries_of(post, account_id, event);
+	while (post_next_entry(post))
 	{
 		TupleTableSlot *slot = post->entry.slot;
 		Datum	   *values = slot->tts_values - 1;
@@ -488,33 +513,21 @@ load_booked(Post *post, int64 account_id, const Source *source, const text *even
 		if (!nulls[ENTRY_FORGIVEN])
 			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
 
-		/* The lot of the first credit is the award's own. */
-		if (DatumGetPoints(values[ENTRY_POINTS]) > 0 &&
-			(sum->first_entry == 0 || DatumGetInt32(values[ENTRY_NO]) < sum->first_entry))
-		{
-			sum->first_entry = DatumGetInt32(values[ENTRY_NO]);
-			sum->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
-			/* A change of key carries on an award made under another. */
-			if (!nulls[ENTRY_REVERSES])
-				sum->award = DatumGetInt32(values[ENTRY_REVERSES]);
-			else
-				sum->award = sum->first_entry;
-		}
+		if (DatumGetPoints(values[ENTRY_POINTS]) > 0)
+			note_own_lot(post, account_id, sum, DatumGetInt32(values[ENTRY_NO]),
+						 nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]),
+						 nulls[ENTRY_REVERSES] ? 0 : DatumGetInt32(values[ENTRY_REVERSES]));
 	}
 	if (n > 1)
 		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
 }
 
-/* The lot that took a row's points first; NULL: none did. */
+/* The lot that took the row's points, settled; NULL: none did. */
 static Lot *
 own_lot(Account *account, const Booked *booked)
 {
-	int32		lot_no = booked->lot_no;
-
-	if (lot_no == 0 && booked->award != 0)
-		lot_no = account_allocated_lot(account, booked->award);
-	return lot_no == 0 ? NULL : account_settle_lot(account, lot_no);
+	return booked->own_lot == 0 ? NULL : account_settle_lot(account, booked->own_lot);
 }
 
 /* ----------------------------------------------------------------

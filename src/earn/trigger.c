@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -158,6 +159,7 @@ open_rows(const Source *source)
 	Portal		portal;
 	SPIPlanPtr	plan;
 
+	LockRelationOid(source->relid, ShareLock);
 	list_free(find_all_inheritors(source->relid, ShareLock, NULL));
 	CommandCounterIncrement();
 	initStringInfo(&sql);
