@@ -23,7 +23,7 @@
 
 #include <math.h>
 
-#include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -34,6 +34,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "metrics/aggregate.h"
 #include "metrics/rfm.h"
 #include "metrics/sum.h"
 
@@ -552,14 +553,6 @@ is_missing(FunctionCallInfo fcinfo)
 		(PG_NARGS() > 5 && PG_ARGISNULL(5));
 }
 
-static Datum
-unchanged(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
-}
-
 /*
  * Arguments: state, at, amount, as_of [, unit [, time zone]].  The wrappers
  * below have read the times.
@@ -579,7 +572,7 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 				(errcode(ERRCODE_LY_INVALID_METRIC),
 				 errmsg("as_of must be finite")));
 	if (at > as_of)
-		return unchanged(fcinfo);
+		return aggregate_unchanged(fcinfo);
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
@@ -600,13 +593,7 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 		clock = find_clock(fcinfo->flinfo, unit, is_local ? "" : "UTC");
 
 	if (PG_ARGISNULL(0))
-	{
-		MemoryContext context;
-
-		if (!AggCheckCallContext(fcinfo, &context))
-			elog(ERROR, "aggregate function called in non-aggregate context");
-		state = make_state(context, clock, as_of);
-	}
+		state = make_state(aggregate_context(fcinfo), clock, as_of);
 	else
 	{
 		state = (RfmState *) PG_GETARG_POINTER(0);
@@ -646,7 +633,7 @@ Datum
 loyalty_rfm_accum(PG_FUNCTION_ARGS)
 {
 	if (is_missing(fcinfo))
-		return unchanged(fcinfo);
+		return aggregate_unchanged(fcinfo);
 	return accum(fcinfo, PG_GETARG_TIMESTAMPTZ(1), PG_GETARG_TIMESTAMPTZ(3), false);
 }
 
@@ -655,7 +642,7 @@ Datum
 loyalty_rfm_accum_local(PG_FUNCTION_ARGS)
 {
 	if (is_missing(fcinfo))
-		return unchanged(fcinfo);
+		return aggregate_unchanged(fcinfo);
 	return accum(fcinfo, PG_GETARG_TIMESTAMP(1), PG_GETARG_TIMESTAMP(3), true);
 }
 
@@ -677,7 +664,7 @@ Datum
 loyalty_rfm_accum_date(PG_FUNCTION_ARGS)
 {
 	if (is_missing(fcinfo))
-		return unchanged(fcinfo);
+		return aggregate_unchanged(fcinfo);
 	return accum(fcinfo, midnight(PG_GETARG_DATEADT(1)), midnight(PG_GETARG_DATEADT(3)), true);
 }
 
@@ -686,12 +673,10 @@ loyalty_rfm_combine(PG_FUNCTION_ARGS)
 {
 	RfmState   *state;
 	RfmState   *other;
-	MemoryContext context;
+	MemoryContext context = aggregate_context(fcinfo);
 
-	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "aggregate function called in non-aggregate context");
 	if (PG_ARGISNULL(1))
-		return unchanged(fcinfo);
+		return aggregate_unchanged(fcinfo);
 
 	other = (RfmState *) PG_GETARG_POINTER(1);
 	if (PG_ARGISNULL(0))
@@ -707,7 +692,10 @@ loyalty_rfm_combine(PG_FUNCTION_ARGS)
 	sum_add_sum(&state->rest_spend, other->rest_spend);
 	state->rest_known |= other->rest_known;
 	for (int32 i = 0; i < other->nunits; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		add_unit(state, other->units[i]);
+	}
 	PG_RETURN_POINTER(state);
 }
 
@@ -718,15 +706,13 @@ loyalty_rfm_serialize(PG_FUNCTION_ARGS)
 	const Clock *clock;
 	StringInfoData buf;
 
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "aggregate function called in non-aggregate context");
+	(void) aggregate_context(fcinfo);
 
 	state = (RfmState *) PG_GETARG_POINTER(0);
 	clock = state->clock;
 	compact_units(state);
 
-	pq_begintypsend(&buf);
-	pq_sendbyte(&buf, STATE_VERSION);
+	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint64(&buf, clock->unit.time);
 	pq_sendint32(&buf, clock->unit.day);
 	pq_sendint32(&buf, clock->unit.month);
@@ -749,7 +735,6 @@ loyalty_rfm_serialize(PG_FUNCTION_ARGS)
 Datum
 loyalty_rfm_deserialize(PG_FUNCTION_ARGS)
 {
-	bytea	   *bytes;
 	StringInfoData buf;
 	Interval	unit;
 	char		zone[TZ_STRLEN_MAX + 1];
@@ -758,17 +743,9 @@ loyalty_rfm_deserialize(PG_FUNCTION_ARGS)
 	Clock	   *clock;
 	int32		nunits;
 
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "aggregate function called in non-aggregate context");
+	(void) aggregate_context(fcinfo);
 
-	bytes = PG_GETARG_BYTEA_PP(0);
-	buf.data = VARDATA_ANY(bytes);
-	buf.len = VARSIZE_ANY_EXHDR(bytes);
-	buf.maxlen = buf.len;
-	buf.cursor = 0;
-
-	if (pq_getmsgbyte(&buf) != STATE_VERSION)
-		elog(ERROR, "unexpected version of a serialized rfm state");
+	aggregate_begin_recv(fcinfo, &buf, STATE_VERSION);
 	unit.time = pq_getmsgint64(&buf);
 	unit.day = (int32) pq_getmsgint(&buf, 4);
 	unit.month = (int32) pq_getmsgint(&buf, 4);
@@ -806,8 +783,7 @@ loyalty_rfm_final(PG_FUNCTION_ARGS)
 	float8		monetary = 0.0;
 	bool		has_monetary;
 
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "aggregate function called in non-aggregate context");
+	(void) aggregate_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 

@@ -43,14 +43,6 @@ summary_check_version(const SummaryHeader *header, uint8 newest, const char *typ
 				 errhint("The value was written by a later release of the extension.")));
 }
 
-void
-summary_overflow(const char *type)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("%s out of range", type)));
-}
-
 
 /* ----- text ----- */
 

@@ -65,8 +65,10 @@ extern uint8 summary_begin_recv(StringInfo buf, uint8 newest, const char *type);
 
 /* ----- counts ----- */
 
-/* "bigint out of range" in the words of the type. */
-extern void summary_overflow(const char *type) pg_attribute_noreturn();
+#define summary_overflow(type) \
+	ereport(ERROR, \
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), \
+			 errmsg("%s out of range", type)))
 
 /*
  * May the first argument be changed in place?  True in an aggregate's own
