@@ -332,7 +332,12 @@ process_fit(ProcessFamily family, const FitRow *rows, size_t n_rows,
 	memset(fit, 0, sizeof(*fit));
 	fit->process.family = family;
 	for (int i = 0; i < n; i++)
-		fit->process.parameter[i] = exp(at.x[i]) * (is_scaled(family, i) ? scale : 1.0);
+	{
+		double		value = exp(at.x[i]) * (is_scaled(family, i) ? scale : 1.0);
+
+		/* only in an absurd unit is it outside */
+		fit->process.parameter[i] = fmin(fmax(value, PARAMETER_MIN), PARAMETER_MAX);
+	}
 	if (family == FAMILY_GAMMA_GAMMA && fit->process.parameter[1] <= 1.0)
 		warnings |= FIT_NO_MEAN_SPEND;
 	for (int i = 0; i < n; i++)

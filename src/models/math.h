@@ -58,8 +58,8 @@ typedef enum ProcessFamily
 #define MAX_PARAMETERS		4
 
 /* Parameters outside these bounds are refused: no data speak for them. */
-#define PARAMETER_MIN		1e-12
-#define PARAMETER_MAX		1e12
+#define PARAMETER_MIN		1e-15
+#define PARAMETER_MAX		1e15
 
 /* BG/BB and sBG count opportunities one by one. */
 #define MAX_OPPORTUNITIES	1000000
@@ -127,19 +127,20 @@ typedef struct FitRow
 	double		count;
 } FitRow;
 
-/* Why a fit should be read with care. */
+/* Why a fit should be read with care.  Stored: add, never renumber. */
 enum FitWarning
 {
 	FIT_NOT_CONVERGED = 1 << 0,
 	FIT_AT_BOUND = 1 << 1,		/* a parameter ran away */
-	FIT_NO_DROPOUT = 1 << 2,	/* the data don't show that customers leave */
+	FIT_NO_DROPOUT = 1 << 2,	/* the data hardly show how customers leave */
 	FIT_SINGULAR = 1 << 3,		/* no standard errors: the surface is flat */
 	FIT_NO_MEAN_SPEND = 1 << 4, /* q <= 1 */
 	FIT_NO_PURCHASES = 1 << 5,	/* nobody bought again */
 	FIT_ROWS_LEFT_OUT = 1 << 6, /* repeat buyers without a positive spend */
-	FIT_NO_EXPOSURE = 1 << 7	/* nobody was watched for any time */
+	FIT_NO_EXPOSURE = 1 << 7,	/* nobody was watched for any time */
+	FIT_NO_SPEND = 1 << 8		/* spend was asked for, and there is none to fit */
 };
-#define FIT_WARNINGS_ALL	((1 << 8) - 1)
+#define FIT_WARNINGS_ALL	((1 << 9) - 1)
 
 typedef struct Fit
 {

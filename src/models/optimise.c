@@ -47,20 +47,46 @@ is_held(double x, double slope, double bound)
 	return (x >= bound && slope < 0.0) || (x <= -bound && slope > 0.0);
 }
 
+/*
+ * Note which variables are held.  For one that newly is, the metric becomes
+ * the inverse Hessian of the others alone; one that is let go starts afresh.
+ */
+static void
+note_held(int n, double bound, Minimum *at, bool *held)
+{
+	for (int k = 0; k < n; k++)
+	{
+		bool		now = is_held(at->x[k], at->gradient[k], bound);
+
+		if (now && !held[k])
+		{
+			double		own = at->metric[k][k];
+
+			for (int i = 0; i < n; i++)
+				for (int j = 0; j < n; j++)
+					if (i != k && j != k)
+						at->metric[i][j] -= at->metric[i][k] * at->metric[k][j] / own;
+			for (int i = 0; i < n; i++)
+				at->metric[i][k] = at->metric[k][i] = i == k ? 1.0 : 0.0;
+		}
+		held[k] = now;
+	}
+}
+
 static double
-free_gradient(int n, double bound, const Minimum *at)
+free_gradient(int n, const Minimum *at, const bool *held)
 {
 	double		largest = 0.0;
 
 	for (int i = 0; i < n; i++)
-		if (!is_held(at->x[i], at->gradient[i], bound))
+		if (!held[i])
 			largest = fmax(largest, fabs(at->gradient[i]));
 	return largest;
 }
 
 /* A direction of descent among the variables that are not held. */
 static void
-descent(int n, double bound, Minimum *at, double *direction)
+descent(int n, Minimum *at, const bool *held, double *direction)
 {
 	double		longest = 0.0;
 
@@ -69,10 +95,8 @@ descent(int n, double bound, Minimum *at, double *direction)
 		for (int i = 0; i < n; i++)
 		{
 			direction[i] = 0.0;
-			if (is_held(at->x[i], at->gradient[i], bound))
-				continue;
 			for (int j = 0; j < n; j++)
-				if (!is_held(at->x[j], at->gradient[j], bound))
+				if (!held[i] && !held[j])
 					direction[i] -= at->metric[i][j] * at->gradient[j];
 		}
 		if (dot(n, direction, at->gradient) < 0.0)
@@ -176,6 +200,7 @@ MathStatus
 minimise(Objective objective, void *context, int n, double bound, Minimum *at)
 {
 	bool		fresh = true;
+	bool		held[MAX_PARAMETERS] = {false};
 	int			still = 0;
 	MathStatus	status = objective(context, at->x, &at->value, at->gradient);
 
@@ -189,12 +214,13 @@ minimise(Objective objective, void *context, int n, double bound, Minimum *at)
 		double		fall;
 		bool		improved;
 
-		if (free_gradient(n, bound, at) < GRADIENT_GOAL || still == 2)
+		note_held(n, bound, at, held);
+		if (free_gradient(n, at, held) < GRADIENT_GOAL || still == 2)
 		{
 			at->converged = true;
 			break;
 		}
-		descent(n, bound, at, direction);
+		descent(n, at, held, direction);
 		status = line_search(objective, context, n, bound, at, direction, &next, &improved);
 		if (status != MATH_OK)
 			break;
@@ -203,7 +229,7 @@ minimise(Objective objective, void *context, int n, double bound, Minimum *at)
 			/* nothing lower along this line; along the gradient, once */
 			if (fresh)
 			{
-				at->converged = free_gradient(n, bound, at) < 1e3 * GRADIENT_GOAL;
+				at->converged = free_gradient(n, at, held) < 1e3 * GRADIENT_GOAL;
 				break;
 			}
 			identity_matrix(n, at->metric);
@@ -213,7 +239,7 @@ minimise(Objective objective, void *context, int n, double bound, Minimum *at)
 		for (int i = 0; i < n; i++)
 		{
 			step[i] = next.x[i] - at->x[i];
-			change[i] = next.gradient[i] - at->gradient[i];
+			change[i] = held[i] ? 0.0 : next.gradient[i] - at->gradient[i];
 		}
 		fall = at->value - next.value;
 		still = fall <= CHANGE_GOAL * fabs(next.value) ? still + 1 : 0;

@@ -175,6 +175,22 @@ bg_log_odds_dead(const Process *process, const History *h)
 		+ (r + h->frequency) * log1p((h->age - h->recency) / (alpha + h->recency));
 }
 
+static double
+bg_p_alive(const Process *process, const History *h)
+{
+	double		coins = bg_coins(process, h->frequency);
+	double		exponent;
+
+	if (coins == 0.0)
+		return 1.0;
+	exponent = (process->parameter[0] + h->frequency)
+		* log1p((h->age - h->recency) / (process->parameter[1] + h->recency));
+	if (exponent > 600.0)
+		return exp(-bg_log_odds_dead(process, h));
+	return 1.0 / (1.0 + process->parameter[2] / (process->parameter[3] + (coins - 1.0))
+				  * exp(exponent));
+}
+
 /* FHL (3), BJP (7) */
 static double
 bg_log_likelihood(const Process *process, const History *h)
@@ -290,7 +306,21 @@ bg_expected_surely(const BgPosterior *post, double t)
 }
 
 #define BG_SERIES_MAX	256
-#define BG_SERIES_TIMES 16
+
+/* Times taken at once: twelve sums and their z fit the registers of any machine. */
+#define BG_SERIES_TIMES 12
+
+/* The sum over j of coefficient[j] z^(j+1), for all z side by side. */
+static void
+bg_sum_series(int terms, const double *coefficient, const double *z, double *result)
+{
+	double		sum[BG_SERIES_TIMES] = {0.0};
+
+	for (int j = terms - 1; j >= 0; j--)
+		for (int i = 0; i < BG_SERIES_TIMES; i++)
+			sum[i] = (sum[i] + coefficient[j]) * z[i];
+	memcpy(result, sum, sizeof(sum));
+}
 
 /*
  * The closed form of FHL (10) after Euler's transform, with the powers that
@@ -302,66 +332,80 @@ bg_expected_surely(const BgPosterior *post, double t)
  *	D = (1 - e^(-k l)) / k, which is l at a = 1.
  *
  * The A_j are the same for all times.  Where the difference would lose more
- * than four digits, or the series is long, the sure way is taken instead.
+ * than three digits, or the series is long, the sure way is taken instead.
  */
 static void
 bg_expected_alive(const BgPosterior *post, int n, const double *t, double *result)
 {
 	double		coefficient[BG_SERIES_MAX];
+	double		z[BG_SERIES_TIMES] = {0.0};
+	double		sum[BG_SERIES_TIMES];	/* of A_j z^j */
+	double		size[BG_SERIES_TIMES];	/* of |A_j z^j| */
 	double		c = post->a + post->b - 1.0;
 	double		k = post->a - 1.0;
+	double		c_over_k = c / k;	/* not used for k = 0 */
 	double		from = c - post->shape;
-	double		z_max = t[n - 1] / (post->scale + t[n - 1]);
-	double		power = z_max;
-	double		bound = 0.0;	/* of the sum of |A_j| z_max^j */
-	bool		series = fabs(from) * log1p(t[n - 1] / post->scale) < 50.0;
-	bool		mixed = from < 0.0;
-	int			terms = 0;
 	double		term = from;
+	double		power;
+	double		last_sum = 0.0;
+	double		last_size = 0.0;
+	int			terms = 0;
+	bool		series;
 
+	for (int i = 0; i < n; i++)
+		z[i] = t[i] / (post->scale + t[i]);
+	power = z[n - 1];
+	series = fabs(from) * -log1p(-power) < 50.0;
+
+	/* the last time, which is the longest, tells how many terms there are */
 	while (series)
 	{
 		double		j = terms + 1.0;
-		double		size = fabs(term) * power;
+		double		addend = term * power;
 
 		coefficient[terms++] = term;
-		bound += size;
-		if (size <= 1e-17 * bound && (from + j) * z_max < j + 1.0)
+		last_sum += addend;
+		last_size += fabs(addend);
+		if (fabs(addend) <= 1e-15 * last_size && (from + j) * z[n - 1] < j + 1.0)
 			break;
 		if (terms == BG_SERIES_MAX)
 			series = false;
 		term *= (from + j) * (post->a + j - 1.0) / ((c + j) * (j + 1.0));
-		power *= z_max;
+		power *= z[n - 1];
 	}
+	if (series && n > 1)
+	{
+		bg_sum_series(terms, coefficient, z, sum);
+		memcpy(size, sum, sizeof(sum));
+		if (from < 0.0)
+		{
+			for (int j = 0; j < terms; j++)
+				coefficient[j] = fabs(coefficient[j]);
+			bg_sum_series(terms, coefficient, z, size);
+		}
+	}
+	sum[n - 1] = last_sum;
+	size[n - 1] = last_size;
 
 	for (int i = 0; i < n; i++)
 	{
-		double		z = t[i] / (post->scale + t[i]);
 		double		length = log1p(t[i] / post->scale);
-		double		direct = c * decay_integral(k, length);
-		double		decay = exp(-k * length);
-		double		sum = 0.0;
-		double		size = 0.0;
+		double		fallen = -expm1(-k * length);
+		double		decay = fallen < 0.9 ? 1.0 - fallen : exp(-k * length);
+		double		direct;
 
 		if (t[i] == 0.0)
 		{
 			result[i] = 0.0;
 			continue;
 		}
-		if (series)
-		{
-			for (int j = terms - 1; j >= 0; j--)
-				sum = (sum + coefficient[j]) * z;
-			if (mixed)
-				for (int j = terms - 1; j >= 0; j--)
-					size = (size + fabs(coefficient[j])) * z;
-			else
-				size = sum;
-			result[i] = direct - decay * sum;
-			if (result[i] > 1e-4 * (fabs(direct) + decay * size))
-				continue;
-		}
-		result[i] = bg_expected_surely(post, t[i]);
+		if (fabs(k) * length > 1e-8)
+			direct = c_over_k * fallen;
+		else
+			direct = c * decay_integral(k, length);
+		result[i] = direct - decay * sum[i];
+		if (!series || !(result[i] > 1e-3 * (fabs(direct) + decay * size[i])))
+			result[i] = bg_expected_surely(post, t[i]);
 	}
 }
 
@@ -756,7 +800,7 @@ process_p_alive(const Process *process, const History *history, double *result)
 	{
 		case FAMILY_BGNBD:
 		case FAMILY_MBGNBD:
-			*result = 1.0 / (1.0 + exp(bg_log_odds_dead(process, history)));
+			*result = bg_p_alive(process, history);
 			return MATH_OK;
 		case FAMILY_PARETO_NBD:
 			*result = pareto_p_alive(process, history);
@@ -811,7 +855,7 @@ process_expected_purchases(const Process *process, const History *history,
 				BgPosterior post = {p[0] + history->frequency, p[1] + history->age,
 				p[2], p[3] + bg_coins(process, history->frequency)};
 
-				factor = 1.0 / (1.0 + exp(bg_log_odds_dead(process, history)));
+				factor = bg_p_alive(process, history);
 				for (int i = 0; i < n; i += BG_SERIES_TIMES)
 					bg_expected_alive(&post, n - i < BG_SERIES_TIMES ? n - i : BG_SERIES_TIMES,
 									  t + i, result + i);
