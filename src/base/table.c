@@ -340,7 +340,12 @@ table_scan_again(TableScan *scan, const TableKey *keys)
 bool
 table_scan_next(TableScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+	/* The index notes dead entries in memory that must live as long as the scan. */
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 void
