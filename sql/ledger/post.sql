@@ -23,7 +23,7 @@ CREATE TABLE loyalty.entry (
     hash        bytea NOT NULL,
     PRIMARY KEY (account_id, entry_no)
 );
-CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE event IS NOT NULL;
+CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE source_id IS NOT NULL;
 COMMENT ON TABLE loyalty.entry IS 'The ledger: one immutable line for each change of an account';
 
 -- Points that came together and die together. remaining is what has not been
