@@ -121,7 +121,8 @@ BEGIN
     above := loyalty.next_tier(standing.ladder, standing.tier);
     RETURN QUERY SELECT loyalty.tier_name(standing.tier), loyalty.tier_rank(standing.tier), reached::numeric,
         loyalty.tier_name(above),
-        greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0),
+        CASE WHEN above IS NOT NULL
+             THEN greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0) END,
         standing.tier_until,
         CASE WHEN standing.tier_until IS NOT NULL
              THEN greatest(loyalty.threshold(standing.ladder, standing.tier)::numeric - reached::numeric, 0) END;

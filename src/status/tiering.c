@@ -63,6 +63,7 @@ typedef struct Standing
 	int			nbuckets;
 	TierChange *changes;
 	int			nchanges;
+	bool		lowered;		/* something that counted was taken back */
 	TimestampTz enrolled_at;	/* asked for once */
 	bool		knows_enrolment;
 } Standing;
@@ -286,8 +287,9 @@ count_entries(Account *account, Standing *standing)
 		switch (account->currency->program->tier_metric)
 		{
 			case TIER_BY_POINTS:
+				/* What a reversal let off, since it was spent or expired, was earned no more than the rest. */
 				if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
-					metric = entry->points;
+					metric = points_sub(entry->points, entry->forgiven);
 				break;
 			case TIER_BY_SPEND:
 				metric = entry->spend;
@@ -298,6 +300,7 @@ count_entries(Account *account, Standing *standing)
 		}
 		if (metric == 0)
 			continue;
+		standing->lowered |= metric < 0;
 		bucket = find_bucket(account, standing, bucket_of(account, standing,
 														  entry->metric_time ? entry->metric_time : entry->event_time));
 		bucket->metric = points_add(bucket->metric, metric);
@@ -430,20 +433,14 @@ decide(Account *account, Standing *standing, bool reviewing)
 
 	/* Purchases taken back: what only they had reached is lost again. */
 	current = current_rank(account);
-	if (!reviewing && standing->nbuckets > 0 && rank < current && program->tier_down != TIER_NEVER)
+	if (standing->lowered && rank < current && program->tier_down != TIER_NEVER &&
+		account->tier_since >= window.from)
 	{
-		bool		fell = false;
-
-		for (int i = 0; i < account->nentries && !fell; i++)
-			fell = account->entries[i].kind == ENTRY_REVERSE;
-		if (fell && account->tier_since >= window.from)
+		rank = Max(rank, Min(rank_before(account, window.from), current));
+		if (rank < current)
 		{
-			rank = Max(rank, Min(rank_before(account, window.from), current));
-			if (rank < current)
-			{
-				change_tier(account, standing, rank, now, "reversed", metric);
-				keep_tier(account, standing, now);
-			}
+			change_tier(account, standing, rank, now, "reversed", metric);
+			keep_tier(account, standing, now);
 		}
 	}
 }
