@@ -200,6 +200,25 @@ kept_until(Account *account, Standing *standing, TimestampTz time, TimestampTz *
 	return true;
 }
 
+/* The points of a window that can't be spent yet. */
+static Points
+pending_in(Account *account, Window window)
+{
+	Points		sum = 0;
+
+	if (account->currency->program->tier_window == TIER_LIFETIME)
+		return account->pending;
+	account_read_open(account);
+	for (int i = 0; i < account->nlots; i++)
+	{
+		const Lot  *lot = account->lots[i];
+
+		if (lot->dates.valid_from > account->as_of && lot->earned_at >= window.from && lot->earned_at < window.to)
+			sum = points_add(sum, lot->remaining);
+	}
+	return sum;
+}
+
 /* The sum of the buckets in a window, with what this visit adds. */
 static Points
 metric_in(Account *account, const Standing *standing, Window window)
@@ -235,8 +254,9 @@ metric_in(Account *account, const Standing *standing, Window window)
 			sum = points_add(sum, standing->buckets[i].metric);
 
 	/* Points that are not confirmed yet count only where the currency says so. */
-	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts)
-		sum = Max(points_sub(sum, account->pending), 0);
+	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts &&
+		account->pending > 0)
+		sum = Max(points_sub(sum, pending_in(account, window)), 0);
 	return sum;
 }
 
@@ -341,7 +361,9 @@ change_tier(Account *account, Standing *standing, int rank, TimestampTz at, cons
 static void
 keep_tier(Account *account, Standing *standing, TimestampTz from)
 {
-	account->has_tier_until = current_rank(account) > 1 && kept_until(account, standing, from, &account->tier_until);
+	/* What nothing reaches already can't be lost. */
+	account->has_tier_until = current_rank(account) > ladder_rank_for(account->currency->program->ladder, 0) &&
+		kept_until(account, standing, from, &account->tier_until);
 	account->changed = true;
 }
 

@@ -188,6 +188,142 @@ SELECT redeem('free', 'ira', 500);
 UPDATE shop_free SET status = 'cancelled' WHERE who = 'ira';
 UPDATE shop_free SET status = 'paid' WHERE who = 'ira';
 SELECT is(pg_temp.tier('free', 'ira') || pg_temp.metric('free', 'ira'), 'gold500', 'restored, it counts as before');
+
+-- ---------------------------------------------------------------- windows
+
+-- Starts of periods, by plain SQL: the nth after the one now in Berlin.
+CREATE FUNCTION pg_temp.year_start(n int DEFAULT 0) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT (date_trunc('year', now() AT TIME ZONE 'Europe/Berlin') + n * interval '1 year') AT TIME ZONE 'Europe/Berlin'
+$$;
+CREATE FUNCTION pg_temp.quarter_start(n int DEFAULT 0) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT (date_trunc('quarter', now() AT TIME ZONE 'Europe/Berlin') + n * interval '3 months') AT TIME ZONE 'Europe/Berlin'
+$$;
+CREATE FUNCTION pg_temp.day_start(n int DEFAULT 0) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT (date_trunc('day', now() AT TIME ZONE 'Europe/Berlin') + n * interval '1 day') AT TIME ZONE 'Europe/Berlin'
+$$;
+CREATE FUNCTION pg_temp.anniversary(enrolled date, every interval, n int DEFAULT 0) RETURNS timestamptz LANGUAGE sql AS $$
+    SELECT (enrolled + every * (n + (SELECT max(i) FROM generate_series(0, 2000) i
+        WHERE enrolled + every * i <= now() AT TIME ZONE 'Europe/Berlin'))) AT TIME ZONE 'Europe/Berlin'
+$$;
+
+-- A calendar year, in the program's zone.
+SELECT create_program('year', 'Europe/Berlin', 'member:0,silver:100,gold:500', tier_window => 'calendar', tier_grace => '10 days');
+SELECT pg_temp.open_shop('year');
+SELECT pg_temp.buy('year', 'ann', 500, pg_temp.year_start() - interval '1 us');
+SELECT is(pg_temp.tier('year', 'ann') || pg_temp.metric('year', 'ann'), 'member0', 'a late row of last year does not count this year');
+SELECT is(pg_temp.metric('year', 'ann', pg_temp.year_start(-1)), 500::numeric, '... but counts in its own');
+SELECT pg_temp.buy('year', 'ann', 99, pg_temp.year_start());
+SELECT is(pg_temp.tier('year', 'ann') || pg_temp.metric('year', 'ann'), 'member99', 'the first moment of the year counts');
+SELECT pg_temp.buy('year', 'ann', 1);
+SELECT is(pg_temp.tier('year', 'ann'), 'silver', '... and makes 100 with one more');
+SELECT is(pg_temp.until('year', 'ann'), pg_temp.year_start(2) + interval '10 days', 'kept until the end of next year, and ten days');
+SELECT results_eq($$SELECT tier, metric, next_tier, missing, missing_to_keep FROM tier_progress('year', 'ann')$$,
+    $$VALUES ('silver', 100::numeric, 'gold', 400::numeric, 0::numeric)$$, 'progress of this year');
+SELECT pg_temp.buy('year', 'ann', 400, pg_temp.year_start(1));
+SELECT is(pg_temp.tier('year', 'ann') || pg_temp.metric('year', 'ann'), 'silver100', 'what is dated next year does not count yet');
+SELECT is(pg_temp.metric('year', 'ann', pg_temp.year_start(1)), 400::numeric, '... but then');
+DELETE FROM shop_year WHERE who = 'ann' AND at < pg_temp.year_start();
+SELECT is(pg_temp.tier('year', 'ann') || pg_temp.metric('year', 'ann'), 'silver100', 'what is taken back of last year is last year''s');
+SELECT is(pg_temp.metric('year', 'ann', pg_temp.year_start(-1)), 0::numeric, '... where it counted');
+-- Midnight in Berlin is 23:00 in UTC; the metric is asked at a moment of each year.
+SELECT pg_temp.buy('year', 'old', 1, '2019-12-31 22:59:59.999999+00');
+SELECT pg_temp.buy('year', 'old', 10, '2019-12-31 23:00+00');
+SELECT pg_temp.buy('year', 'old', 100, '2020-12-31 22:59:59+00');
+SELECT is(ARRAY[pg_temp.metric('year', 'old', '2019-06-01'), pg_temp.metric('year', 'old', '2020-02-29 12:00+00'), pg_temp.metric('year', 'old', '2021-01-01')],
+    '{1,110,0}'::numeric[], 'years turn at midnight in the program''s zone');
+
+-- Quarters.
+SELECT create_program('quarter', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'calendar', tier_period => '3 months');
+SELECT pg_temp.open_shop('quarter');
+SELECT pg_temp.buy('quarter', 'ann', 99, pg_temp.quarter_start());
+SELECT pg_temp.buy('quarter', 'ann', 1, pg_temp.quarter_start() - interval '1 us');
+SELECT is(pg_temp.tier('quarter', 'ann') || pg_temp.metric('quarter', 'ann'), 'member99', 'this quarter only');
+SELECT pg_temp.buy('quarter', 'ann', 1);
+SELECT is(pg_temp.until('quarter', 'ann'), pg_temp.quarter_start(2), 'kept until the end of the next quarter');
+SELECT pg_temp.buy('quarter', 'old', 1, '2024-03-31 21:59:59+00');
+SELECT pg_temp.buy('quarter', 'old', 10, '2024-03-31 22:00+00');
+SELECT is(ARRAY[pg_temp.metric('quarter', 'old', '2024-01-01'), pg_temp.metric('quarter', 'old', '2024-06-30 21:00+00'), pg_temp.metric('quarter', 'old', '2024-06-30 22:00+00')],
+    '{1,10,0}'::numeric[], 'the quarter from April on starts in summer time');
+
+-- Anniversaries of the 31st: 28 or 29 February, 31 March, 30 April.
+SELECT create_program('monthly', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'anniversary', tier_period => '1 month');
+SELECT pg_temp.open_shop('monthly');
+SELECT enrol('monthly', 'ann', '2020-01-31 12:00+01');
+SELECT pg_temp.buy('monthly', 'ann', v, t) FROM (VALUES (1, '2019-01-01 00:00+00'::timestamptz), (2, '2020-02-28 23:59:59+01'), (4, '2020-02-29 00:00+01'),
+    (8, '2020-03-30 23:59:59+02'), (16, '2020-03-31 00:00+02'), (32, '2020-04-30 00:00+02'), (64, '2021-02-27 23:59:59+01'), (128, '2021-02-28 00:00+01')) v(v, t);
+SELECT is(ARRAY(SELECT pg_temp.metric('monthly', 'ann', t::timestamptz) FROM unnest('{2020-01-31, 2020-02-29, 2020-03-30 12:00, 2020-03-31, 2020-04-30, 2021-01-31, 2021-03-30}'::text[]) t),
+    '{3,12,12,16,32,64,128}'::numeric[], 'months from the 31st on; what is before the enrolment counts to the first');
+SELECT results_eq($$SELECT (bucket AT TIME ZONE 'Europe/Berlin')::text, metric::numeric FROM tier_progress_bucket WHERE account_id = pg_temp.account('monthly', 'ann') ORDER BY bucket$$,
+    $$VALUES ('2020-01-31 00:00:00', 3::numeric), ('2020-02-29 00:00:00', 12), ('2020-03-31 00:00:00', 16), ('2020-04-30 00:00:00', 32),
+        ('2021-01-31 00:00:00', 64), ('2021-02-28 00:00:00', 128)$$, '... one bucket each');
+SELECT pg_temp.buy('monthly', 'ann', 100, pg_temp.anniversary('2020-01-31', '1 month') - interval '1 us');
+SELECT is(pg_temp.tier('monthly', 'ann'), 'member', 'the moment before the anniversary was last month');
+SELECT pg_temp.buy('monthly', 'ann', 100, pg_temp.anniversary('2020-01-31', '1 month'));
+SELECT is(pg_temp.tier('monthly', 'ann'), 'silver', 'the anniversary is this month');
+SELECT is(pg_temp.until('monthly', 'ann'), pg_temp.anniversary('2020-01-31', '1 month', 2), '... until the one after next');
+
+-- Years from 29 February on.
+SELECT create_program('leap', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'anniversary');
+SELECT pg_temp.open_shop('leap');
+SELECT enrol('leap', 'ann', '2016-02-29 12:00+01');
+SELECT pg_temp.buy('leap', 'ann', v, t) FROM (VALUES (1, '2017-02-27 23:59:59+01'::timestamptz), (2, '2017-02-28 00:00+01'), (4, '2020-02-28 23:59:59+01'), (8, '2020-02-29 00:00+01')) v(v, t);
+SELECT is(ARRAY(SELECT pg_temp.metric('leap', 'ann', t::timestamptz) FROM unnest('{2016-03-01, 2017-03-01, 2020-02-28, 2020-02-29}'::text[]) t),
+    '{1,2,4,8}'::numeric[], 'years from 29 February on');
+SELECT pg_temp.buy('leap', 'ann', 100);
+SELECT is(pg_temp.until('leap', 'ann'), pg_temp.anniversary('2016-02-29', '1 year', 2), '... kept until the anniversary after next');
+
+-- The last 30 days, today included.
+SELECT create_program('days', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'rolling', tier_period => '30 days', tier_grace => '1 day');
+SELECT pg_temp.open_shop('days');
+SELECT pg_temp.buy('days', 'ann', 99, pg_temp.day_start(-29));
+SELECT pg_temp.buy('days', 'ann', 1, pg_temp.day_start(-29) - interval '1 us');
+SELECT is(pg_temp.tier('days', 'ann') || pg_temp.metric('days', 'ann'), 'member99', 'the 29th day before today counts, the 30th does not');
+SELECT pg_temp.buy('days', 'ann', 1);
+SELECT is(pg_temp.tier('days', 'ann'), 'silver', 'today does');
+SELECT is(pg_temp.until('days', 'ann'), pg_temp.day_start(32), 'kept today, for 30 days, and one of grace');
+-- The last month: on 31 March the one from 1 March on, for the day a month before it is 29 February;
+-- on 30 April the one from 31 March on.
+SELECT create_program('months', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'rolling', tier_period => '1 month');
+SELECT pg_temp.open_shop('months');
+SELECT pg_temp.buy('months', 'ann', v, t) FROM (VALUES (1, '2024-02-29 23:59:59+01'::timestamptz), (2, '2024-03-01 00:00+01'), (4, '2024-03-31 23:59:59+02'), (8, '2024-04-01 00:00+02')) v(v, t);
+SELECT is(ARRAY(SELECT pg_temp.metric('months', 'ann', t::timestamptz) FROM unnest('{2024-03-28 23:00+01, 2024-03-31 12:00+02, 2024-04-01 00:00+02, 2024-04-30 23:00+02, 2024-05-01 00:00+02}'::text[]) t),
+    '{3,6,12,12,0}'::numeric[], 'rolling months clamp');
+
+-- A lowest step that asks for something is kept for its time only, as any other.
+SELECT create_program('asks', 'Europe/Berlin', 'bronze:100,silver:500', tier_window => 'calendar');
+SELECT pg_temp.open_shop('asks');
+SELECT pg_temp.buy('asks', 'ann', 100);
+SELECT is(pg_temp.until('asks', 'ann'), pg_temp.year_start(2), 'a lowest step above 0 has an end');
+SELECT is(missing_to_keep, 0::numeric, '... and can be kept') FROM tier_progress('asks', 'ann');
+SELECT pg_temp.let_time_pass('asks', 'ann', '1:bronze', pg_temp.year_start(-2), pg_temp.year_start(-0));
+SELECT is(pg_temp.review('asks', 'ann'), 'bronze', 'this year''s 100 keep it');
+DELETE FROM shop_asks;
+SELECT pg_temp.let_time_pass('asks', 'ann', '1:bronze', pg_temp.year_start(-2), pg_temp.year_start(-0));
+SELECT is(pg_temp.review('asks', 'ann'), 'none', 'without them it is lost');
+SELECT is(pg_temp.history('asks', 'ann'), '{bronze>none review 0}', '... in a review');
+SELECT is(pg_temp.until('asks', 'ann'), NULL, '... and none has no end');
+
+-- ---------------------------------------------------------------- pending
+
+SELECT create_program('waits', 'Europe/Berlin', 'member:0,silver:100', pending => '14 days');
+SELECT pg_temp.open_shop('waits');
+SELECT pg_temp.buy('waits', 'ann', 100);
+SELECT pg_temp.buy('waits', 'ann', 99, now() - interval '20 days');
+SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'member99', 'pending points do not count');
+SELECT pg_temp.buy('waits', 'ann', 1, now() - interval '20 days');
+SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'silver100', '... those that are past it do');
+SELECT create_program('counts', 'Europe/Berlin', 'member:0,silver:100', pending => '14 days', pending_counts => true);
+SELECT pg_temp.open_shop('counts');
+SELECT pg_temp.buy('counts', 'ann', 100);
+SELECT is(pg_temp.tier('counts', 'ann') || pg_temp.metric('counts', 'ann'), 'silver100', 'but where the currency counts them');
+-- Pending of another period takes nothing off this one's.
+SELECT create_program('waitsyear', 'Europe/Berlin', 'member:0,silver:100', pending => '3 years', tier_window => 'calendar');
+SELECT pg_temp.open_shop('waitsyear');
+SELECT pg_temp.buy('waitsyear', 'ann', 1000, pg_temp.year_start(-1));
+UPDATE loyalty.currency SET pending = NULL WHERE program_id = (SELECT program_id FROM loyalty.program WHERE code = 'waitsyear');
+SELECT pg_temp.buy('waitsyear', 'ann', 100);
+SELECT is(pg_temp.tier('waitsyear', 'ann') || pg_temp.metric('waitsyear', 'ann'), 'silver100', 'last year''s pending points are not this year''s');
+SELECT is(pg_temp.metric('waitsyear', 'ann', pg_temp.year_start(-1)), 0::numeric, '... but last year''s');
 -- >>> more
 SELECT * FROM finish();
 ROLLBACK;
