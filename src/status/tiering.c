@@ -367,7 +367,10 @@ keep_tier(Account *account, Standing *standing, TimestampTz from)
 	account->changed = true;
 }
 
-/* What the member held when the period began: a purchase taken back can't lower it below that. */
+/*
+ * What the member held when the period began, less what a review took since:
+ * a purchase taken back can't lower it below that.
+ */
 static int
 rank_before(Account *account, TimestampTz since)
 {
@@ -377,19 +380,25 @@ rank_before(Account *account, TimestampTz since)
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 	int			rank = current_rank(account);
+	bool		found = false;
 
 	table_scan_begin(&scan, table, "tier_change_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		Datum	   *values = table->slot->tts_values - 1;
+		int			to;
 
 		slot_getallattrs(table->slot);
-		if (DatumGetTimestampTz(values[CHANGE_AT]) < since)
+		/* A tier whose time was over as the period began was not held in it. */
+		if (DatumGetTimestampTz(values[CHANGE_AT]) <= since)
 			continue;
-		rank = nulls[CHANGE_FROM] ? 0 :
-			ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
-		break;
+		if (!found)
+			rank = nulls[CHANGE_FROM] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
+		found = true;
+		to = nulls[CHANGE_TO] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_TO]));
+		if (to < rank)
+			rank = to;
 	}
 	table_scan_end(&scan);
 	return rank;
@@ -427,20 +436,23 @@ decide(Account *account, Standing *standing, bool reviewing)
 	while (account->has_tier_until && account->tier_until <= now)
 	{
 		TimestampTz end = account->tier_until;
-		Window		last = window_at(account, standing, timestamptz_plus(program, end, &(Interval) {.day = -1}));
+		TimestampTz day = timestamptz_plus(program, end, &(Interval) {.day = -1});
+		Window		last = window_at(account, standing, day);
 		Points		done;
 		int			earned;
 
-		if (program->tier_window != TIER_ROLLING)
-		{
-			/* The grace lies in the next period already. */
-			Interval	grace = program->tier_grace;
+		/* The grace lies in the next periods already: the last one is that whose end and grace are over. */
+		if (program->tier_window == TIER_CALENDAR || program->tier_window == TIER_ANNIVERSARY)
+			while (timestamptz_plus(program, last.to, &program->tier_grace) > end)
+			{
+				Window		earlier = window_at(account, standing,
+												timestamptz_plus(program, last.from, &(Interval) {.day = -1}));
 
-			grace.day = -grace.day - 1;
-			grace.month = -grace.month;
-			grace.time = -grace.time;
-			last = window_at(account, standing, timestamptz_plus(program, end, &grace));
-		}
+				/* None is before the first anniversary's. */
+				if (earlier.from >= last.from)
+					break;
+				last = earlier;
+			}
 		done = metric_in(account, standing, last);
 		earned = Max(ladder_rank_for(ladder, done), rank);
 		current = current_rank(account);
@@ -448,7 +460,7 @@ decide(Account *account, Standing *standing, bool reviewing)
 			earned = Max(earned, current - 1);
 		if (earned < current && program->tier_down != TIER_NEVER)
 			change_tier(account, standing, earned, end, "review", done);
-		keep_tier(account, standing, last.from);
+		keep_tier(account, standing, program->tier_window == TIER_ROLLING ? day : last.from);
 		if (account->has_tier_until && account->tier_until <= end)
 			keep_tier(account, standing, end);
 	}

@@ -324,6 +324,96 @@ UPDATE loyalty.currency SET pending = NULL WHERE program_id = (SELECT program_id
 SELECT pg_temp.buy('waitsyear', 'ann', 100);
 SELECT is(pg_temp.tier('waitsyear', 'ann') || pg_temp.metric('waitsyear', 'ann'), 'silver100', 'last year''s pending points are not this year''s');
 SELECT is(pg_temp.metric('waitsyear', 'ann', pg_temp.year_start(-1)), 0::numeric, '... but last year''s');
+
+-- ---------------------------------------------------------------- down
+
+-- Two years back gold was reached; it was kept until the end of last year. Then three ways down.
+SELECT create_program(way, 'Europe/Berlin', 'member:0,silver:100,gold:500,ruby:1000', tier_window => 'calendar', tier_down => way)
+FROM unnest('{requalify,one_step,never}'::text[]) way;
+SELECT pg_temp.open_shop(way) FROM unnest('{requalify,one_step,never}'::text[]) way;
+SELECT enrol(way, who) FROM unnest('{requalify,one_step,never}'::text[]) way, unnest('{none,same,less,back,four}'::text[]) who;
+SELECT pg_temp.buy(way, who, amount, pg_temp.year_start(-1)) FROM unnest('{requalify,one_step,never}'::text[]) way,
+    (VALUES ('same', 500), ('less', 100)) v(who, amount);
+SELECT pg_temp.let_time_pass(way, who, '3:gold', pg_temp.year_start(-2), pg_temp.year_start(CASE who WHEN 'four' THEN -3 ELSE 0 END))
+FROM unnest('{requalify,one_step,never}'::text[]) way, unnest('{none,same,less,four}'::text[]) who;
+SELECT pg_temp.let_time_pass(way, 'back', '4:ruby', pg_temp.year_start(-2), pg_temp.year_start()) FROM unnest('{requalify,one_step,never}'::text[]) way;
+
+SELECT is(pg_temp.review('requalify', 'none'), 'member', 'requalify: nothing was bought');
+SELECT is(pg_temp.history('requalify', 'none'), '{gold>member review 0}', '... down all the way');
+SELECT is((changed_at, recorded_at), (pg_temp.year_start(), now()), '... at the end of the year, recorded now') FROM tier_history WHERE program = 'requalify' AND member = 'none';
+SELECT is(tier_since, pg_temp.year_start(), '... since then') FROM account WHERE account_id = pg_temp.account('requalify', 'none');
+SELECT is(pg_temp.until('requalify', 'none'), NULL, '... and the lowest has no end');
+SELECT is(pg_temp.review('requalify', 'same'), 'gold', 'requalify: last year''s 500 keep gold');
+SELECT is(pg_temp.until('requalify', 'same'), pg_temp.year_start(1), '... for this year');
+SELECT is(pg_temp.history('requalify', 'same'), '{}', '... which is no change');
+SELECT is(missing_to_keep, 500::numeric, '... and 500 are missing to keep it on') FROM tier_progress('requalify', 'same');
+SELECT is(pg_temp.review('requalify', 'less') || pg_temp.until('requalify', 'less'), 'silver' || pg_temp.year_start(1), 'requalify: last year''s 100 give silver, for this year');
+SELECT is(pg_temp.history('requalify', 'less'), '{gold>silver review 100}', '... with last year''s metric');
+SELECT is(pg_temp.review('requalify', 'less') || array_length(pg_temp.history('requalify', 'less'), 1), 'silver1', 'a second review changes nothing');
+
+SELECT is(pg_temp.review('one_step', 'none') || pg_temp.until('one_step', 'none'), 'silver' || pg_temp.year_start(1), 'one_step: to silver, for this year');
+SELECT is(pg_temp.review('one_step', 'none'), 'silver', '... and not one step more a day later');
+SELECT is(pg_temp.review('one_step', 'four'), 'member', 'one_step: four ends missed are made up for');
+SELECT results_eq($$SELECT from_tier, to_tier, changed_at FROM tier_history WHERE program = 'one_step' AND member = 'four' ORDER BY change_no$$,
+    $$VALUES ('gold', 'silver', pg_temp.year_start(-3)), ('silver', 'member', pg_temp.year_start(-2))$$, '... each at its own time');
+SELECT is(pg_temp.review('one_step', 'back') || pg_temp.review('one_step', 'same') || pg_temp.review('one_step', 'less'), 'goldgoldsilver', 'one_step from ruby, kept, and to what was reached');
+
+SELECT is(pg_temp.review('never', who) || pg_temp.until('never', who), CASE who WHEN 'back' THEN 'ruby' ELSE 'gold' END || pg_temp.year_start(1), 'never: ' || who)
+FROM unnest('{none,same,less,back,four}'::text[]) who;
+
+-- Without a review the member's next entry lowers, and so does spending in it.
+SELECT pg_temp.buy('requalify', 'back', 100);
+SELECT is(pg_temp.tier('requalify', 'back') || pg_temp.until('requalify', 'back'), 'silver' || pg_temp.year_start(1), 'the next purchase does it too, and counts');
+
+-- Grace: the next year has begun, the old one decides.
+SELECT pg_temp.buy('year', 'bob', 500, pg_temp.year_start(-3));
+SELECT pg_temp.let_time_pass('year', 'bob', '3:gold', pg_temp.year_start(-4), pg_temp.year_start(-2) + interval '10 days');
+SELECT is(pg_temp.review('year', 'bob'), 'member', 'the year that ended before the grace decides');
+SELECT is(changed_at, pg_temp.year_start(-1) + interval '10 days', '... and the tier is lost at the end of the next grace') FROM tier_history WHERE program = 'year' AND member = 'bob';
+-- A month and 30 days after 1 January is 3 March (2 March in a leap year), and a month and 30 days before it is January.
+SELECT create_program('grace', 'Europe/Berlin', 'member:0,silver:100', tier_window => 'calendar', tier_grace => '1 month 30 days');
+SELECT pg_temp.open_shop('grace');
+SELECT pg_temp.buy('grace', 'ann', 100, pg_temp.year_start(-3));
+SELECT pg_temp.let_time_pass('grace', 'ann', '2:silver', pg_temp.year_start(-4), pg_temp.year_start(-2) + interval '1 month 30 days');
+SELECT pg_temp.review('grace', 'ann');
+SELECT is(changed_at, pg_temp.year_start(-1) + interval '1 month 30 days', 'grace of months and days') FROM tier_history WHERE program = 'grace' AND member = 'ann';
+
+-- Rolling: what is kept at an end is kept for a period more, so two steps take two periods.
+SELECT create_program('roll', 'Europe/Berlin', 'member:0,silver:100,gold:500', tier_window => 'rolling', tier_period => '30 days', tier_down => 'one_step');
+SELECT pg_temp.open_shop('roll');
+SELECT enrol('roll', 'ann');
+SELECT pg_temp.let_time_pass('roll', 'ann', '3:gold', pg_temp.day_start(-40), pg_temp.day_start(-9));
+SELECT is(pg_temp.review('roll', 'ann') || pg_temp.until('roll', 'ann'), 'silver' || pg_temp.day_start(21), 'a step down, for 30 days');
+SELECT pg_temp.let_time_pass('roll', 'ann', '3:gold', pg_temp.day_start(-70), pg_temp.day_start(-39));
+SELECT is(pg_temp.review('roll', 'ann'), 'member', '... and the next after these');
+SELECT results_eq($$SELECT to_tier, changed_at FROM tier_history WHERE program = 'roll' AND member = 'ann' ORDER BY change_no$$,
+    $$VALUES ('silver', pg_temp.day_start(-39)), ('member', pg_temp.day_start(-9))$$, '... at its own time');
+SELECT pg_temp.buy('roll', 'bob', 100, pg_temp.day_start(-20));
+SELECT pg_temp.let_time_pass('roll', 'bob', '2:silver', pg_temp.day_start(-40), pg_temp.day_start(-9));
+SELECT is(pg_temp.review('roll', 'bob') || pg_temp.until('roll', 'bob'), 'silver' || pg_temp.day_start(21), 'kept by what the last period held');
+
+-- Refunds take only what the current period gave.
+SELECT enrol('requalify', who) FROM unnest('{kept,lost}'::text[]) who;
+SELECT pg_temp.let_time_pass('requalify', 'kept', '2:silver', pg_temp.year_start(-1), pg_temp.year_start(1));
+SELECT pg_temp.buy('requalify', 'kept', 500);
+SELECT is(pg_temp.tier('requalify', 'kept'), 'gold', 'silver of last year, gold of this');
+DELETE FROM shop_requalify WHERE who = 'kept';
+SELECT is(pg_temp.history('requalify', 'kept'), '{silver>gold earned 500,gold>silver reversed 0}', 'taken back: silver again, not member');
+SELECT pg_temp.buy('requalify', 'kept', 50);
+DELETE FROM shop_requalify WHERE who = 'kept';
+SELECT is(pg_temp.tier('requalify', 'kept'), 'silver', 'a refund leaves what an earlier period gave');
+-- What a review took this very year was not held when it began to count.
+SELECT pg_temp.let_time_pass('requalify', 'lost', '3:gold', pg_temp.year_start(-2), pg_temp.year_start());
+SELECT pg_temp.review('requalify', 'lost');
+SELECT pg_temp.buy('requalify', 'lost', 100);
+DELETE FROM shop_requalify WHERE who = 'lost';
+SELECT is(pg_temp.history('requalify', 'lost'), '{gold>member review 0,member>silver earned 100,silver>member reversed 0}', 'lost at the start of the year: a refund finds no older tier');
+INSERT INTO shop_requalify (who, amount) VALUES ('two', 100), ('two', 400);
+DELETE FROM shop_requalify WHERE who = 'two' AND amount = 400;
+SELECT is(pg_temp.history('requalify', 'two'), '{member>gold earned 500,gold>silver reversed 100}', 'a refund of one of two');
+SELECT pg_temp.buy('never', 'two', 500);
+DELETE FROM shop_never WHERE who = 'two';
+SELECT is(pg_temp.tier('never', 'two'), 'gold', 'never: nor by a refund');
 -- >>> more
 SELECT * FROM finish();
 ROLLBACK;
