@@ -420,9 +420,15 @@ decide(Account *account, Standing *standing, bool reviewing)
 	/* The ladder changed under it: the same step may have another rank, or be gone. */
 	if (renamed)
 	{
-		change_tier(account, standing, current == 0 ? rank : current, now, "ladder", metric);
+		TimestampTz since = account->tier_since;
+		bool		gone = current == 0;
+
+		change_tier(account, standing, gone ? rank : current, now, "ladder", metric);
 		current = current_rank(account);
-		keep_tier(account, standing, now);
+		if (gone)
+			keep_tier(account, standing, now);
+		else
+			account->tier_since = since;
 	}
 
 	if (rank > current)

@@ -414,6 +414,67 @@ SELECT is(pg_temp.history('requalify', 'two'), '{member>gold earned 500,gold>sil
 SELECT pg_temp.buy('never', 'two', 500);
 DELETE FROM shop_never WHERE who = 'two';
 SELECT is(pg_temp.tier('never', 'two'), 'gold', 'never: nor by a refund');
--- >>> more
+
+-- ---------------------------------------------------------------- ladders
+
+SELECT create_program('ladder', 'Europe/Berlin', 'member:0,silver:100,gold:500', tier_window => 'calendar');
+SELECT pg_temp.open_shop('ladder');
+INSERT INTO shop_ladder (who, amount) VALUES ('ann', 500), ('bob', 300), ('cy', 100), ('di', 1);
+SELECT enrol('ladder', 'eve');
+SELECT pg_temp.let_time_pass('ladder', 'eve', '3:gold', pg_temp.year_start(-1), pg_temp.year_start(1));
+
+-- T: a step between two others.
+SELECT set_ladder('ladder', 'member:0,silver:100,plus:300,gold:500');
+SELECT is(array_agg(pg_temp.tier('ladder', who) ORDER BY who), '{gold,plus,silver,member,gold}', 'a step between two: carried over by name, and up at once')
+FROM unnest('{ann,bob,cy,di,eve}'::text[]) who;
+SELECT is(loyalty.tier_rank(tier), 4, 'gold is fourth now') FROM account WHERE account_id = pg_temp.account('ladder', 'ann');
+SELECT is(pg_temp.history('ladder', 'ann', 2), '{gold>gold ladder 500}', '... which is in the history');
+SELECT is(pg_temp.history('ladder', 'bob', 2), '{silver>plus review 300}', 'who reaches the new step has it');
+SELECT is(pg_temp.until('ladder', 'eve'), pg_temp.year_start(1), 'last year''s gold ends when it would have');
+SELECT is(tier_since, pg_temp.year_start(-1), '... and is held since it was reached') FROM account WHERE account_id = pg_temp.account('ladder', 'eve');
+SELECT results_eq($$SELECT tier, tier_rank, metric, next_tier, missing, missing_to_keep FROM tier_progress('ladder', 'bob')$$,
+    $$VALUES ('plus', 3, 300::numeric, 'gold', 200::numeric, 0::numeric)$$, 'progress on the new ladder');
+-- A refund after it goes down to the new step, and not below what was carried over of last year.
+UPDATE shop_ladder SET refunded = 150 WHERE who = 'ann';
+SELECT is(pg_temp.tier('ladder', 'ann'), 'plus', 'a refund stops at the new step');
+SELECT pg_temp.buy('ladder', 'eve', 10);
+UPDATE shop_ladder SET refunded = 5 WHERE who = 'eve';
+SELECT is(pg_temp.tier('ladder', 'eve'), 'gold', '... and leaves what is of last year');
+UPDATE shop_ladder SET refunded = 0 WHERE who = 'ann';
+-- Thresholds: lowered ones raise at once, raised ones lower nobody before his end.
+SELECT set_ladder('ladder', 'member:0,silver:100,plus:200,gold:1000');
+SELECT is(pg_temp.tier('ladder', 'ann') || pg_temp.tier('ladder', 'bob'), 'goldplus', 'a raised threshold lowers nobody');
+SELECT is(missing_to_keep, 500::numeric, '... but to keep it more is missing') FROM tier_progress('ladder', 'ann');
+SELECT set_ladder('ladder', 'member:0,silver:1,plus:200,gold:1000');
+SELECT is(pg_temp.tier('ladder', 'di'), 'silver', 'a lowered one raises');
+-- A step that goes, and one with another name.
+SELECT set_ladder('ladder', 'member:0,silver:1,gold:1000');
+SELECT is(pg_temp.tier('ladder', 'bob'), 'silver', 'a step that is gone: what the metric reaches');
+SELECT set_ladder('ladder', 'member:0,silver:1,or:400');
+SELECT is(pg_temp.tier('ladder', 'ann'), 'or', 'a step renamed: what the metric reaches');
+SELECT is(pg_temp.until('ladder', 'ann'), pg_temp.year_start(2), '... for its time');
+SELECT is((SELECT count(*) FROM account a JOIN member m USING (member_id) JOIN program p USING (program_id)
+    WHERE p.code = 'ladder' AND loyalty.tier_rank(a.tier) <> (SELECT rank FROM loyalty.tiers(p.ladder) t WHERE t.name = loyalty.tier_name(a.tier))),
+    0::bigint, 'ranks are those of the ladder');
+SELECT throws_ok($$SELECT set_ladder('ladder', NULL)$$, 'LY101');
+SELECT throws_ok($$SELECT set_ladder('nothing', 'member:0')$$, 'LY001');
+
+-- A program's first ladder.
+SELECT create_program('late', 'Europe/Berlin');
+SELECT enrol('late', 'ann');
+SELECT is((SELECT tier FROM tier_progress('late', 'ann')), NULL, 'no ladder, no tier');
+SELECT set_ladder('late', 'member:0,silver:100');
+SELECT is(pg_temp.tier('late', 'ann'), 'member', 'a first ladder gives the tier that asks for nothing');
+
+-- ---------------------------------------------------------------- the ledger's own
+
+SELECT throws_ok($$DELETE FROM loyalty.tier_change$$, 'LY401');
+SELECT throws_ok($$UPDATE loyalty.tier_progress_bucket SET metric = 0$$, 'LY401');
+SELECT is((SELECT count(*) FROM (SELECT a.account_id, a.tier, (SELECT h.to_tier FROM tier_change h WHERE h.account_id = a.account_id ORDER BY change_no DESC LIMIT 1) AS last
+    FROM account a WHERE EXISTS (SELECT FROM tier_change h WHERE h.account_id = a.account_id)) t WHERE tier IS DISTINCT FROM last), 0::bigint,
+    'the last change of each account says its tier');
+SELECT throws_ok($$CALL review_tiers(batch => 0)$$, 'LY306');
+SELECT throws_ok($$CALL review_tiers('nothing')$$, 'LY001');
+
 SELECT * FROM finish();
 ROLLBACK;
