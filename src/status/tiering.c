@@ -438,6 +438,11 @@ decide(Account *account, Standing *standing, bool reviewing)
 		return;
 	}
 
+	/* The ladder may ask something now for what was free. */
+	if (reviewing && !account->has_tier_until && current > ladder_rank_for(ladder, 0) &&
+		program->tier_window != TIER_LIFETIME)
+		keep_tier(account, standing, now);
+
 	/* Periods that ended: what was done in each decides what is kept after it. */
 	while (account->has_tier_until && account->tier_until <= now)
 	{

@@ -456,6 +456,11 @@ SELECT is(pg_temp.until('ladder', 'ann'), pg_temp.year_start(2), '... for its ti
 SELECT is((SELECT count(*) FROM account a JOIN member m USING (member_id) JOIN program p USING (program_id)
     WHERE p.code = 'ladder' AND loyalty.tier_rank(a.tier) <> (SELECT rank FROM loyalty.tiers(p.ladder) t WHERE t.name = loyalty.tier_name(a.tier))),
     0::bigint, 'ranks are those of the ladder');
+-- The lowest step asks for something from now on: it is kept for its time only, too.
+SELECT enrol('ladder', 'fay');
+SELECT is(pg_temp.until('ladder', 'fay'), NULL, 'the lowest has no end while it asks for nothing');
+SELECT set_ladder('ladder', 'member:1,silver:100,or:400');
+SELECT is(pg_temp.tier('ladder', 'fay') || pg_temp.until('ladder', 'fay'), 'member' || pg_temp.year_start(2), '... and one when it asks for something');
 SELECT throws_ok($$SELECT set_ladder('ladder', NULL)$$, 'LY101');
 SELECT throws_ok($$SELECT set_ladder('nothing', 'member:0')$$, 'LY001');
 
