@@ -200,9 +200,9 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		char		text[POINTS_MAXLEN];
 
 		points_print(giveback.points, text);
-		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT " reason %s",
+		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT "%s",
 											giveback.all ? "all" : text, PG_GETARG_INT64(0),
-											giveback.reason ? text_to_cstring(giveback.reason) : "");
+											reason_content(giveback.reason));
 	}
 	post_account(&post, account_id, NULL, give_back, &giveback);
 	if (giveback.answer == 0)
