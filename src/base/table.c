@@ -449,7 +449,10 @@ table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot)
 bool
 table_fetch_row(Table *table, ItemPointer tid, Snapshot snapshot)
 {
-	return table_tuple_fetch_row_version(table->rel, tid, snapshot, table->slot);
+	if (table_tuple_fetch_row_version(table->rel, tid, snapshot, table->slot))
+		return true;
+	ExecClearTuple(table->slot);
+	return false;
 }
 
 static Relation
@@ -514,6 +517,9 @@ table_scan_next(TableScan *scan)
 	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
 	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
 
+	/* A row that the snapshot does not show may have been looked at in the slot. */
+	if (!found)
+		ExecClearTuple(scan->table->slot);
 	MemoryContextSwitchTo(old);
 	return found;
 }
