@@ -3,6 +3,7 @@
 -- Insert-only. entry_no counts from 1 within the account; the id applications see
 -- is account_id * 100000000 + entry_no.
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
+-- event: what of the source earned; without a source, the request that was answered.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
