@@ -30,9 +30,8 @@
 #include "earn/accrual.h"
 #include "earn/rule.h"
 
-#define BATCH_ROWS		1000000
 #define BATCH_BYTES		(96 * 1024 * 1024)
-#define SORT_MEMORY_KB	(64 * 1024)
+#define SORT_MEMORY_KB	(32 * 1024)
 #define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
 
 typedef enum Role
@@ -408,7 +407,7 @@ add_row(Accrual *accrual, const Row *row)
 	accrual->rows[accrual->nrows++] = *row;
 	MemoryContextSwitchTo(old);
 
-	if (accrual->nrows == BATCH_ROWS || accrual->arena.total > BATCH_BYTES)
+	if (accrual->arena.total > BATCH_BYTES)
 	{
 		if (accrual->source->defer)
 			work_off_deferring(accrual, 0, accrual->nrows);
