@@ -27,7 +27,6 @@ CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules in
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
 COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) IS
     'Faults of the entries of a range of accounts, and what the entries come to for each lot and account';
-REVOKE ALL ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) FROM PUBLIC;
 
 -- The id applications see; NULL where damage leaves none.
 CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigint
@@ -158,7 +157,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) IS
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
-REVOKE ALL ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) FROM PUBLIC;
 
 -- Entries that answer to other rows: what was given back, requests, changes of key, reversals.
 CREATE FUNCTION loyalty._verify_links() RETURNS TABLE (account bigint, entry_id bigint, problem text)
@@ -184,12 +182,12 @@ BEGIN
     SELECT p.account_id, loyalty._entry_id(p.account_id, p.entry_no),
            format('its allocations were given back %s points, by the entries %s', sum(p.returned::numeric), sum(p.due))
     FROM (SELECT a.account_id, a.entry_no, a.returned,
-                 greatest(0, least(- a.points::numeric, coalesce(g.points, 0)
-                     + sum(a.points::numeric) OVER (PARTITION BY a.account_id, a.entry_no ORDER BY a.allocation_no DESC
-                                                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE CURRENT ROW))) AS due
+                 greatest(0, least(- a.points::numeric, coalesce(g.points, 0) + coalesce(sum(a.points::numeric) OVER later, 0))) AS due
           FROM loyalty.allocation a
           LEFT JOIN given_back g ON g.account_id = a.account_id AND g.entry_no = a.entry_no
-          WHERE g.points IS NOT NULL OR a.returned <> 0) p
+          WHERE g.points IS NOT NULL OR a.returned <> 0
+          WINDOW later AS (PARTITION BY a.account_id, a.entry_no ORDER BY a.allocation_no DESC
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) p
     GROUP BY p.account_id, p.entry_no
     HAVING bool_or(p.returned::numeric <> p.due)
 
@@ -229,7 +227,6 @@ BEGIN
         OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
-REVOKE ALL ON FUNCTION loyalty._verify_links() FROM PUBLIC;
 
 -- One member, one account of a currency: the keys say so, but a key can be dropped.
 CREATE FUNCTION loyalty._verify_keys() RETURNS TABLE (account bigint, entry_id bigint, problem text)
@@ -241,7 +238,6 @@ CREATE FUNCTION loyalty._verify_keys() RETURNS TABLE (account bigint, entry_id b
     FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1;
 $$;
 COMMENT ON FUNCTION loyalty._verify_keys() IS 'Members and accounts that there should be only one of';
-REVOKE ALL ON FUNCTION loyalty._verify_keys() FROM PUBLIC;
 
 -- What keeps the books from being written past the engine, and rows from being missed by it.
 CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, entry_id bigint, problem text)
@@ -291,7 +287,6 @@ BEGIN
                              AND t.tgargs = convert_to(s.source_id::text, 'UTF8') || '\x00' END);
 END $$;
 COMMENT ON FUNCTION loyalty._verify_setup(int) IS 'Guards, keys and triggers that should be in force and are not';
-REVOKE ALL ON FUNCTION loyalty._verify_setup(int) FROM PUBLIC;
 
 CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
