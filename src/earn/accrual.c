@@ -41,6 +41,7 @@ typedef enum Role
 	ROLE_STATE,					/* book what is missing to what it should have */
 	ROLE_CHANGE,				/* the same, of a row that was there before */
 	ROLE_LEAVE,					/* it is gone from this account */
+	ROLE_MOVE,					/* the same, and its award went with it to another */
 	ROLE_JOIN					/* it came from another account, with the rules it had there */
 } Role;
 
@@ -66,7 +67,7 @@ typedef struct Task
 	TimestampTz time;
 	uint32		row;
 	Role		role;
-	Image	   *image;			/* for ROLE_LEAVE as it was, else as it is */
+	Image	   *image;			/* for ROLE_LEAVE and ROLE_MOVE as it was, else as it is */
 	Change	   *change;			/* NULL for ROLE_NEW and ROLE_FIRST */
 	ItemPointerData hint;
 } Task;
@@ -447,7 +448,16 @@ booked_of_rule(Booked **booked, int *n, int32 rule_id)
 	return &(*booked)[(*n)++];
 }
 
-/* Of the row itself, or (line ignored) of the whole event it is a line of. */
+static int
+by_rule(const void *a, const void *b)
+{
+	return ((const Booked *) a)->rule_id - ((const Booked *) b)->rule_id;
+}
+
+/*
+ * Of the row itself, or (line ignored) of the whole event it is a line of; in
+ * order of the rules, whatever the order in which the entries lie.
+ */
 static int
 load_booked(Post *post, int64 account_id, const Source *source, const text *event, const text *line,
 			bool whole_event, Booked **booked)
@@ -491,6 +501,8 @@ load_booked(Post *post, int64 account_id, const Source *source, const text *even
 				sum->award = sum->first_entry;
 		}
 	}
+	if (n > 1)
+		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
 }
 
@@ -638,11 +650,11 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 
 /* What a rule should have given, of a row (or event) in that state. */
 static Points
-owed(const Rule *rule, bool earning, Points base, Points refunded, const Booked *booked)
+owed(const Rule *rule, Role role, bool earning, Points base, Points refunded, const Booked *booked)
 {
 	if (earning)
 		return rule_points(rule, base, refunded);
-	return rule->reversal == REVERSAL_NEVER ? Max(booked->points, 0) : 0;
+	return rule->reversal == REVERSAL_NEVER && role != ROLE_MOVE ? Max(booked->points, 0) : 0;
 }
 
 static void
@@ -699,10 +711,10 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		group->base = points_add(group->base, change.base);
 		group->refunded = points_add(group->refunded, change.refunded);
 		sums = *group;
-		target = owed(rule, earning || sums.base > 0, sums.base, sums.refunded, &sums);
+		target = owed(rule, task->role, earning || sums.base > 0, sums.base, sums.refunded, &sums);
 	}
 	else
-		target = owed(rule, earning, base, refunded, &sums);
+		target = owed(rule, task->role, earning, base, refunded, &sums);
 	if (count)
 	{
 		change.spend = change.base - change.refunded;
@@ -786,7 +798,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	const Image *image = task->image;
 	const Image *before = task->change ? task->change->before : NULL;
 	const Image *known = before ? before : image;
-	bool		earning = task->role != ROLE_LEAVE && image->earning;
+	bool		earning = task->role != ROLE_LEAVE && task->role != ROLE_MOVE && image->earning;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
 	Booked	   *booked;
 	int			nbooked = load_booked(account->post, account->account_id, source,
@@ -868,6 +880,7 @@ visit_account(Account *account, void *arg)
 			case ROLE_STATE:
 			case ROLE_CHANGE:
 			case ROLE_LEAVE:
+			case ROLE_MOVE:
 				bring_to_state(visit, account, task);
 				break;
 		}
@@ -1066,6 +1079,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 		bool		was_member = before != NULL && before->member != NULL;
 		bool		is_member = after != NULL && after->member != NULL;
 		bool		same_member = was_member && is_member && before->member_no == after->member_no;
+		Role		leave = is_member && after->earning ? ROLE_MOVE : ROLE_LEAVE;
 
 		for (int c = 0; c < ncurrencies; c++)
 		{
@@ -1081,7 +1095,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					break;
 				case CHANGE_STATE:
 					if (was_member && !same_member)
-						add_task(tasks, from, number, ROLE_LEAVE, before, NULL);
+						add_task(tasks, from, number, leave, before, NULL);
 					if (is_member)
 						add_task(tasks, to, number, ROLE_STATE, after, NULL);
 					break;
@@ -1101,7 +1115,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 										before->event, before->line, false, &booked);
 
 						if (nbooked > 0)
-							add_task(tasks, from, number, ROLE_LEAVE, before, NULL);
+							add_task(tasks, from, number, leave, before, NULL);
 						if (is_member && after->earning && nbooked > 0)
 						{
 							Change	   *change = make_change(accrual, before, nbooked);

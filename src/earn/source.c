@@ -403,9 +403,11 @@ read_time(const Source *source, const ColumnNumber *column, TupleTableSlot *slot
 }
 
 static bool
-amount_is_fine(PointsStatus status, Points amount, const char *which, Refusal *refusal)
+read_amount(const ColumnNumber *column, TupleTableSlot *slot, Points *amount, const char *which, Refusal *refusal)
 {
-	if (status == POINTS_OK && amount >= 0)
+	PointsStatus status = read_number(column, slot, amount);
+
+	if (status == POINTS_OK && *amount >= 0)
 		return true;
 	refusal->state = ERRCODE_LY_INVALID_AMOUNT;
 	refusal->message = psprintf("the %s of an event can't be used", which);
@@ -493,13 +495,11 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 
 	if (columns->amount.attnum == 0)
 		image->amount = POINTS_SCALE;
-	else if (!amount_is_fine(read_number(&columns->amount, slot, &image->amount), image->amount,
-							 "amount", refusal))
+	else if (!read_amount(&columns->amount, slot, &image->amount, "amount", refusal))
 		return false;
 	if (columns->refunded.attnum != 0)
 	{
-		if (!amount_is_fine(read_number(&columns->refunded, slot, &image->refunded), image->refunded,
-							"refunded amount", refusal))
+		if (!read_amount(&columns->refunded, slot, &image->refunded, "refunded amount", refusal))
 			return false;
 		if (image->refunded > image->amount)
 		{

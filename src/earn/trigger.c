@@ -11,11 +11,11 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -123,16 +123,18 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 	{
 		TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 
-		before = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-		after = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+		before = trigger->tg_oldtable ? MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple) : NULL;
+		after = trigger->tg_newtable ? MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple) : NULL;
 		if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 			add_all(accrual, CHANGE_NEW, trigger->tg_newtable, false, columns, after);
 		else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 			add_all(accrual, CHANGE_ROW, trigger->tg_oldtable, true, columns, before);
 		else
 			add_pairs(accrual, trigger, columns, before, after);
-		ExecDropSingleTupleTableSlot(before);
-		ExecDropSingleTupleTableSlot(after);
+		if (before != NULL)
+			ExecDropSingleTupleTableSlot(before);
+		if (after != NULL)
+			ExecDropSingleTupleTableSlot(after);
 	}
 	accrual_end(accrual);
 	return PointerGetDatum(NULL);
@@ -144,7 +146,10 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 
 /*
  * The table's rows, read with the caller's own rights.  Writers wait until the
- * transaction ends: a row must not change between its reading and its booking.
+ * transaction ends, those of its partitions and children too: a row must not
+ * change between its reading and its booking.  And it must not have changed
+ * before: rows are read as they are, whatever the transaction's snapshot shows.
+ * (What was booked for them since that snapshot is a serialization failure.)
  */
 static Portal
 open_rows(const Source *source)
@@ -153,7 +158,8 @@ open_rows(const Source *source)
 	Portal		portal;
 	SPIPlanPtr	plan;
 
-	LockRelationOid(source->relid, ShareLock);
+	list_free(find_all_inheritors(source->relid, ShareLock, NULL));
+	CommandCounterIncrement();
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT * FROM %s",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->relid)),
@@ -161,7 +167,9 @@ open_rows(const Source *source)
 	plan = SPI_prepare(sql.data, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	PopActiveSnapshot();
 	pfree(sql.data);
 	return portal;
 }

@@ -260,6 +260,10 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	bool		isnull;
 
+	/* Often it has just been found; a newer version would show when it is updated. */
+	if (hint != NULL && !TTS_EMPTY(post->account.slot) &&
+		ItemPointerEquals(hint, &post->account.slot->tts_tid))
+		return true;
 	if (hint != NULL && ItemPointerIsValid(hint) &&
 		table_fetch_row(&post->account, hint, post->snapshot) &&
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
@@ -420,21 +424,26 @@ lot_alive(const Lot *lot, TimestampTz at)
 }
 
 Points
-account_read_live(Account *account, TimestampTz at, Points wanted, int *first, int *count)
+account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count)
 {
 	TableScan  *scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
 	Points		found = 0;
+	int			room = 8;
 
-	*first = account->nlots;
+	*live = palloc(sizeof(Lot *) * room);
+	*count = 0;
 	while (found < wanted && table_scan_next(scan))
 	{
 		Lot		   *lot = read_lot(account, account->post->lot.slot);
 
 		CHECK_FOR_INTERRUPTS();
-		if (lot_alive(lot, at))
-			found = points_add(found, lot->remaining - lot->held);
+		if (!lot_alive(lot, at) || lot->remaining == lot->held)
+			continue;
+		if (*count == room)
+			*live = repalloc(*live, sizeof(Lot *) * (room *= 2));
+		(*live)[(*count)++] = lot;
+		found = points_add(found, lot->remaining - lot->held);
 	}
-	*count = account->nlots - *first;
 	return found;
 }
 
@@ -492,26 +501,37 @@ same_dates(const Lot *lot, const LotDates *dates)
 		lot->dates.issued == dates->issued;
 }
 
-/* The open lot of those dates, or a new one. */
+/*
+ * An award joins a lot that is open and not dead, or that this visit opened:
+ * whom a late award dies with must not hang on whether the expiry job came by.
+ */
+static bool
+takes_award(const Account *account, const Lot *lot, const LotDates *dates)
+{
+	return same_dates(lot, dates) && lot->open &&
+		(lot->fresh || dates->expires_at > account->as_of);
+}
+
+/* The lot of those dates that takes awards, or a new one. */
 static Lot *
 lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 {
 	Lot		   *lot = account->last_used;
 
-	if (lot != NULL && same_dates(lot, dates))
+	if (lot != NULL && takes_award(account, lot, dates))
 		return lot;
 	for (int i = 0; i < account->nlots; i++)
-		if (same_dates(account->lots[i], dates))
+		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->last_lot > 0 && !account->all_open)
+	if (account->last_lot > 0 && !account->all_open && dates->expires_at > account->as_of)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 
 		while (table_scan_next(scan))
 		{
 			lot = read_lot(account, account->post->lot.slot);
-			if (same_dates(lot, dates))
+			if (takes_award(account, lot, dates))
 				return account->last_used = lot;
 		}
 	}
@@ -1028,6 +1048,7 @@ void
 post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
+	ItemPointerData tid;
 	bool		locked = false;
 
 	/* A second visit builds on what the first one wrote. */
@@ -1045,7 +1066,6 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 	for (;;)
 	{
 		Account    *account;
-		ItemPointerData tid;
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(post->context);

@@ -202,11 +202,10 @@ extern Lot *account_lot(Account *account, int32 lot_no);
 extern int32 account_allocated_lot(Account *account, int32 entry_no);
 
 /*
- * Reads open lots alive at the time, soonest end first, until their free
- * points reach wanted; answers those free points and the lots' place in
- * account->lots.
+ * Lots alive at the time that have free points, in the order they pay, until
+ * those reach wanted; answers the free points.
  */
-extern Points account_read_live(Account *account, TimestampTz at, Points wanted, int *first, int *count);
+extern Points account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count);
 extern void account_read_open(Account *account);
 extern Allocation *account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points);
 

@@ -92,22 +92,19 @@ refuse_insufficient(Points missing)
 static void
 spend(Account *account, Entry *entry, Points points)
 {
-	int			first;
+	Lot		  **lots;
 	int			count;
 	Points		wanted = points_add(points, account->debt);
-	Points		found = account_read_live(account, account->as_of, wanted, &first, &count);
+	Points		found = account_read_live(account, account->as_of, wanted, &lots, &count);
 	Points		left = points;
 
 	if (found < wanted)
 		refuse_insufficient(wanted - found);
-	for (int i = first; i < first + count && left > 0; i++)
+	for (int i = 0; i < count && left > 0; i++)
 	{
-		Lot		   *lot = account->lots[i];
-		Points		part = Min(left, lot->remaining - lot->held);
+		Points		part = Min(left, lots[i]->remaining - lots[i]->held);
 
-		if (part <= 0 || lot->dates.valid_from > account->as_of)
-			continue;
-		account_debit_lot(account, entry, part, lot);
+		account_debit_lot(account, entry, part, lots[i]);
 		left -= part;
 	}
 }
