@@ -125,6 +125,7 @@ give_back(Account *account, void *arg)
 	entry = account_entry(account, ENTRY_GIVEBACK, account->post->now);
 	entry->reverses = giveback->redeem_no;
 	entry->reason = giveback->reason;
+	entry->event = giveback->request.id;
 	giveback->entry_no = entry->entry_no;
 	dead = palloc(sizeof(int32) * Max(npaid, 1));
 	for (int i = npaid - 1; i >= 0 && left > 0; i--)

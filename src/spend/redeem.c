@@ -139,6 +139,7 @@ spend_work(Account *account, void *arg)
 		spend(account, entry, -spending->points);
 	}
 	entry->reason = spending->reason;
+	entry->event = spending->request.id;
 	spending->entry_no = entry->entry_no;
 }
 
