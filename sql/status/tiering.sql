@@ -65,6 +65,10 @@ DECLARE
     done bigint := 0;
     accounts bigint[];
 BEGIN
+    IF batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
+        PERFORM loyalty._refuse('LY306', 'tiers can''t be reviewed in such batches',
+            pg_catalog.format('The batch is %s accounts.', coalesce(batch::text, 'NULL')), 'Give a batch of one account or more.');
+    END IF;
     IF program IS NOT NULL THEN
         PERFORM loyalty._program_id(program);
     END IF;
