@@ -183,6 +183,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_TIME),
 				 errmsg("the grace must be longer than nothing"),
+				 errdetail("It counts from now, and no part of it may be negative."),
 				 errhint("Leave it out to give expired points back expired.")));
 
 	post_begin(&post);
@@ -199,11 +200,15 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 	if (giveback.request.id != NULL)
 	{
 		char		text[POINTS_MAXLEN];
+		char	   *grace = "";
 
 		points_print(giveback.points, text);
-		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT " reason %s",
-											giveback.all ? "all" : text, PG_GETARG_INT64(0),
-											giveback.reason ? text_to_cstring(giveback.reason) : "");
+		if (giveback.grace != NULL)
+			grace = psprintf(" grace %d %d " INT64_FORMAT, giveback.grace->month, giveback.grace->day,
+							 giveback.grace->time);
+		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT "%s%s",
+											giveback.all ? "all" : text, PG_GETARG_INT64(0), grace,
+											reason_content(giveback.reason));
 	}
 	post_account(&post, account_id, NULL, give_back, &giveback);
 	if (giveback.answer == 0)
