@@ -15,14 +15,15 @@ DATA        = $(wildcard sql/upgrades/*.sql)
 DATA_built  = $(SCRIPT)
 
 REGRESS        = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
-REGRESS_OPTS   = --inputdir=test --outputdir=build/regress
+REGRESS_OPTS   = --inputdir=test
 ISOLATION      = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=build/isolation
 
 EXTRA_CLEAN = build $(OBJS:.o=.d)
 
 PG_CONFIG  ?= pg_config
-with_llvm   = no
+# Inlining C functions into JIT code gains nothing here and needs clang.
+override with_llvm = no
 
 .DEFAULT_GOAL := all
 
@@ -30,8 +31,12 @@ with_llvm   = no
 RUN_GOALS   = demo demo-stop test bench deps
 .PHONY: $(RUN_GOALS)
 
-demo demo-stop test bench deps:
-	@$(if $(wildcard $@/run),$@/run,test/harness/$@)
+demo test bench:
+	@$@/run
+demo-stop:
+	@demo/stop
+deps:
+	@test/harness/deps
 
 ifeq ($(filter $(RUN_GOALS),$(MAKECMDGOALS)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -43,3 +48,6 @@ $(SCRIPT): sql/manifest $(PARTS) loyalty.control
 	@mkdir -p build
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(PARTS); } > $@.tmp
 	@mv $@.tmp $@
+
+# Its cluster may live in build/.
+clean: demo-stop

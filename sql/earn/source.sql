@@ -22,6 +22,15 @@ CREATE TABLE loyalty.source (
 CREATE UNIQUE INDEX source_attached_idx ON loyalty.source (relation, program_id) WHERE detached_at IS NULL;
 COMMENT ON TABLE loyalty.source IS 'Tables whose rows earn: which columns say who, how much, when and whether';
 
+-- The tables of each attached tree that carry its triggers. A dump brings it back as it
+-- brings back the triggers, so a restore's own statements change nothing.
+CREATE TABLE loyalty.source_table (
+    source_id int NOT NULL REFERENCES loyalty.source,
+    relation  regclass NOT NULL,
+    PRIMARY KEY (source_id, relation)
+);
+COMMENT ON TABLE loyalty.source_table IS 'Tables that carry the triggers of a source: its own and those under it';
+
 -- Rows whose points could not be booked, for sources attached with on_error => 'defer'.
 CREATE TABLE loyalty.deferred (
     source_id   int NOT NULL REFERENCES loyalty.source,
@@ -37,6 +46,7 @@ COMMENT ON TABLE loyalty.deferred IS 'Rows that were kept though their points co
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.source_table', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.deferred', '');
 
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.source
@@ -67,23 +77,38 @@ CREATE FUNCTION loyalty._tree(source regclass) RETURNS SETOF regclass
     SELECT relid::regclass FROM tree ORDER BY relid;
 $$;
 
+-- Notes which tables of a source's tree carry its triggers.
+CREATE FUNCTION loyalty._note_tables(source_id int) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    DELETE FROM loyalty.source_table t WHERE t.source_id = _note_tables.source_id;
+    INSERT INTO loyalty.source_table (source_id, relation)
+    SELECT s.source_id, r FROM loyalty.source s, loyalty._tree(s.relation) r
+    WHERE s.source_id = _note_tables.source_id AND s.detached_at IS NULL;
+END $$;
+
+CREATE FUNCTION loyalty._noted_tables(source_id int) RETURNS SETOF regclass
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT t.relation FROM loyalty.source_table t WHERE t.source_id = _noted_tables.source_id;
+$$;
+
 -- Makes the triggers of a source what they should be on every table of its tree:
 -- a statement fires the triggers of the table it names and of no other, so each
 -- table carries its own and every row is counted once.
 CREATE FUNCTION loyalty._set_triggers(source_id int, source regclass, for_each text, attached boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
-    root_is_partitioned boolean := (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = source);
+    is_partitioned boolean := (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = source);
     wanted record;
 BEGIN
-    -- What is there and should not be: a partition that was detached, or a source that ends.
+    -- A partition that was detached, or a source that ends.
     FOR wanted IN
         SELECT t.tgname, t.tgrelid::regclass AS relation
-        FROM pg_trigger t
-        WHERE t.tgname IN (SELECT format('loyalty_%s_%s', source_id, v) FROM unnest(ARRAY['insert', 'update', 'delete', 'row', 'truncate']) v)
-          AND t.tgfoid IN ('loyalty.accrue()'::regprocedure, 'loyalty._refuse_truncate()'::regprocedure)
-          AND t.tgparentid = 0
-          AND NOT (attached AND t.tgrelid IN (SELECT loyalty._tree(source)))
+        FROM loyalty._noted_tables(source_id) n
+        JOIN pg_trigger t ON t.tgrelid = n AND t.tgparentid = 0
+         AND t.tgname IN (SELECT format('loyalty_%s_%s', source_id, v)
+                          FROM unnest(ARRAY['insert', 'update', 'delete', 'row', 'truncate']) v)
+        WHERE NOT (attached AND n IN (SELECT loyalty._tree(source)))
         ORDER BY t.tgrelid, t.tgname
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', wanted.tgname, wanted.relation);
@@ -91,7 +116,7 @@ BEGIN
 
     FOR wanted IN
         SELECT r.relation, w.verb, format('loyalty_%s_%s', source_id, w.verb) AS tgname, w.tables
-        FROM (SELECT r AS relation FROM loyalty._tree(source) r) r
+        FROM (SELECT r AS relation FROM loyalty._tree(source) r EXCEPT SELECT loyalty._noted_tables(source_id)) r
         JOIN pg_class c ON c.oid = r.relation AND c.relkind IN ('r', 'p')
         CROSS JOIN (VALUES
             ('insert', 'statement', 'REFERENCING NEW TABLE AS new_rows'),
@@ -102,7 +127,7 @@ BEGIN
         WHERE attached
           AND coalesce(w.form, for_each) = for_each
           -- Row triggers of a partitioned table are copied to its partitions by the server.
-          AND NOT (w.verb = 'row' AND root_is_partitioned AND r.relation <> source)
+          AND NOT (w.verb = 'row' AND is_partitioned AND r.relation <> source)
         ORDER BY r.relation, w.verb
     LOOP
         -- Asked each time: ALTER TABLE below makes the event trigger come here meanwhile.
@@ -120,6 +145,7 @@ BEGIN
                 wanted.tgname, wanted.verb, wanted.relation, wanted.tables, source_id);
         END IF;
     END LOOP;
+    PERFORM loyalty._note_tables(source_id);
 END $$;
 
 -- A table above this one, statements on which its triggers would not see; NULL: there is none.
@@ -314,29 +340,8 @@ END $$;
 COMMENT ON FUNCTION loyalty.detach(regclass, text) IS
     'Ends the earning of a table: its rows keep the points they earned, and later changes of them move none';
 
--- Sources that a changed table belongs to, or belonged to and still has triggers of.
-CREATE FUNCTION loyalty._sources_of(changed oid[]) RETURNS TABLE (source_id int, relation regclass, for_each text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    WITH RECURSIVE near AS (
-        SELECT c AS relid FROM unnest(changed) c
-        UNION
-        SELECT i.inhparent FROM pg_inherits i JOIN near n ON n.relid = i.inhrelid
-    )
-    SELECT s.source_id, s.relation, s.for_each FROM loyalty.source s
-    WHERE s.detached_at IS NULL
-      AND (s.relation::oid IN (SELECT relid FROM near)
-           OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = ANY (changed)
-                      AND t.tgname LIKE format('loyalty\_%s\_%%', s.source_id)))
-    ORDER BY s.source_id;
-$$;
-
-CREATE FUNCTION loyalty._changes_tree(command pg_ddl_command) RETURNS boolean
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_source_changes_tree';
-COMMENT ON FUNCTION loyalty._changes_tree(pg_ddl_command) IS
-    'Whether a command puts a table under another or takes it out, or makes one that may be';
-
--- Runs for everybody's tables, so it must not need the rights of whoever makes one. It
--- leaves all other commands alone: a dump that is restored brings the triggers itself.
+-- Follows tables that come under an attached one, or leave it. It runs as the extension's
+-- owner: whoever may create a partition need not know of us.
 CREATE FUNCTION loyalty._watch_tables() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
@@ -344,9 +349,21 @@ DECLARE
     touched int[] := '{}';
 BEGIN
     FOR source IN
-        SELECT s.* FROM loyalty._sources_of(ARRAY(
-            SELECT d.objid FROM pg_event_trigger_ddl_commands() d
-            WHERE d.classid = 'pg_class'::regclass AND loyalty._changes_tree(d.command))) s
+        WITH RECURSIVE near AS (
+            SELECT d.objid AS relid FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass
+            UNION
+            SELECT i.inhparent FROM pg_inherits i JOIN near n ON n.relid = i.inhrelid
+        )
+        SELECT s.source_id, s.relation, s.for_each FROM loyalty.source s
+        WHERE s.detached_at IS NULL
+          AND (s.relation::oid IN (SELECT relid FROM near)
+               OR EXISTS (SELECT FROM loyalty.source_table t JOIN near n ON n.relid = t.relation::oid
+                          WHERE t.source_id = s.source_id))
+          AND EXISTS (
+            (SELECT loyalty._tree(s.relation) EXCEPT SELECT loyalty._noted_tables(s.source_id))
+            UNION ALL
+            (SELECT loyalty._noted_tables(s.source_id) EXCEPT SELECT loyalty._tree(s.relation)))
+        ORDER BY s.source_id
     LOOP
         PERFORM loyalty._set_triggers(source.source_id, source.relation, source.for_each, true);
         touched := touched || source.source_id;
@@ -362,8 +379,8 @@ BEGIN
             'Detach it with loyalty.detach() and attach the topmost table, or attach it with for_each => ''row''.');
     END IF;
     SELECT s.relation, o.relation AS other INTO source
-    FROM loyalty.source s JOIN loyalty.source o ON o.program_id = s.program_id AND o.source_id > s.source_id
-    WHERE s.source_id = ANY (touched) AND o.source_id = ANY (touched)
+    FROM loyalty.source s JOIN loyalty.source o ON o.program_id = s.program_id AND o.source_id <> s.source_id
+    WHERE s.source_id = ANY (touched) AND o.detached_at IS NULL
       AND EXISTS (SELECT loyalty._tree(s.relation) INTERSECT SELECT loyalty._tree(o.relation))
     LIMIT 1;
     IF FOUND THEN
@@ -376,6 +393,8 @@ END $$;
 CREATE FUNCTION loyalty._forget_tables() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
+    DELETE FROM loyalty.source_table t USING pg_event_trigger_dropped_objects() d
+    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND t.relation::oid = d.objid;
     -- The number is forgotten too: another table may bear it one day.
     UPDATE loyalty.source s SET detached_at = coalesce(s.detached_at, now()), relation = 0
     FROM pg_event_trigger_dropped_objects() d

@@ -226,27 +226,32 @@ COMMENT ON FUNCTION loyalty.create_program(text, text, loyalty.ladder, interval,
     'Creates a program and its first currency; points expire and tiers turn in the program''s time zone';
 
 -- Enrols many at once, in key order, so that two sessions that enrol the same
--- members wait for each other instead of deadlocking.
+-- members wait for each other instead of deadlocking. In plpgsql since its plans are
+-- kept for the session; a query in SQL is planned at each call.
 CREATE FUNCTION loyalty._enrol(program_id int, members text[], enrolled_at timestamptz) RETURNS void
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
     INSERT INTO loyalty.member (program_id, member, enrolled_at)
-    SELECT program_id, m, enrolled_at FROM unnest(members) m ORDER BY m COLLATE "C"
+    SELECT _enrol.program_id, m, _enrol.enrolled_at FROM unnest(members) m ORDER BY m COLLATE "C"
     ON CONFLICT DO NOTHING;
-$$;
+END $$;
 
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since)
-    SELECT m.member_id, c.currency_id, t.tier, CASE WHEN t.tier IS NOT NULL THEN m.enrolled_at END
-    FROM unnest(members) u
-    JOIN loyalty.member m ON m.member_id = u
-    JOIN loyalty.currency c ON c.currency_id = _open_accounts.currency_id
-    JOIN loyalty.program p ON p.program_id = c.program_id
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    start record;
+BEGIN
     -- The tier that asks for nothing is held from the start.
-    CROSS JOIN LATERAL (SELECT CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier) t
-    ORDER BY u
+    SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier INTO start
+    FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
+    WHERE c.currency_id = _open_accounts.currency_id;
+    -- A scalar subquery, since a join planned while the table was small would go on reading it whole.
+    INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since)
+    SELECT u, start.currency_id, start.tier,
+           CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END
+    FROM unnest(members) u ORDER BY u
     ON CONFLICT DO NOTHING;
-$$;
+END $$;
 
 CREATE FUNCTION loyalty.enrol(program text, member text, enrolled_at timestamptz DEFAULT now()) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$

@@ -25,6 +25,7 @@
 		(void) (context); \
 		ereport(ERROR, __VA_ARGS__); \
 	} while (0)
+#define SOFT_ERROR_OCCURRED(context)	((void) (context), false)
 #endif
 
 /* What table_tuple_update() says of the indexes: a flag in 15, three-valued from 16. */

@@ -17,10 +17,15 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "optimizer/optimizer.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "base/compat.h"
 #include "base/errors.h"
@@ -43,6 +48,36 @@ loyalty_relation(const char *name)
 	if (!OidIsValid(relid))
 		elog(ERROR, "relation loyalty.%s does not exist", name);
 	return relid;
+}
+
+/*
+ * What is kept of a table between statements: parsing and compiling its
+ * constraints and its indexes' predicates anew would cost a small statement
+ * more than writing its rows.  A relcache invalidation of the table, which any
+ * change of its definition sends, makes it be built anew at the next opening.
+ */
+typedef struct Kept
+{
+	const char *name;			/* a literal */
+	Oid			relid;
+	bool		stale;
+	MemoryContext context;
+	ExprState **checks;
+	int			nindexes;
+	Oid		   *indexes;
+	IndexInfo **infos;
+	bool		plain;			/* its indexes are btrees that are checked at once: they can be kept */
+	struct Kept *next;
+} Kept;
+
+static Kept *kept_tables = NULL;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	for (Kept *kept = kept_tables; kept != NULL; kept = kept->next)
+		if (relid == InvalidOid || relid == kept->relid)
+			kept->stale = true;
 }
 
 /*
@@ -93,20 +128,114 @@ check_columns(Relation rel, int natts)
 				 errhint("Run ALTER EXTENSION loyalty UPDATE; keep columns of your own in a table of your own.")));
 }
 
+static void
+build_kept(Kept *kept, Relation rel, int natts)
+{
+	TupleConstr *constr = rel->rd_att->constr;
+	List	   *indexes;
+	ListCell   *cell;
+	MemoryContext old;
+
+	check_columns(rel, natts);
+	refuse_what_would_be_skipped(rel);
+
+	if (kept->context != NULL)
+		MemoryContextDelete(kept->context);
+	kept->context = AllocSetContextCreate(CacheMemoryContext, "loyalty table", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(kept->context);
+
+	kept->checks = NULL;
+	if (constr != NULL && constr->num_check > 0)
+	{
+		kept->checks = palloc(sizeof(ExprState *) * constr->num_check);
+		for (int i = 0; i < constr->num_check; i++)
+			kept->checks[i] = ExecInitExpr(expression_planner(stringToNode(constr->check[i].ccbin)), NULL);
+	}
+
+	indexes = RelationGetIndexList(rel);
+	kept->nindexes = 0;
+	kept->indexes = palloc(sizeof(Oid) * Max(list_length(indexes), 1));
+	kept->infos = palloc(sizeof(IndexInfo *) * Max(list_length(indexes), 1));
+	kept->plain = true;
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		if (info->ii_Predicate != NIL)
+			info->ii_PredicateState = ExecInitQual((List *) expression_planner((Expr *) info->ii_Predicate), NULL);
+		if (info->ii_Expressions != NIL)
+			info->ii_ExpressionsState = ExecInitExprList((List *) expression_planner((Expr *) info->ii_Expressions), NULL);
+		if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate)
+			kept->plain = false;
+		kept->indexes[kept->nindexes] = lfirst_oid(cell);
+		kept->infos[kept->nindexes++] = info;
+		index_close(index, NoLock);
+	}
+	list_free(indexes);
+	MemoryContextSwitchTo(old);
+	kept->stale = false;
+}
+
+static Relation
+open_kept(const char *name, int natts, Kept **result)
+{
+	Kept	   *kept = kept_tables;
+	Relation	rel;
+
+	while (kept != NULL && strcmp(kept->name, name) != 0)
+		kept = kept->next;
+	if (kept == NULL)
+	{
+		if (kept_tables == NULL)
+			CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		kept = MemoryContextAllocZero(CacheMemoryContext, sizeof(Kept));
+		kept->name = name;
+		kept->stale = true;
+		kept->next = kept_tables;
+		kept_tables = kept;
+	}
+	if (kept->stale)
+		kept->relid = loyalty_relation(name);
+
+	/* Taking the lock may bring news of the table. */
+	rel = try_table_open(kept->relid, RowExclusiveLock);
+	if (rel == NULL)
+	{
+		kept->relid = loyalty_relation(name);
+		rel = table_open(kept->relid, RowExclusiveLock);
+		kept->stale = true;
+	}
+	if (kept->stale)
+		build_kept(kept, rel, natts);
+	*result = kept;
+	return rel;
+}
+
 void
 table_open_for_write(Table *table, const char *name, int natts, EState *estate)
 {
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	Kept	   *kept;
 
 	memset(table, 0, sizeof(*table));
 	table->context = estate->es_query_cxt;
-	table->rel = table_open(loyalty_relation(name), RowExclusiveLock);
-	check_columns(table->rel, natts);
-	refuse_what_would_be_skipped(table->rel);
+	table->rel = open_kept(name, natts, &kept);
 	table->estate = estate;
+	table->plain_indexes = kept->plain;
 	table->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
-	ExecOpenIndices(table->info, false);
+	table->info->ri_ConstraintExprs = kept->checks;
+	if (kept->plain)
+	{
+		table->info->ri_NumIndices = kept->nindexes;
+		table->info->ri_IndexRelationInfo = kept->infos;
+		table->info->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(kept->nindexes, 1));
+		for (int i = 0; i < kept->nindexes; i++)
+			table->info->ri_IndexRelationDescs[i] = index_open(kept->indexes[i], RowExclusiveLock);
+	}
+	else
+		ExecOpenIndices(table->info, false);
 	table->slot = table_slot_create(table->rel, NULL);
 	MemoryContextSwitchTo(old);
 }
@@ -151,10 +280,16 @@ table_new_row(Table *table)
 	MemoryContext old = MemoryContextSwitchTo(table->context);
 	TupleTableSlot *slot;
 
-	if (table->queue == NULL)
-		table->queue = palloc(sizeof(TupleTableSlot *) * QUEUE_ROWS);
 	if (table->queued == table->made)
+	{
+		if (table->made == table->room)
+		{
+			table->room = table->room == 0 ? 4 : table->room * 2;
+			table->queue = table->queue == NULL ? palloc(sizeof(TupleTableSlot *) * table->room) :
+				repalloc(table->queue, sizeof(TupleTableSlot *) * table->room);
+		}
 		table->queue[table->made++] = table_slot_create(table->rel, NULL);
+	}
 	MemoryContextSwitchTo(old);
 	slot = table->queue[table->queued];
 	ExecClearTuple(slot);
@@ -178,6 +313,33 @@ table_queue_row(Table *table, TupleTableSlot *slot)
 		table_flush(table);
 }
 
+/* The queued rows into one index, so that its pages stay at hand. */
+static void
+insert_into_index(Table *table, Relation index, IndexInfo *info)
+{
+	ExprContext *context = GetPerTupleExprContext(table->estate);
+	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+	MemoryContext old;
+
+	if (!info->ii_ReadyForInserts)
+		return;
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
+	for (int i = 0; i < table->queued; i++)
+	{
+		TupleTableSlot *slot = table->queue[i];
+
+		context->ecxt_scantuple = slot;
+		if (info->ii_PredicateState != NULL && !ExecQual(info->ii_PredicateState, context))
+			continue;
+		FormIndexDatum(info, slot, table->estate, values, nulls);
+		index_insert(index, values, nulls, &slot->tts_tid, table->rel, unique, false, info);
+		MemoryContextReset(GetPerTupleMemoryContext(table->estate));
+	}
+	MemoryContextSwitchTo(old);
+}
+
 void
 table_flush(Table *table)
 {
@@ -197,8 +359,12 @@ table_flush(Table *table)
 						   GetCurrentCommandId(true), 0, table->bulk);
 	MemoryContextSwitchTo(old);
 
-	for (int i = 0; i < table->queued; i++)
-		list_free(compat_insert_index_tuples(table->info, table->queue[i], table->estate, false));
+	if (table->plain_indexes)
+		for (int i = 0; i < table->info->ri_NumIndices; i++)
+			insert_into_index(table, table->info->ri_IndexRelationDescs[i], table->info->ri_IndexRelationInfo[i]);
+	else
+		for (int i = 0; i < table->queued; i++)
+			list_free(compat_insert_index_tuples(table->info, table->queue[i], table->estate, false));
 
 	ResetPerTupleExprContext(table->estate);
 	table->queued = 0;
@@ -329,18 +495,27 @@ table_scan_begin(TableScan *scan, Table *table, const char *index,
 	MemoryContextSwitchTo(old);
 }
 
+/* An index scan allocates while it runs what it needs to its end: not in the caller's memory. */
 void
 table_scan_again(TableScan *scan, const TableKey *keys)
 {
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+
 	for (int i = 0; i < scan->scan->numberOfKeys; i++)
 		scan->keys[i].sk_argument = keys[i].value;
 	index_rescan(scan->scan, scan->keys, scan->scan->numberOfKeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
+/* The index may remember things (which of its tuples are dead) until the scan ends. */
 bool
 table_scan_next(TableScan *scan)
 {
-	return index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
+	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 void

@@ -33,6 +33,8 @@ typedef struct Table
 	TupleTableSlot **queue;
 	int			queued;
 	int			made;			/* slots that exist in queue */
+	int			room;
+	bool		plain_indexes;	/* btrees that are checked at once */
 	Size		queued_bytes;
 	struct BulkInsertStateData *bulk;
 } Table;

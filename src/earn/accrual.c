@@ -31,9 +31,8 @@
 #include "earn/accrual.h"
 #include "earn/rule.h"
 
-#define BATCH_ROWS		1000000
 #define BATCH_BYTES		(96 * 1024 * 1024)
-#define SORT_MEMORY_KB	(64 * 1024)
+#define SORT_MEMORY_KB	(32 * 1024)
 #define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
 
 typedef enum Role
@@ -496,7 +495,7 @@ add_row(Accrual *accrual, const Row *row)
 	accrual->rows[accrual->nrows++] = *row;
 	MemoryContextSwitchTo(old);
 
-	if (accrual->nrows == BATCH_ROWS || accrual->arena.total > BATCH_BYTES)
+	if (accrual->arena.total > BATCH_BYTES)
 	{
 		if (accrual->source->defer)
 			work_off_deferring(accrual, 0, accrual->nrows);
@@ -541,6 +540,12 @@ booked_of_rule(Booked **booked, int *n, int32 rule_id)
 	return &(*booked)[(*n)++];
 }
 
+static int
+by_rule(const void *a, const void *b)
+{
+	return ((const Booked *) a)->rule_id - ((const Booked *) b)->rule_id;
+}
+
 /* Written since the accrual began: other rows', that came by this row's key. */
 static bool
 booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
@@ -557,11 +562,11 @@ static int
 load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
 			bool whole_event, Booked **booked)
 {
-	TableScan  *scan = post_entries_of(post, account_id, event);
 	int			n = 0;
 
 	*booked = NULL;
-	while (table_scan_next(scan))
+	post_entries_of(post, account_id, event);
+	while (post_next_entry(post))
 	{
 		TupleTableSlot *slot = post->entry.slot;
 		Datum	   *values = slot->tts_values - 1;
@@ -609,6 +614,8 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 			sum->lot_no = DatumGetInt32(values[ENTRY_LOT]);
 		}
 	}
+	if (n > 1)
+		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
 }
 
@@ -619,7 +626,7 @@ own_lot(Account *account, const Booked *booked)
 	int32		lot_no = 0;
 
 	if (booked->split_entry > booked->lot_entry)
-		lot_no = account_allocated_lot(account, booked->split_award);
+		lot_no = post_allocated_lot(account->post, account->account_id, booked->split_award);
 	if (lot_no == 0)
 		lot_no = booked->lot_no;
 	return lot_no == 0 ? NULL : account_settle_lot(account, lot_no);
@@ -1299,6 +1306,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 		bool		was_member = before != NULL && before->member != NULL;
 		bool		is_member = after != NULL && after->member != NULL;
 		bool		same_member = was_member && is_member && before->member_no == after->member_no;
+		Role		leave = is_member && after->earning ? ROLE_MOVE : ROLE_LEAVE;
 
 		for (int c = 0; c < ncurrencies; c++)
 		{
@@ -1314,7 +1322,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					break;
 				case CHANGE_STATE:
 					if (was_member && !same_member)
-						add_task(tasks, from, number, ROLE_LEAVE, before, NULL);
+						add_task(tasks, from, number, leave, before, NULL);
 					if (is_member)
 						add_task(tasks, to, number, ROLE_STATE, after, NULL);
 					break;

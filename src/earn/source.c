@@ -14,7 +14,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "tcop/deparse_utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -37,8 +36,6 @@ enum
 };
 
 #define ARENA_BLOCK		(64 * 1024)
-
-PG_FUNCTION_INFO_V1(loyalty_source_changes_tree);
 
 static ConfigCache cache;
 static Source *sources;
@@ -196,36 +193,6 @@ source_covers(const Source *source, Oid relid)
 {
 	return relid == source->relid ||
 		typeInheritsFrom(get_rel_type_id(relid), get_rel_type_id(source->relid));
-}
-
-/* Whether a command of an event trigger's list may have changed what is under an attached table. */
-Datum
-loyalty_source_changes_tree(PG_FUNCTION_ARGS)
-{
-	CollectedCommand *command = (CollectedCommand *) PG_GETARG_POINTER(0);
-	ListCell   *cell;
-
-	if (command->type != SCT_AlterTable)
-		PG_RETURN_BOOL(true);
-	foreach(cell, command->d.alterTable.subcmds)
-	{
-		Node	   *parsed = ((CollectedATSubcmd *) lfirst(cell))->parsetree;
-
-		if (!IsA(parsed, AlterTableCmd))
-			continue;
-		switch (((AlterTableCmd *) parsed)->subtype)
-		{
-			case AT_AttachPartition:
-			case AT_DetachPartition:
-			case AT_DetachPartitionFinalize:
-			case AT_AddInherit:
-			case AT_DropInherit:
-				PG_RETURN_BOOL(true);
-			default:
-				break;
-		}
-	}
-	PG_RETURN_BOOL(false);
 }
 
 /* ----------------------------------------------------------------

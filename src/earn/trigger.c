@@ -319,7 +319,10 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 
 /*
  * The table's rows, read with the caller's own rights.  Writers wait until the
- * transaction ends: a row must not change between its reading and its booking.
+ * transaction ends, those of its partitions and children too: a row must not
+ * change between its reading and its booking.  And it must not have changed
+ * before: rows are read as they are, whatever the transaction's snapshot shows.
+ * (What was booked for them since that snapshot is a serialization failure.)
  */
 static Portal
 open_rows(const Source *source)
@@ -328,7 +331,9 @@ open_rows(const Source *source)
 	Portal		portal;
 	SPIPlanPtr	plan;
 
-	(void) find_all_inheritors(source->relid, ShareLock, NULL);
+	LockRelationOid(source->relid, ShareLock);
+	list_free(find_all_inheritors(source->relid, ShareLock, NULL));
+	CommandCounterIncrement();
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT * FROM %s",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->relid)),
@@ -336,7 +341,9 @@ open_rows(const Source *source)
 	plan = SPI_prepare(sql.data, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	PushActiveSnapshot(GetLatestSnapshot());
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	PopActiveSnapshot();
 	pfree(sql.data);
 	return portal;
 }

@@ -33,7 +33,14 @@ require_argument(FunctionCallInfo fcinfo, int n, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be NULL", name),
+				 errdetail("The call can't mean anything without it."),
 				 errhint("Only arguments with a default may be left out.")));
+}
+
+char *
+reason_content(const text *reason)
+{
+	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
 }
 
 void
@@ -92,22 +99,19 @@ refuse_insufficient(Points missing)
 static void
 spend(Account *account, Entry *entry, Points points)
 {
-	int			first;
+	Lot		  **lots;
 	int			count;
 	Points		wanted = points_add(points, account->debt);
-	Points		found = account_read_live(account, account->as_of, wanted, &first, &count);
+	Points		found = account_read_live(account, account->as_of, wanted, &lots, &count);
 	Points		left = points;
 
 	if (found < wanted)
 		refuse_insufficient(wanted - found);
-	for (int i = first; i < first + count && left > 0; i++)
+	for (int i = 0; i < count && left > 0; i++)
 	{
-		Lot		   *lot = account->lots[i];
-		Points		part = Min(left, lot->remaining - lot->held);
+		Points		part = Min(left, lots[i]->remaining - lots[i]->held);
 
-		if (part <= 0 || lot->dates.valid_from > account->as_of)
-			continue;
-		account_debit_lot(account, entry, part, lot);
+		account_debit_lot(account, entry, part, lots[i]);
 		left -= part;
 	}
 }
@@ -142,6 +146,7 @@ spend_work(Account *account, void *arg)
 		spend(account, entry, -spending->points);
 	}
 	entry->reason = spending->reason;
+	entry->event = spending->request.id;
 	spending->entry_no = entry->entry_no;
 }
 
@@ -160,9 +165,9 @@ run(const Currency *currency, const text *member, Spending *spending)
 		char		text[POINTS_MAXLEN];
 
 		points_print(spending->points, text);
-		spending->request.content = psprintf("%s %s account " INT64_FORMAT " reason %s",
+		spending->request.content = psprintf("%s %s account " INT64_FORMAT "%s",
 											 entry_kind_name(spending->kind), text, account_id,
-											 spending->reason ? text_to_cstring(spending->reason) : "");
+											 reason_content(spending->reason));
 	}
 	post_account(&post, account_id, &tid, spend_work, spending);
 	if (spending->answer == 0)

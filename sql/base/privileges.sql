@@ -1,0 +1,16 @@
+-- privileges: what computes is open to all, what reads or moves points is not. The
+-- functions read and write below the executor, so the right to call one is the right itself.
+GRANT USAGE ON SCHEMA loyalty TO PUBLIC;
+
+DO $$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN
+        SELECT p.oid FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = 'loyalty'::pg_catalog.regnamespace AND p.provolatile <> 'i'
+          AND p.prokind <> 'a'
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', routine);
+    END LOOP;
+END $$;

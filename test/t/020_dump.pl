@@ -1,0 +1,77 @@
+# A dump restored into a new database has the same books, and goes on counting where
+# they ended.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Catalogue;
+
+my $node = PostgreSQL::Test::Cluster->new('dump');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+$node->safe_psql('shop', 'CREATE EXTENSION loyalty');
+
+# A table of the extension is dumped only if it is marked for that, and an identity
+# sequence that is not would count from 1 again.
+none(
+	lines($node, 'shop', q{
+		SELECT c.oid::regclass FROM pg_class c
+		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty'
+		WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence = 'p'
+			AND NOT COALESCE(c.oid = ANY (e.extconfig), false)}),
+	'every table and sequence is marked to be dumped');
+
+# A year in a shop's life, with a bit of all that the ledger can hold.
+$node->safe_psql('shop', slurp_file('t/shop.sql'));
+
+my $books = data($node, 'shop');
+my $shop = lines($node, 'shop', 'SELECT o::text FROM shop.orders o');
+cmp_ok(scalar(@$shop), '>', 0, 'the shop has orders');
+my @empty = grep {
+	my $table = $_;
+	!grep { index($_, "$table ") == 0 } @$books
+} @{ lines($node, 'shop', q{
+	SELECT r::regclass FROM pg_extension, unnest(extconfig) r JOIN pg_class c ON c.oid = r
+	WHERE extname = 'loyalty' AND c.relkind = 'r'}) };
+none(\@empty, 'no table of the extension is empty, so each is tested');
+
+my $bin = $node->config_data('--bindir');
+my $dump = "$PostgreSQL::Test::Utils::tmp_check/shop";
+foreach my $format ('plain', 'custom')
+{
+	command_ok([ "$bin/pg_dump", '-h', $node->host, '-p', $node->port, '-F', substr($format, 0, 1),
+			'-f', "$dump.$format", 'shop' ], "dumped as $format");
+	$node->safe_psql('postgres', "CREATE DATABASE $format");
+	my @to = ('-h', $node->host, '-p', $node->port, '-d', $format);
+	command_ok(
+		$format eq 'plain'
+		? [ "$bin/psql", '-Xq', '-v', 'ON_ERROR_STOP=1', @to, '-f', "$dump.plain" ]
+		: [ "$bin/pg_restore", '--exit-on-error', @to, "$dump.custom" ],
+		"restored from $format");
+
+	same(data($node, $format), $books, "$format: the same rows, and sequences that go on");
+	same(lines($node, $format, 'SELECT o::text FROM shop.orders o'),
+		$shop, "$format: the same orders");
+	same(members($node, $format), members($node, 'shop'), "$format: the same objects and privileges");
+}
+
+# Life goes on, and in each of them alike: the triggers are back, a known request is known.
+my $next_day = q{
+	INSERT INTO shop.orders VALUES ('B-1', 'ann', '2025-01-01 09:00+00', 10.00, 0, 'paid'),
+		('B-2', 'cem', '2025-01-01 10:00+00', 30.00, 0, 'paid');
+	UPDATE shop.orders SET refunded = 600 WHERE order_no = 'A-4';
+	SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1'), loyalty.redeem('club', 'bob', 5);
+};
+my $answer = $node->safe_psql('shop', $next_day);
+my $balances = lines($node, 'shop', 'SELECT b::text FROM loyalty.balances b');
+foreach my $format ('plain', 'custom')
+{
+	is($node->safe_psql($format, $next_day), $answer, "$format: the same entries are next");
+	same(lines($node, $format, 'SELECT b::text FROM loyalty.balances b'), $balances, "$format: with the same balances");
+}
+
+$node->stop;
+done_testing();

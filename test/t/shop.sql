@@ -1,0 +1,35 @@
+-- A little of all that the ledger can hold, something in every table of the extension:
+-- the history that is dumped and restored.
+CREATE SCHEMA shop;
+CREATE TABLE shop.orders (
+	order_no text PRIMARY KEY,
+	customer_id text,
+	ordered_at timestamptz NOT NULL,
+	total numeric(12,2) NOT NULL,
+	refunded numeric(12,2) NOT NULL DEFAULT 0,
+	status text NOT NULL DEFAULT 'paid'
+);
+SELECT loyalty.create_program('club', time_zone => 'Europe/London', ladder => 'bronze:0, silver:100, gold:500',
+	validity => '1 year', validity_rounding => 'month');
+SELECT loyalty.create_currency('club', 'miles', debt => 'negative');
+SELECT loyalty.add_rule('club', 'base', points_per => 1);
+SELECT loyalty.add_rule('club', 'welcome', bonus => 20, kind => 'signup');
+SELECT loyalty.attach('shop.orders', 'club', 'customer_id', amount => 'total', event_time => 'ordered_at',
+	status => 'status', earning => '{paid}', refunded => 'refunded', on_error => 'defer');
+
+-- Points that live, that are pending no more, that a refund took, and a guest's order.
+INSERT INTO shop.orders VALUES
+	('A-1', 'ann', '2024-01-10 09:00+00', 120.00, 0, 'paid'),
+	('A-2', 'bob', '2024-01-11 10:00+00', 49.99, 9.99, 'paid'),
+	('A-3', NULL, '2024-02-29 11:00+00', 12.50, 0, 'paid'),
+	('A-4', 'ann', now(), 600.00, 0, 'paid');
+UPDATE shop.orders SET refunded = 50 WHERE order_no = 'A-4';
+-- An order that can't be rated is kept, and its points are owed.
+INSERT INTO shop.orders VALUES ('A-5', 'bob', '2024-03-01 12:00+00', 'NaN', 0, 'paid');
+
+SELECT loyalty.adjust('club', 'bob', 70, 'an apology, with a "quote",
+a tab	and a line end', request_id => 'adjust-1');
+SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1');
+SELECT loyalty.giveback(loyalty.redeem('club', 'bob', 10), 4, request_id => 'giveback-1');
+CALL loyalty.expire('club');
+SELECT loyalty.change_rule('club', 'base', points_per => 2);
