@@ -961,8 +961,9 @@ begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *be
 	return true;
 }
 
+/* A row that was redated is brought under the rules in force at its time, else it keeps those recorded. */
 static void
-bring_to_state(Visit *visit, Account *account, const Task *task)
+bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 {
 	const Source *source = visit->accrual->source;
 	const Image *image = task->image;
@@ -977,7 +978,6 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	int			nmatches;
 	int32	   *fresh;
 	int			nfresh = 0;
-	bool		redated;
 
 	if (nbooked == 0)
 	{
@@ -991,8 +991,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 		rekey(visit, account, task, booked, nbooked);
 
-	/* Moved in time, it may have come under other rules. */
-	redated = task->role == ROLE_CHANGE && earning && before->time != image->time;
+	redated = redated && earning;
 	nmatches = redated ? rules_for(source->program_id, &event, &matches) : 0;
 	fresh = palloc(sizeof(int32) * Max(nmatches, 1));
 	for (int i = 0; i < nmatches; i++)
@@ -1065,7 +1064,7 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 
 		state.role = ROLE_STATE;
 		state.change = NULL;
-		bring_to_state(visit, account, &state);
+		bring_to_state(visit, account, &state, rules == NULL);
 	}
 	else
 		award(visit, account, task, task->image, rules, nrules);
@@ -1106,7 +1105,8 @@ visit_account(Account *account, void *arg)
 			case ROLE_CHANGE:
 			case ROLE_LEAVE:
 			case ROLE_MOVE:
-				bring_to_state(visit, account, task);
+				bring_to_state(visit, account, task, task->role == ROLE_CHANGE &&
+							   task->change->before->time != task->image->time);
 				break;
 		}
 		if (account->nentries > nentries || visit->nreversals > nreversals)
