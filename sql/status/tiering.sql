@@ -125,6 +125,7 @@ BEGIN
     above := loyalty.next_tier(standing.ladder, standing.tier);
     RETURN QUERY SELECT loyalty.tier_name(standing.tier), loyalty.tier_rank(standing.tier), reached::numeric,
         loyalty.tier_name(above),
+        -- greatest() passes over a NULL, so it is asked for: above the top there is nothing to miss.
         CASE WHEN above IS NOT NULL
              THEN greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0) END,
         standing.tier_until,
