@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS loyalty;
 SET LOCAL search_path = loyalty, public;
 SET LOCAL TimeZone = 'UTC';
 
-SELECT no_plan();
+SELECT plan(147);
 
 -- A program and its shop: one point per unit of money, orders in table shop_<code>.
 CREATE FUNCTION pg_temp.open_shop(code text) RETURNS void LANGUAGE plpgsql AS $$
@@ -312,6 +312,15 @@ SELECT pg_temp.buy('waits', 'ann', 99, now() - interval '20 days');
 SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'member99', 'pending points do not count');
 SELECT pg_temp.buy('waits', 'ann', 1, now() - interval '20 days');
 SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'silver100', '... those that are past it do');
+-- Pending points that ripen: nobody books anything then, so the review finds them.
+SELECT pg_temp.buy('waits', 'bob', 100);
+SELECT is(pg_temp.review('waits', 'bob'), 'member', 'a review counts no pending points either');
+SET LOCAL session_replication_role = replica;
+UPDATE loyalty.lot SET valid_from = now() - interval '1 day' WHERE account_id = pg_temp.account('waits', 'bob');
+UPDATE loyalty.account SET as_of = now() - interval '2 days', next_change = now() - interval '1 day' WHERE account_id = pg_temp.account('waits', 'bob');
+SET LOCAL session_replication_role = origin;
+SELECT is(pg_temp.review('waits', 'bob'), 'silver', '... but those that ripened');
+SELECT is(pg_temp.history('waits', 'bob'), '{member>silver review 100}', '... as its own change');
 SELECT create_program('counts', 'Europe/Berlin', 'member:0,silver:100', pending => '14 days', pending_counts => true);
 SELECT pg_temp.open_shop('counts');
 SELECT pg_temp.buy('counts', 'ann', 100);
