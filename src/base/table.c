@@ -507,6 +507,7 @@ table_scan_again(TableScan *scan, const TableKey *keys)
 	MemoryContextSwitchTo(old);
 }
 
+/* The index may remember things (which of its tuples are dead) until the scan ends. */
 bool
 table_scan_next(TableScan *scan)
 {

@@ -62,6 +62,15 @@ take_snapshot(Post *post)
 {
 	PushActiveSnapshot(GetTransactionSnapshot());
 	post->snapshot = GetActiveSnapshot();
+	post->latest = IsolationUsesXactSnapshot() ? RegisterSnapshot(GetLatestSnapshot()) : NULL;
+}
+
+static void
+drop_snapshot(Post *post)
+{
+	if (post->latest != NULL)
+		UnregisterSnapshot(post->latest);
+	PopActiveSnapshot();
 }
 
 static void
@@ -88,7 +97,7 @@ static void
 new_snapshot(Post *post)
 {
 	close_scans(post);
-	PopActiveSnapshot();
+	drop_snapshot(post);
 	take_snapshot(post);
 }
 
@@ -154,8 +163,30 @@ post_end(Post *post)
 		pg_cryptohash_free(post->sha);
 	FreeExecutorState(post->estate);
 	MemoryContextDelete(post->context);
-	PopActiveSnapshot();
+	drop_snapshot(post);
 	CommandCounterIncrement();
+}
+
+static void
+conflict(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update")));
+}
+
+/* For a row that the snapshot does not show: it may have come since. */
+static void
+refuse_if_there_now(Post *post, Table *table, const char *index, const TableKey *keys)
+{
+	TableScan	scan;
+
+	if (post->latest == NULL)
+		return;
+	table_scan_begin(&scan, table, index, post->latest, 2, keys);
+	if (table_scan_next(&scan))
+		conflict();
+	table_scan_end(&scan);
 }
 
 int64
@@ -176,7 +207,10 @@ post_find_member(Post *post, int32 program_id, const text *key)
 	post->scanning_member_by_key = true;
 
 	if (!table_scan_next(&post->member_by_key))
+	{
+		refuse_if_there_now(post, &post->member, "member_key", keys);
 		return 0;
+	}
 	return DatumGetInt64(slot_getattr(post->member.slot, MEMBER_ID, &isnull));
 }
 
@@ -211,7 +245,12 @@ post_open_accounts(int32 currency_id, const int64 *members, int n)
 				  (Oid[]) {INT4OID, INT8ARRAYOID}, args);
 }
 
-TableScan *
+/*
+ * What a row has is decided under the row's lock, or the table's (a backfill),
+ * which the transaction's snapshot may be older than: entries are looked for
+ * as of now, and one that the snapshot does not show is a conflict.
+ */
+void
 post_entries_of(Post *post, int64 account_id, const text *event)
 {
 	TableKey	keys[2] = {
@@ -221,11 +260,22 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 
 	post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	if (!post->scanning_entry_by_event)
-		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx", post->snapshot, 2, keys);
+		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx",
+						 post->latest ? post->latest : post->snapshot, 2, keys);
 	else
 		table_scan_again(&post->entry_by_event, keys);
 	post->scanning_entry_by_event = true;
-	return &post->entry_by_event;
+}
+
+bool
+post_next_entry(Post *post)
+{
+	if (!table_scan_next(&post->entry_by_event))
+		return false;
+	if (post->latest != NULL &&
+		!table_tuple_satisfies_snapshot(post->entry.rel, post->entry.slot, post->snapshot))
+		conflict();
+	return true;
 }
 
 int64
@@ -245,7 +295,10 @@ post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer ti
 	post->scanning_account_by_member = true;
 
 	if (!table_scan_next(&post->account_by_member))
+	{
+		refuse_if_there_now(post, &post->account, "account_member_key", keys);
 		return 0;
+	}
 	ItemPointerCopy(&post->account.slot->tts_tid, tid);
 	return DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 }
@@ -260,6 +313,10 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	bool		isnull;
 
+	/* Often it has just been found; a newer version would show when it is updated. */
+	if (hint != NULL && !TTS_EMPTY(post->account.slot) &&
+		ItemPointerEquals(hint, &post->account.slot->tts_tid))
+		return true;
 	if (hint != NULL && ItemPointerIsValid(hint) &&
 		table_fetch_row(&post->account, hint, post->snapshot) &&
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
@@ -470,12 +527,11 @@ account_lot(Account *account, int32 lot_no)
 }
 
 int32
-account_allocated_lot(Account *account, int32 entry_no)
+post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 {
-	Post	   *post = account->post;
 	TableScan	scan;
 	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
 	int32		lot_no = 0;
@@ -944,10 +1000,25 @@ store_allocation(Account *account, Allocation *allocation)
 	}
 }
 
+/* The kind's name as a datum, made once. */
+static const text *
+kind_text(EntryKind kind)
+{
+	static text *kinds[ENTRY_KINDS];
+
+	if (kinds[kind] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		kinds[kind] = cstring_to_text(entry_kind_name(kind));
+		MemoryContextSwitchTo(old);
+	}
+	return kinds[kind];
+}
+
 static void
 store_entry(Account *account, const Entry *entry, const uint8 *hash)
 {
-	static text *kinds[ENTRY_KINDS];
 	Post	   *post = account->post;
 	TupleTableSlot *slot = table_new_row(&post->entry);
 	Datum	   *values = slot->tts_values - 1;
@@ -958,13 +1029,6 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 		uint8		bytes[CHAIN_HASH_LEN];
 	}			stored;
 
-	if (kinds[entry->kind] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		kinds[entry->kind] = cstring_to_text(entry_kind_name(entry->kind));
-		MemoryContextSwitchTo(old);
-	}
 	SET_VARSIZE(&stored, sizeof(stored));
 	memcpy(stored.bytes, hash, CHAIN_HASH_LEN);
 
@@ -983,7 +1047,7 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_SOURCE, Int32GetDatum(entry->source_id), entry->source_id != 0);
 	OPTIONAL(ENTRY_RULE, Int32GetDatum(entry->rule_id), entry->rule_id != 0);
 	OPTIONAL(ENTRY_REVERSES, Int32GetDatum(entry->reverses), entry->reverses != 0);
-	values[ENTRY_KIND] = PointerGetDatum(kinds[entry->kind]);
+	values[ENTRY_KIND] = PointerGetDatum(kind_text(entry->kind));
 	OPTIONAL(ENTRY_EVENT, PointerGetDatum(entry->event), entry->event != NULL);
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
 	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
@@ -1000,12 +1064,12 @@ store_visit(Account *account)
 	const uint8 *previous = account->head;
 
 	if (post->sha == NULL)
-		post->sha = pg_cryptohash_create(PG_SHA256);
-	if (post->sha == NULL)
-		elog(ERROR, "could not set up SHA-256");
+		post->sha = chain_begin();
 	for (int i = 0; i < account->nentries; i++)
 	{
-		chain_hash(post->sha, account->account_id, &account->entries[i], post->now, previous, hashes[i]);
+		const Entry *entry = &account->entries[i];
+
+		chain_hash(post->sha, account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
 		previous = hashes[i];
 	}
 	if (account->nentries > 0)

@@ -131,6 +131,7 @@ struct Post
 {
 	TimestampTz now;			/* the transaction's start: recorded_at of its entries */
 	Snapshot	snapshot;
+	Snapshot	latest;			/* NULL: snapshot is */
 	EState	   *estate;
 	Table		member;
 	Table		account;
@@ -170,8 +171,12 @@ extern int64 post_find_member(Post *post, int32 program_id, const text *key);
 extern void post_enrol(int32 program_id, const text **keys, int n);
 extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
 
-/* The entries of an event of the account, in no order, in post->entry.slot. */
-extern TableScan *post_entries_of(Post *post, int64 account_id, const text *event);
+/* The entries of an event of the account, in no order, one by one in post->entry.slot. */
+extern void post_entries_of(Post *post, int64 account_id, const text *event);
+extern bool post_next_entry(Post *post);
+
+/* The lot that the allocations of an entry name; 0: none. */
+extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
 
 /* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
 extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
@@ -197,9 +202,6 @@ extern void account_expire_lot(Account *account, Lot *lot);
 /* Into a lot that is dead: it repays no debt. */
 extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_lot(Account *account, int32 lot_no);
-
-/* The lot that the allocations of an entry name; 0: none. */
-extern int32 account_allocated_lot(Account *account, int32 entry_no);
 
 /*
  * Lots alive at the time that have free points, in the order they pay, until
