@@ -1,5 +1,7 @@
 -- privileges: what computes is open to all, what reads or moves points is not. The
 -- functions read and write below the executor, so the right to call one is the right itself.
+GRANT USAGE ON SCHEMA loyalty TO PUBLIC;
+
 DO $$
 DECLARE
     routine regprocedure;

@@ -42,6 +42,7 @@ BEGIN
             CASE WHEN bonus IS NULL THEN 'It gives nothing.' ELSE 'It gives both.' END,
             'Set one of points_per and bonus; make two rules for both.');
     END IF;
+    points_per := trim_scale(points_per);
     IF points_per <= 0 OR points_per > 1000000000 OR scale(points_per) > 9 OR points_per = 'NaN' OR bonus <= 0 THEN
         PERFORM loyalty._refuse('LY102', format('rule "%s" gives an amount that can''t be used', name),
             format('It gives %s.', coalesce(points_per::text, bonus::text)),
@@ -112,9 +113,9 @@ BEGIN
         PERFORM loyalty._refuse('LY005', format('program "%s" has no rule "%s"', program, name),
             'No version of it was ever added.', 'See table loyalty.rule for the names.');
     END IF;
-    IF at IS NULL OR NOT isfinite(at) OR at <= lower(newest.valid) THEN
+    IF at IS NULL OR NOT isfinite(at) OR at <= lower(newest.valid) OR at >= upper(newest.valid) THEN
         PERFORM loyalty._refuse('LY102', format('rule "%s" can''t end then', name),
-            format('It is in force in %s.', newest.valid), 'Choose a moment after the version''s start.');
+            format('It is in force in %s.', newest.valid), 'Choose a moment after the version''s start and before its end.');
     END IF;
     UPDATE loyalty.rule r SET valid = r.valid * tstzrange(NULL, at, '[)')
     WHERE r.rule_id = newest.rule_id;

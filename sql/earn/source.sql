@@ -130,6 +130,8 @@ BEGIN
           AND NOT (w.verb = 'row' AND is_partitioned AND r.relation <> source)
         ORDER BY r.relation, w.verb
     LOOP
+        -- Asked each time: ALTER TABLE below makes the event trigger come here meanwhile.
+        CONTINUE WHEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = wanted.relation AND t.tgname = wanted.tgname);
         IF wanted.verb = 'truncate' THEN
             EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_truncate()',
                 wanted.tgname, wanted.relation);
@@ -145,6 +147,13 @@ BEGIN
     END LOOP;
     PERFORM loyalty._note_tables(source_id);
 END $$;
+
+-- A table above this one, statements on which its triggers would not see; NULL: there is none.
+CREATE FUNCTION loyalty._passed_over(source regclass, for_each text) RETURNS regclass
+    LANGUAGE sql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT i.inhparent::regclass FROM pg_inherits i WHERE i.inhrelid = source AND for_each = 'statement'
+    ORDER BY i.inhseqno LIMIT 1;
+$$;
 
 -- The type below domains.
 CREATE FUNCTION loyalty._base_type(type oid) RETURNS oid
@@ -186,6 +195,7 @@ DECLARE
     numbers regtype[] := ARRAY['smallint', 'integer', 'bigint', 'numeric']::regtype[];
     number_hint text := 'Use an integer or numeric column; for floating point or money add a generated one, such as numeric(14,2).';
     clash regclass;
+    above regclass;
     part name;
     made int;
 BEGIN
@@ -199,9 +209,9 @@ BEGIN
         FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k (attnum, n), pg_attribute a
         WHERE i.indrelid = source AND i.indisprimary AND a.attrelid = source AND a.attnum = k.attnum;
     END IF;
-    IF coalesce(cardinality(key), 0) = 0 THEN
+    IF coalesce(cardinality(key), 0) = 0 OR array_position(key, NULL) IS NOT NULL THEN
         PERFORM loyalty._refuse('LY103', format('table %s has no key', source),
-            'Points are tied to the row that earned them by its primary key.',
+            'Points are tied to the row that earned them by its primary key, or by the columns named instead.',
             'Add a primary key, or name the columns that identify a row: key => ARRAY[''…''].');
     END IF;
     IF member IS NULL THEN
@@ -238,20 +248,40 @@ BEGIN
             'What is refunded is a part of the amount.', 'Name the amount column too.');
     END IF;
 
-    -- A table above or below in the same tree would count rows twice.
+    above := loyalty._passed_over(source, for_each);
+    IF above IS NOT NULL THEN
+        PERFORM loyalty._refuse('LY103', format('table %s is under table %s', source, above),
+            'Statements on the table above would pass over its triggers.',
+            'Attach the topmost table, or this one with for_each => ''row''.');
+    END IF;
+
+    -- A table above or below in the same tree, or beside it with a child of both, would count rows twice.
     SELECT s.relation INTO clash FROM loyalty.source s
     WHERE s.program_id = owner AND s.detached_at IS NULL
-      AND (s.relation IN (SELECT loyalty._tree(source)) OR source IN (SELECT loyalty._tree(s.relation)))
+      AND EXISTS (SELECT loyalty._tree(source) INTERSECT SELECT loyalty._tree(s.relation))
     LIMIT 1;
     IF FOUND THEN
         PERFORM loyalty._refuse('LY104', format('table %s is attached to program "%s" already', source, program),
             format('Table %s is attached and has rows in common with it.', clash),
             'Detach that one first with loyalty.detach().');
     END IF;
-    INSERT INTO loyalty.source (relation, program_id, kind, key, member, amount, refunded, event_time, status, earning,
-                                event, for_each, on_error)
-    VALUES (source, owner, kind, key, member, amount, refunded, event_time, status, earning, event, for_each, on_error)
-    RETURNING source_id INTO made;
+    -- Attached again, it is the same source: what its rows earned before is known by its id.
+    UPDATE loyalty.source s
+    SET kind = _register_source.kind, member = _register_source.member, amount = _register_source.amount,
+        refunded = _register_source.refunded, event_time = _register_source.event_time,
+        status = _register_source.status, earning = _register_source.earning,
+        for_each = _register_source.for_each, on_error = _register_source.on_error,
+        attached_at = now(), detached_at = NULL
+    WHERE s.source_id = (SELECT max(o.source_id) FROM loyalty.source o
+                         WHERE o.relation = source AND o.program_id = owner AND o.key = _register_source.key
+                           AND o.event IS NOT DISTINCT FROM _register_source.event)
+    RETURNING s.source_id INTO made;
+    IF made IS NULL THEN
+        INSERT INTO loyalty.source (relation, program_id, kind, key, member, amount, refunded, event_time, status, earning,
+                                    event, for_each, on_error)
+        VALUES (source, owner, kind, key, member, amount, refunded, event_time, status, earning, event, for_each, on_error)
+        RETURNING source_id INTO made;
+    END IF;
     RETURN made;
 END $$;
 
@@ -316,6 +346,7 @@ CREATE FUNCTION loyalty._watch_tables() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     source record;
+    touched int[] := '{}';
 BEGIN
     FOR source IN
         WITH RECURSIVE near AS (
@@ -335,7 +366,28 @@ BEGIN
         ORDER BY s.source_id
     LOOP
         PERFORM loyalty._set_triggers(source.source_id, source.relation, source.for_each, true);
+        touched := touched || source.source_id;
     END LOOP;
+
+    SELECT s.relation, i.inhparent::regclass AS above INTO source
+    FROM loyalty.source s JOIN pg_inherits i ON i.inhrelid = s.relation
+    WHERE s.detached_at IS NULL AND s.for_each = 'statement'
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM loyalty._refuse('LY103', format('table %s is attached and can''t be put under %s', source.relation, source.above),
+            'Statements on the table above would pass over its triggers.',
+            'Detach it with loyalty.detach() and attach the topmost table, or attach it with for_each => ''row''.');
+    END IF;
+    SELECT s.relation, o.relation AS other INTO source
+    FROM loyalty.source s JOIN loyalty.source o ON o.program_id = s.program_id AND o.source_id <> s.source_id
+    WHERE s.source_id = ANY (touched) AND o.detached_at IS NULL
+      AND EXISTS (SELECT loyalty._tree(s.relation) INTERSECT SELECT loyalty._tree(o.relation))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM loyalty._refuse('LY104', format('tables %s and %s are attached to one program', source.relation, source.other),
+            'They would have rows in common, which would be counted twice.',
+            'Detach one of them first with loyalty.detach().');
+    END IF;
 END $$;
 
 CREATE FUNCTION loyalty._forget_tables() RETURNS event_trigger
@@ -343,13 +395,14 @@ CREATE FUNCTION loyalty._forget_tables() RETURNS event_trigger
 BEGIN
     DELETE FROM loyalty.source_table t USING pg_event_trigger_dropped_objects() d
     WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND t.relation::oid = d.objid;
-    UPDATE loyalty.source s SET detached_at = now()
+    -- The number is forgotten too: another table may bear it one day.
+    UPDATE loyalty.source s SET detached_at = coalesce(s.detached_at, now()), relation = 0
     FROM pg_event_trigger_dropped_objects() d
-    WHERE s.detached_at IS NULL AND d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND s.relation::oid = d.objid;
+    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND s.relation::oid = d.objid;
 END $$;
 
 CREATE EVENT TRIGGER loyalty_watch_tables ON ddl_command_end
-    WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE')
+    WHEN TAG IN ('CREATE TABLE', 'CREATE SCHEMA', 'ALTER TABLE')
     EXECUTE FUNCTION loyalty._watch_tables();
 CREATE EVENT TRIGGER loyalty_forget_tables ON sql_drop
     EXECUTE FUNCTION loyalty._forget_tables();

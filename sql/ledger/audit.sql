@@ -1,1 +1,325 @@
--- audit
+-- audit: proving the books. Every check names what it found; nothing found is the proof.
+--
+-- The walk (C) reads entries and allocations once, in order. It answers the faults of
+-- entries, and what the entries come to for each lot and account. The rest is set-based
+-- SQL over these sums and the tables. Nothing is written.
+--
+-- Rules and sources are rooms further on, so what reads them is plpgsql: it looks names up
+-- when it runs. All of it is STABLE: one snapshot, or books in use would not agree.
+
+CREATE FUNCTION loyalty._entry_hash(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
+        event_time timestamptz, recorded_at timestamptz, base loyalty.points, refunded loyalty.points,
+        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
+    RETURNS bytea
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_hash';
+COMMENT ON FUNCTION loyalty._entry_hash(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
+        loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+    'The hash an entry must have after the entry whose hash is given first, NULL before an account''s first entry';
+
+-- Rows with a problem: an entry's fault. Else with a lot_no: what entries did to the lot
+-- (0: the debt); entry_no is the first of them, ended_by the first that booked its end.
+-- Else: the account; entry_no is its last.
+CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[],
+        OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
+        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
+        OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea)
+    RETURNS SETOF record
+    LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
+COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) IS
+    'Faults of the entries of a range of accounts, and what the entries come to for each lot and account';
+
+-- The id applications see; NULL where damage leaves none.
+CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN account_id BETWEEN 1 AND 92233720367 THEN account_id * 100000000 + entry_no END;
+
+-- Entries by themselves, and what they come to against the rows of lots and accounts, of a
+-- range of accounts. What the walk answers can't be estimated, so nothing is joined by loops.
+CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[])
+    RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000000 ROWS 10
+    SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off AS $$
+BEGIN
+    RETURN QUERY
+    WITH walk AS MATERIALIZED (
+        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies)
+    ), account_walk AS (
+        SELECT * FROM walk w WHERE w.lot_no IS NULL AND w.problem IS NULL
+    ), lot_walk AS (
+        SELECT * FROM walk w WHERE w.lot_no <> 0
+    ), accounts AS (
+        SELECT * FROM loyalty.account a WHERE a.account_id BETWEEN first AND last
+    ), lots AS (
+        SELECT * FROM loyalty.lot l WHERE l.account_id BETWEEN first AND last
+    ), holdings AS (
+        SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
+               sum(l.remaining::numeric) AS remaining,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of) AS pending,
+               sum(l.held::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
+               min(CASE WHEN l.valid_from > a.as_of THEN l.valid_from
+                        WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
+        FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
+        GROUP BY l.account_id
+    )
+    -- Entries by themselves: number, hash, form, allocations.
+    SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no), w.problem
+    FROM walk w WHERE w.problem IS NOT NULL
+
+    UNION ALL
+    SELECT f.account_id, loyalty._entry_id(f.account_id, f.entry_no), f.problem
+    FROM (SELECT account_id,
+                 CASE WHEN w.ended_at <> l.expires_at THEN w.ended_by ELSE w.entry_no END AS entry_no,
+                 CASE
+                 WHEN l.open IS NULL
+                 THEN format('lot %s is not there, its entries come to %s points', lot_no, w.points)
+                 WHEN w.points IS NULL
+                 THEN format('lot %s comes from no entry', lot_no)
+                 -- Points end when their lot ends, not before and not after.
+                 WHEN w.ended_at <> l.expires_at
+                 THEN format('the end of lot %s is booked at %s, it ends at %s', lot_no, w.ended_at, l.expires_at)
+                 WHEN l.remaining <> w.points
+                 THEN format('lot %s has %s points left, its entries come to %s', lot_no, l.remaining, w.points)
+                 WHEN l.credited <> w.credited
+                 THEN format('lot %s was credited %s points, by its entries %s', lot_no, l.credited, w.credited)
+                 WHEN l.expired <> w.expired
+                 THEN format('of lot %s %s points expired, by its entries %s', lot_no, l.expired, w.expired)
+                 WHEN l.remaining < 0 OR l.held < 0 OR l.held > l.remaining
+                 THEN format('lot %s has %s points left and %s held', lot_no, l.remaining, l.held)
+                 WHEN l.open <> (l.remaining > 0)
+                 THEN format('lot %s has %s points left and says that it is %s', lot_no, l.remaining,
+                             CASE WHEN l.open THEN 'open' ELSE 'used' END)
+                 WHEN l.waived < 0 OR l.waived > l.expired
+                 THEN format('of lot %s %s points expired and %s were waived', lot_no, l.expired, l.waived)
+                 WHEN l.earned_at <> w.at
+                 THEN format('lot %s was earned at %s, its first entry is of %s', lot_no, l.earned_at, w.at)
+                 WHEN extract(day FROM l.issued) <> 1
+                 THEN format('lot %s was issued on %s, that is no month', lot_no, l.issued)
+                 END AS problem
+          FROM lot_walk w FULL JOIN lots l USING (account_id, lot_no)) f
+    WHERE f.problem IS NOT NULL
+
+    UNION ALL
+    SELECT a.account_id, NULL, unnest(array_remove(ARRAY[
+        CASE WHEN m.member_id IS NULL THEN format('member %s is not there', a.member_id) END,
+        CASE WHEN c.currency_id IS NULL THEN format('currency %s is not there', a.currency_id) END,
+        CASE WHEN m.program_id <> c.program_id THEN 'its member and its currency belong to two programs' END,
+        CASE WHEN w.currency_id <> a.currency_id THEN 'its rules give another currency than its own' END,
+        CASE WHEN a.head IS DISTINCT FROM w.head THEN 'the head is not the hash of the last entry' END,
+        CASE WHEN a.posted <> coalesce(w.points, 0)
+             THEN format('%s points are posted, the entries come to %s', a.posted, coalesce(w.points, 0)) END,
+        CASE WHEN a.posted::numeric <> coalesce(h.remaining, 0) - a.debt::numeric
+             THEN format('%s points are posted, the lots have %s and the debt is %s', a.posted,
+                         coalesce(h.remaining, 0), a.debt) END,
+        CASE WHEN a.debt::numeric <> - coalesce(d.points, 0)::numeric
+             THEN format('the debt is %s, by the entries %s', a.debt, - coalesce(d.points, 0)::numeric) END,
+        CASE WHEN a.earned <> coalesce(w.credited, 0)
+             THEN format('%s points are earned, by the entries %s', a.earned, coalesce(w.credited, 0)) END,
+        CASE WHEN a.redeemed <> coalesce(w.redeemed, 0)
+             THEN format('%s points are redeemed, by the entries %s', a.redeemed, coalesce(w.redeemed, 0)) END,
+        CASE WHEN a.expired <> coalesce(w.expired, 0)
+             THEN format('%s points are expired, by the entries %s', a.expired, coalesce(w.expired, 0)) END,
+        CASE WHEN a.lots <> coalesce(h.lots, 0) OR a.lots <> coalesce(h.last_lot, 0)
+             THEN format('it counts %s lots, there are %s and the last is %s', a.lots, coalesce(h.lots, 0),
+                         coalesce(h.last_lot, 0)) END,
+        CASE WHEN a.live::numeric <> coalesce(h.live, 0)
+             THEN format('%s points are live, by the lots %s', a.live, coalesce(h.live, 0)) END,
+        CASE WHEN a.pending::numeric <> coalesce(h.pending, 0)
+             THEN format('%s points are pending, by the lots %s', a.pending, coalesce(h.pending, 0)) END,
+        CASE WHEN a.held::numeric <> coalesce(h.held, 0)
+             THEN format('%s points are held, by the lots %s', a.held, coalesce(h.held, 0)) END,
+        CASE WHEN a.as_of < w.at
+             THEN format('its totals are as of %s, an entry was recorded at %s', a.as_of, w.at) END,
+        CASE WHEN a.next_change > h.next_change OR a.next_change <= a.as_of
+             THEN format('its totals as of %s hold until %s, by the lots until %s', a.as_of, a.next_change,
+                         coalesce(h.next_change, 'infinity')) END
+        ], NULL))
+    FROM accounts a
+    LEFT JOIN account_walk w ON w.account_id = a.account_id
+    LEFT JOIN holdings h ON h.account_id = a.account_id
+    LEFT JOIN (SELECT * FROM walk w WHERE w.lot_no = 0) d ON d.account_id = a.account_id
+    LEFT JOIN loyalty.member m ON m.member_id = a.member_id
+    LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+
+    UNION ALL
+    -- The last entries cut off, or more than were counted.
+    SELECT a.account_id, loyalty._entry_id(a.account_id, least(a.entries, coalesce(w.entry_no, 0)) + 1),
+           format('it counts %s entries, the last one there is %s', a.entries, coalesce(w.entry_no, 0))
+    FROM accounts a LEFT JOIN account_walk w ON w.account_id = a.account_id
+    WHERE a.entries <> coalesce(w.entry_no, 0)
+
+    UNION ALL
+    SELECT o.account_id, NULL, format('the account is not there, its %s are', string_agg(o.what, ' and ' ORDER BY o.what))
+    FROM (SELECT w.account_id, 'entries' FROM account_walk w
+          UNION ALL SELECT h.account_id, 'lots' FROM holdings h) o (account_id, what)
+    WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = o.account_id)
+    GROUP BY o.account_id;
+END $$;
+COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) IS
+    'Faults of entries, and entries against lots and accounts, of a range of accounts';
+
+-- Entries that answer to other rows: what was given back, requests, changes of key, reversals.
+CREATE FUNCTION loyalty._verify_links() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    WITH linked AS MATERIALIZED (
+        SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.recorded_at, e.base, e.refunded, e.forgiven,
+               e.source_id, e.rule_id, e.reverses, e.kind, e.event
+        FROM loyalty.entry e WHERE e.kind <> 'earn' AND e.kind <> 'expire'
+    ), given_back AS (
+        SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
+        FROM linked e WHERE e.kind = 'giveback' GROUP BY e.account_id, e.reverses
+    )
+    SELECT g.account_id, loyalty._entry_id(g.account_id, g.by),
+           CASE WHEN r.points IS NULL THEN format('what it gives back, entry %s, is not a redemption', g.entry_no)
+                ELSE format('of entry %s %s points are given back, it took %s', g.entry_no, g.points, - r.points) END
+    FROM given_back g LEFT JOIN linked r ON r.account_id = g.account_id AND r.entry_no = g.entry_no AND r.kind = 'redeem'
+    WHERE r.points IS NULL OR g.points > - r.points::numeric
+
+    UNION ALL
+    -- What is given back fills the allocations of the redemption from the last one on.
+    SELECT p.account_id, loyalty._entry_id(p.account_id, p.entry_no),
+           format('its allocations were given back %s points, by the entries %s', sum(p.returned::numeric), sum(p.due))
+    FROM (SELECT a.account_id, a.entry_no, a.returned,
+                 greatest(0, least(- a.points::numeric, coalesce(g.points, 0) + coalesce(sum(a.points::numeric) OVER later, 0))) AS due
+          FROM loyalty.allocation a
+          LEFT JOIN given_back g ON g.account_id = a.account_id AND g.entry_no = a.entry_no
+          WHERE g.points IS NOT NULL OR a.returned <> 0
+          WINDOW later AS (PARTITION BY a.account_id, a.entry_no ORDER BY a.allocation_no DESC
+                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) p
+    GROUP BY p.account_id, p.entry_no
+    HAVING bool_or(p.returned::numeric <> p.due)
+
+    UNION ALL
+    -- Each answer to a request has the request, and each request its answer.
+    SELECT coalesce(q.account_id, e.account_id), loyalty._entry_id(coalesce(q.account_id, e.account_id), coalesce(q.entry_no, e.entry_no)),
+           CASE WHEN q.request_id IS NULL THEN format('the request %L that it answered is not there', e.event)
+                ELSE format('request %L names it, it did not answer that request', q.request_id) END
+    FROM (SELECT e.account_id, e.entry_no, e.event, e.recorded_at, e.kind || ' ' || CASE e.kind
+                     WHEN 'giveback' THEN '' ELSE format('%s account %s ', e.points, e.account_id) END AS content, c.program_id
+          FROM linked e
+          LEFT JOIN loyalty.account a ON a.account_id = e.account_id
+          LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+          WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
+    FULL JOIN loyalty.request q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
+    WHERE e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
+       OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content, e.content)
+
+    UNION ALL
+    -- A change of key moves no points.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, min(e.entry_no)), 'its pair of a change of key is not there'
+    FROM linked e WHERE e.kind = 'rekey'
+    GROUP BY e.account_id, e.source_id, e.rule_id, e.lot_no
+    HAVING sum(e.points::numeric) <> 0 OR sum(e.base::numeric) <> 0 OR sum(e.refunded::numeric) <> 0
+        OR sum(e.forgiven::numeric) <> 0 OR count(*) % 2 <> 0
+
+    UNION ALL
+    -- An award is never taken back beyond what it gave: the whole event's where the rule counts by events.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, max(e.entry_no)),
+           format('its award gave %s points and forgave %s, from %s of which %s are refunded', sum(e.points::numeric),
+                  coalesce(sum(e.forgiven::numeric), 0), coalesce(sum(e.base::numeric), 0), coalesce(sum(e.refunded::numeric), 0))
+    FROM (SELECT DISTINCT t.account_id, t.event, t.source_id, t.rule_id FROM linked t WHERE t.kind IN ('reverse', 'rekey')) t
+    JOIN loyalty.entry e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
+    LEFT JOIN loyalty.rule r ON r.rule_id = e.rule_id
+    GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN NULL ELSE e.line END
+    HAVING sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
+        OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
+END $$;
+COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
+
+-- One member, one account of a currency: the keys say so, but a key can be dropped.
+CREATE FUNCTION loyalty._verify_keys() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT max(a.account_id), NULL::bigint, 'its member has another account of the same currency'
+    FROM loyalty.account a GROUP BY a.member_id, a.currency_id HAVING count(*) > 1
+    UNION ALL
+    SELECT NULL, NULL, format('member %s has the key of another member of its program', max(m.member_id))
+    FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1;
+$$;
+COMMENT ON FUNCTION loyalty._verify_keys() IS 'Members and accounts that there should be only one of';
+
+-- What keeps the books from being written past the engine, and rows from being missed by it.
+CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
+    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) g (name)
+    WHERE NOT EXISTS (SELECT FROM pg_trigger t
+                      WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
+                        AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
+
+    UNION ALL
+    SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
+    FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
+                      'account_pkey', 'account_member_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
+                      'rule_pkey', 'source_pkey', 'source_attached_idx']) k (name)
+    WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
+                      AND i.indisunique AND i.indisvalid AND i.indimmediate)
+
+    UNION ALL
+    SELECT NULL, NULL, format('event trigger %s is not in force', v.name)
+    FROM unnest(ARRAY['loyalty_watch_tables', 'loyalty_forget_tables']) v (name)
+    WHERE NOT EXISTS (SELECT FROM pg_event_trigger t WHERE t.evtname = v.name AND t.evtenabled IN ('O', 'A'))
+
+    UNION ALL
+    SELECT NULL, NULL, format('attached source %s, table %s, is not there', s.source_id, s.relation)
+    FROM loyalty.source s
+    WHERE s.detached_at IS NULL AND (owner IS NULL OR s.program_id = owner)
+      AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relation)
+
+    UNION ALL
+    -- The apply worker of logical replication fires only triggers that are enabled always.
+    SELECT NULL, NULL, format('table %s has no trigger %s in force', r.relation, w.name)
+    FROM loyalty.source s
+    CROSS JOIN LATERAL loyalty._tree(s.relation) r (relation)
+    JOIN pg_class c ON c.oid = r.relation AND c.relkind IN ('r', 'p')
+    JOIN (VALUES ('insert', 'statement'), ('update', 'statement'), ('delete', 'statement'), ('row', 'row'),
+                 ('truncate', NULL)) v (verb, form) ON coalesce(v.form, s.for_each) = s.for_each
+    CROSS JOIN LATERAL format('loyalty_%s_%s', s.source_id, v.verb) w (name)
+    WHERE s.detached_at IS NULL AND (owner IS NULL OR s.program_id = owner)
+      AND NOT EXISTS (SELECT FROM pg_trigger t
+                      WHERE t.tgrelid = r.relation AND t.tgname = w.name
+                        AND (t.tgenabled = 'A' OR t.tgenabled = 'O' AND v.verb <> 'row')
+                        AND CASE v.verb WHEN 'truncate' THEN t.tgfoid = 'loyalty._refuse_truncate()'::regprocedure
+                            ELSE t.tgfoid = 'loyalty.accrue()'::regprocedure
+                             AND t.tgargs = convert_to(s.source_id::text, 'UTF8') || '\x00' END);
+END $$;
+COMMENT ON FUNCTION loyalty._verify_setup(int) IS 'Guards, keys and triggers that should be in force and are not';
+
+CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
+    SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
+DECLARE
+    owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
+    -- Ranges of accounts: the memory one takes is bounded, and parallel workers share them.
+    ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
+    accounts text;
+BEGIN
+    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4)', first, last), ' UNION ALL ' ORDER BY last)
+    INTO accounts
+    FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
+          FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
+                FROM (SELECT min(a.account_id)::numeric AS low, max(a.account_id)::numeric AS high FROM loyalty.account a) a,
+                     generate_series(1, ranges - 1) n
+                WHERE low IS NOT NULL
+                UNION ALL SELECT 9223372036854775807) c) r;
+
+    -- What can't be told to belong to another program is shown.
+    RETURN QUERY EXECUTE format($query$
+        SELECT f.account, f.entry_id, f.problem
+        FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
+              UNION ALL SELECT * FROM loyalty._verify_keys()
+              UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
+        LEFT JOIN loyalty.account a ON a.account_id = f.account
+        LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+        WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
+        ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$, accounts)
+    USING owner,
+          ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
+          ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
+END $$;
+COMMENT ON FUNCTION loyalty.verify(text) IS
+    'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';

@@ -3,6 +3,7 @@
 -- Insert-only. entry_no counts from 1 within the account; the id applications see
 -- is account_id * 100000000 + entry_no.
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
+-- event: what of the source earned; without a source, the request that was answered.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -23,7 +24,7 @@ CREATE TABLE loyalty.entry (
     hash        bytea NOT NULL,
     PRIMARY KEY (account_id, entry_no)
 );
-CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE event IS NOT NULL;
+CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE source_id IS NOT NULL;
 COMMENT ON TABLE loyalty.entry IS 'The ledger: one immutable line for each change of an account';
 
 -- Points that came together and die together. remaining is what has not been

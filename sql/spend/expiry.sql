@@ -25,7 +25,8 @@ DECLARE
 BEGIN
     IF as_of IS NULL OR as_of OPERATOR(pg_catalog.>) pg_catalog.now() OR batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
         PERFORM loyalty._refuse('LY306', 'points can''t be expired as of then',
-            pg_catalog.format('The moment is %s, the batch %s accounts.', as_of, batch),
+            pg_catalog.format('The moment is %s, the batch %s accounts.',
+                coalesce(as_of::pg_catalog.text, 'NULL'), coalesce(batch::pg_catalog.text, 'NULL')),
             'Give a moment that is not in the future, and a batch of one account or more.');
     END IF;
     IF program IS NOT NULL THEN

@@ -65,6 +65,10 @@ DECLARE
     done bigint := 0;
     accounts bigint[];
 BEGIN
+    IF batch IS NULL OR batch OPERATOR(pg_catalog.<) 1 THEN
+        PERFORM loyalty._refuse('LY306', 'tiers can''t be reviewed in such batches',
+            pg_catalog.format('The batch is %s accounts.', coalesce(batch::text, 'NULL')), 'Give a batch of one account or more.');
+    END IF;
     IF program IS NOT NULL THEN
         PERFORM loyalty._program_id(program);
     END IF;
@@ -121,7 +125,9 @@ BEGIN
     above := loyalty.next_tier(standing.ladder, standing.tier);
     RETURN QUERY SELECT loyalty.tier_name(standing.tier), loyalty.tier_rank(standing.tier), reached::numeric,
         loyalty.tier_name(above),
-        greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0),
+        -- greatest() passes over a NULL, so it is asked for: above the top there is nothing to miss.
+        CASE WHEN above IS NOT NULL
+             THEN greatest(loyalty.threshold(standing.ladder, above)::numeric - reached::numeric, 0) END,
         standing.tier_until,
         CASE WHEN standing.tier_until IS NOT NULL
              THEN greatest(loyalty.threshold(standing.ladder, standing.tier)::numeric - reached::numeric, 0) END;

@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -40,8 +41,8 @@ typedef enum Role
 	ROLE_FIRST,					/* rate it unless it was booked before */
 	ROLE_STATE,					/* book what is missing to what it should have */
 	ROLE_CHANGE,				/* the same, of a row that was there before */
-	ROLE_LEAVE,					/* it is gone from this account */
-	ROLE_MOVE,					/* the same, and its award went with it to another */
+	ROLE_LEAVE,					/* it is gone */
+	ROLE_MOVE,					/* it went to another account */
 	ROLE_JOIN					/* it came from another account, with the rules it had there */
 } Role;
 
@@ -125,13 +126,20 @@ struct Accrual
 	int			members_room;
 	const Currency **currencies;	/* that the program's rules give, the default first */
 	int			ncurrencies;
+	CommandId	began;
+	bool		settles;		/* rows that are new here may have been booked already */
+	bool		within_trigger;
 	uint32		row;			/* over all batches */
 	Tuplesortstate *sort;		/* more than a batch */
 	TupleDesc	sort_desc;
 	Post		post;
-	int64		booked;			/* rows that had something booked */
-	members_hash *only;			/* keys of deferred rows; NULL: take every row */
-	List	   *noted;
+	uint8	   *booked;			/* a bit for each row: something was booked for it */
+	uint32		booked_room;	/* bytes */
+	members_hash *only;			/* keys of deferred rows, with their places in noted; NULL: take every row */
+	struct Noted **noted;
+	int			nnoted;
+	bool		queue_known;	/* whether any row of the source is deferred: */
+	bool		queue_empty;
 };
 
 /* ----------------------------------------------------------------
@@ -155,16 +163,24 @@ begin_batch(Accrual *accrual)
 }
 
 Accrual *
-accrual_begin(Source *source)
+accrual_begin(Source *source, CommandId began, bool settles)
 {
 	Accrual    *accrual = palloc0(sizeof(Accrual));
 
 	accrual->source = source;
 	accrual->context = CurrentMemoryContext;
+	accrual->began = began;
+	accrual->settles = settles;
 	accrual->ncurrencies = rule_currencies(source->program_id, &accrual->currencies);
 	accrual->batch = AllocSetContextCreate(CurrentMemoryContext, "loyalty rows", ALLOCSET_DEFAULT_SIZES);
 	begin_batch(accrual);
 	return accrual;
+}
+
+void
+accrual_within_trigger(Accrual *accrual)
+{
+	accrual->within_trigger = true;
 }
 
 static bool
@@ -225,6 +241,12 @@ note_member(Accrual *accrual, Image *image)
 	image->member_no = accrual->nmembers++;
 }
 
+static bool
+same_key(const Image *a, const Image *b)
+{
+	return same_text(a->event, b->event) && same_text(a->line, b->line);
+}
+
 /* Nothing that points hang on differs. */
 static bool
 same_for_points(const Image *a, const Image *b)
@@ -233,7 +255,7 @@ same_for_points(const Image *a, const Image *b)
 		return false;
 	if (a->member == NULL)
 		return true;
-	return same_text(a->event, b->event) && same_text(a->line, b->line) &&
+	return same_key(a, b) &&
 		(!a->earning || (a->amount == b->amount && a->refunded == b->refunded && a->time == b->time));
 }
 
@@ -267,7 +289,61 @@ typedef struct Noted
 	text	   *line;
 	text	   *member;
 	bool		seen;			/* the row is there and is that member's */
+	int			next;			/* of the same row, noted with another member; -1: none */
 } Noted;
+
+static text *
+row_key(text *event, text *line)
+{
+	return line ? line : event;
+}
+
+static bool
+queue_is_empty(Accrual *accrual)
+{
+	if (!accrual->queue_known)
+	{
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		TableKey	key = {BTEqualStrategyNumber, Int32GetDatum(accrual->source->source_id)};
+		Table		table;
+		TableScan	scan;
+
+		table_open_for_read(&table, "deferred", DEFERRED_NATTS);
+		table_scan_begin(&scan, &table, "deferred_pkey", snapshot, 1, &key);
+		accrual->queue_empty = !table_scan_next(&scan);
+		accrual->queue_known = true;
+		table_scan_end(&scan);
+		table_finish(&table);
+		UnregisterSnapshot(snapshot);
+	}
+	return accrual->queue_empty;
+}
+
+/* A row that waits in the queue waits there under its new key, too. */
+static void
+follow_key(Accrual *accrual, const Image *before, const Image *after)
+{
+	static OwnerPlan plan;
+	Datum		args[6];
+
+	if (before->member == NULL || after->member == NULL ||
+		same_key(before, after) || queue_is_empty(accrual))
+		return;
+	args[0] = Int32GetDatum(accrual->source->source_id);
+	args[1] = PointerGetDatum(before->event);
+	args[2] = before->line ? PointerGetDatum(before->line) : CStringGetTextDatum("");
+	args[3] = PointerGetDatum(after->event);
+	args[4] = after->line ? PointerGetDatum(after->line) : CStringGetTextDatum("");
+	args[5] = PointerGetDatum(after->member);
+	owner_execute(&plan,
+				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
+				  " SELECT source_id, $4, $5, $6, state, message, deferred_at FROM loyalty.deferred"
+				  " WHERE source_id OPERATOR(pg_catalog.=) $1 AND event OPERATOR(pg_catalog.=) $2"
+				  " AND line OPERATOR(pg_catalog.=) $3"
+				  " ORDER BY deferred_at LIMIT 1"
+				  " ON CONFLICT (source_id, event, line, member) DO NOTHING", 6,
+				  (Oid[]) {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, args);
+}
 
 void
 accrual_only_deferred(Accrual *accrual)
@@ -279,23 +355,33 @@ accrual_only_deferred(Accrual *accrual)
 	TableKey	key = {BTEqualStrategyNumber, source_id};
 	Table		table;
 	TableScan	scan;
-	bool		found;
+	int			room = 64;
 
 	accrual->only = members_create(accrual->context, 64, NULL);
+	accrual->noted = palloc(sizeof(Noted *) * room);
 	table_open_for_read(&table, "deferred", DEFERRED_NATTS);
 	table_scan_begin(&scan, &table, "deferred_pkey", snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table.slot->tts_values - 1;
 		Noted	   *noted = palloc0(sizeof(Noted));
+		Member	   *first;
+		bool		found;
 
 		slot_getallattrs(table.slot);
 		noted->event = DatumGetTextPCopy(values[DEFERRED_EVENT]);
 		if (VARSIZE_ANY_EXHDR(DatumGetTextPP(values[DEFERRED_LINE])) > 0)
 			noted->line = DatumGetTextPCopy(values[DEFERRED_LINE]);
 		noted->member = DatumGetTextPCopy(values[DEFERRED_MEMBER]);
-		accrual->noted = lappend(accrual->noted, noted);
-		members_insert(accrual->only, noted->line ? noted->line : noted->event, &found);
+		if (accrual->nnoted == room)
+		{
+			room *= 2;
+			accrual->noted = repalloc_huge(accrual->noted, sizeof(Noted *) * room);
+		}
+		first = members_insert(accrual->only, row_key(noted->event, noted->line), &found);
+		noted->next = found ? first->number : -1;
+		first->number = accrual->nnoted;
+		accrual->noted[accrual->nnoted++] = noted;
 	}
 	table_scan_end(&scan);
 	table_finish(&table);
@@ -309,16 +395,17 @@ accrual_only_deferred(Accrual *accrual)
 static bool
 was_deferred(Accrual *accrual, const Image *image)
 {
-	text	   *key = image->line ? image->line : image->event;
-	ListCell   *cell;
+	text	   *key = row_key(image->event, image->line);
+	Member	   *first = key ? members_lookup(accrual->only, key) : NULL;
 
-	if (key == NULL || members_lookup(accrual->only, key) == NULL)
+	if (first == NULL)
 		return false;
-	foreach(cell, accrual->noted)
+	for (int i = first->number; i >= 0; i = accrual->noted[i]->next)
 	{
-		Noted	   *noted = lfirst(cell);
+		Noted	   *noted = accrual->noted[i];
 
-		if (same_text(noted->line ? noted->line : noted->event, key) && same_text(noted->member, image->member))
+		if (same_text(noted->event, image->event) && same_text(noted->line, image->line) &&
+			same_text(noted->member, image->member))
 			noted->seen = true;
 	}
 	return true;
@@ -330,11 +417,9 @@ static void add_row(Accrual *accrual, const Row *row);
 static void
 add_gone_ones(Accrual *accrual)
 {
-	ListCell   *cell;
-
-	foreach(cell, accrual->noted)
+	for (int i = 0; i < accrual->nnoted; i++)
 	{
-		Noted	   *noted = lfirst(cell);
+		Noted	   *noted = accrual->noted[i];
 		Row			row = {CHANGE_STATE};
 
 		if (noted->seen)
@@ -372,6 +457,8 @@ accrual_add(Accrual *accrual, ChangeKind kind,
 	}
 	MemoryContextSwitchTo(old);
 
+	if (accrual->source->defer && kind == CHANGE_ROW && row.after != NULL)
+		follow_key(accrual, row.before, row.after);
 	if (!fine && !(accrual->only != NULL && !was_deferred(accrual, row.after)))
 	{
 		if (!accrual->source->defer || row.after->event == NULL)
@@ -430,10 +517,14 @@ typedef struct Booked
 	Points		base;
 	Points		refunded;
 	Points		forgiven;
-	int32		last_credit;	/* that reached a lot, if any did */
-	int32		award;			/* the entry that opened the lot, under this key or another */
-	int32		lot_no;			/* of that entry; 0: see its allocations, if any */
-	int32		own_lot;		/* 0: no credit reached one */
+	int32		first_entry;
+	TimestampTz time;			/* of the event, as it was booked first */
+	/* The lot of the latest credit is the award's own: a key used again names a new award. */
+	int32		lot_no;
+	int32		lot_entry;		/* the credit that names it, */
+	int32		lot_award;		/* and the entry that made the award, under this key or another */
+	int32		split_entry;	/* the latest credit that repaid a debt, */
+	int32		split_award;	/* and the entry whose allocations say which lot took the rest */
 } Booked;
 
 static Booked *
@@ -455,36 +546,20 @@ by_rule(const void *a, const void *b)
 	return ((const Booked *) a)->rule_id - ((const Booked *) b)->rule_id;
 }
 
-/*
- * The award's own lot is that of the last credit which reached one: a debt may
- * have swallowed others, and a row that came back to the account has a lot
- * of its own each time.  A change of key carries on an award made under
- * another, and says which.
- */
-static void
-note_own_lot(Post *post, int64 account_id, Booked *booked, int32 entry_no, int32 lot_no, int32 carried_on)
+/* Written since the accrual began: other rows', that came by this row's key. */
+static bool
+booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 {
-	int32		award = carried_on != 0 ? carried_on : entry_no;
-	int32		own_lot = lot_no;
+	bool		isnull;
+	TransactionId writer = DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull));
 
-	if (booked->own_lot != 0 && booked->last_credit > entry_no)
-		return;
-	if (own_lot == 0)
-		own_lot = post_allocated_lot(post, account_id, award);
-	if (own_lot == 0 && booked->last_credit != 0)
-		return;
-	booked->last_credit = entry_no;
-	booked->award = award;
-	booked->lot_no = lot_no;
-	booked->own_lot = own_lot;
+	return TransactionIdIsCurrentTransactionId(writer) &&
+		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
 }
 
-/*
- * Of the row itself, or (line ignored) of the whole event it is a line of; in
- * order of the rules, whatever the order in which the entries lie.
- */
+/* Of the row itself, or (line NULL) of all lines of an event. */
 static int
-load_booked(Post *post, int64 account_id, const Source *source, const text *event, const text *line,
+load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
 			bool whole_event, Booked **booked)
 {
 	int			n = 0;
@@ -497,12 +572,16 @@ load_booked(Post *post, int64 account_id, const Source *source, const text *even
 		Datum	   *values = slot->tts_values - 1;
 		bool	   *nulls = slot->tts_isnull - 1;
 		Booked	   *sum;
+		int32		entry_no;
+		int32		award;
 
 		slot_getallattrs(slot);
-		if (nulls[ENTRY_SOURCE] || DatumGetInt32(values[ENTRY_SOURCE]) != source->source_id || nulls[ENTRY_RULE])
+		if (nulls[ENTRY_SOURCE] || DatumGetInt32(values[ENTRY_SOURCE]) != accrual->source->source_id ||
+			nulls[ENTRY_RULE])
 			continue;
-		if (!whole_event &&
-			!same_text(line, nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE])))
+		if (whole_event ? nulls[ENTRY_LINE] :
+			!same_text(line, nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE])) ||
+			booked_just_now(accrual, slot))
 			continue;
 		sum = booked_of_rule(booked, &n, DatumGetInt32(values[ENTRY_RULE]));
 		sum->points = points_add(sum->points, DatumGetPoints(values[ENTRY_POINTS]));
@@ -513,21 +592,44 @@ load_booked(Post *post, int64 account_id, const Source *source, const text *even
 		if (!nulls[ENTRY_FORGIVEN])
 			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
 
-		if (DatumGetPoints(values[ENTRY_POINTS]) > 0)
-			note_own_lot(post, account_id, sum, DatumGetInt32(values[ENTRY_NO]),
-						 nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]),
-						 nulls[ENTRY_REVERSES] ? 0 : DatumGetInt32(values[ENTRY_REVERSES]));
+		entry_no = DatumGetInt32(values[ENTRY_NO]);
+		if (sum->first_entry == 0 || entry_no < sum->first_entry)
+		{
+			sum->first_entry = entry_no;
+			sum->time = DatumGetTimestampTz(values[ENTRY_EVENT_TIME]);
+		}
+		if (DatumGetPoints(values[ENTRY_POINTS]) <= 0)
+			continue;
+		/* A change of key carries on an award made under another. */
+		award = nulls[ENTRY_REVERSES] ? entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
+		if (nulls[ENTRY_LOT] && entry_no > sum->split_entry)
+		{
+			sum->split_entry = entry_no;
+			sum->split_award = award;
+		}
+		else if (!nulls[ENTRY_LOT] && entry_no > sum->lot_entry)
+		{
+			sum->lot_entry = entry_no;
+			sum->lot_award = award;
+			sum->lot_no = DatumGetInt32(values[ENTRY_LOT]);
+		}
 	}
 	if (n > 1)
 		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
 }
 
-/* The lot that took the row's points, settled; NULL: none did. */
+/* The lot that a row's points are in; NULL: none took any. */
 static Lot *
 own_lot(Account *account, const Booked *booked)
 {
-	return booked->own_lot == 0 ? NULL : account_settle_lot(account, booked->own_lot);
+	int32		lot_no = 0;
+
+	if (booked->split_entry > booked->lot_entry)
+		lot_no = post_allocated_lot(account->post, account->account_id, booked->split_award);
+	if (lot_no == 0)
+		lot_no = booked->lot_no;
+	return lot_no == 0 ? NULL : account_settle_lot(account, lot_no);
 }
 
 /* ----------------------------------------------------------------
@@ -584,14 +686,14 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
 {
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
-		visit->ngroup = load_booked(account->post, account->account_id, visit->accrual->source,
-									event, NULL, true, &visit->group);
+		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
+									&visit->group);
 		visit->event = event;
 		for (int i = 0; i < account->nentries; i++)
 		{
 			Entry	   *entry = &account->entries[i];
 
-			if (entry->rule_id != 0 && entry->event != NULL && same_text(entry->event, event))
+			if (entry->rule_id != 0 && entry->line != NULL && same_text(entry->event, event))
 			{
 				Booked	   *sum = booked_of_rule(&visit->group, &visit->ngroup, entry->rule_id);
 
@@ -661,13 +763,11 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 	}
 }
 
-/* What a rule should have given, of a row (or event) in that state. */
-static Points
-owed(const Rule *rule, Role role, bool earning, Points base, Points refunded, const Booked *booked)
+/* A row that does not say when it happened did so when it was first booked. */
+static TimestampTz
+time_of_award(const Source *source, const Image *image, const Booked *booked)
 {
-	if (earning)
-		return rule_points(rule, base, refunded);
-	return rule->reversal == REVERSAL_NEVER && role != ROLE_MOVE ? Max(booked->points, 0) : 0;
+	return source->event_time != NULL || booked->first_entry == 0 ? image->time : booked->time;
 }
 
 static void
@@ -700,43 +800,57 @@ reverse(Visit *visit, Account *account, const Reversal *reversal)
 /*
  * Books what is missing between what is booked for a row by one rule and what
  * should be.  Points that an earlier reversal let off (forgiven) are neither
- * taken again nor given back.
+ * taken again nor given back.  A row that is moved, to another account or
+ * another rule's time, takes along even what is never reversed.
  */
 static void
 book_difference(Visit *visit, Account *account, const Task *task, const Image *image,
-				const Rule *rule, const Booked *booked, bool earning, bool count)
+				const Rule *rule, const Booked *booked, bool earning, bool moved, bool count)
 {
 	Points		base = earning ? image->amount : 0;
 	Points		refunded = earning ? image->refunded : 0;
 	Booked		sums = *booked;
 	Booked	   *group = NULL;
 	Points		target;
+	Points		forgiven;
 	Reversal	change = {rule, task, image, *booked};
-	Lot		   *own;
+	Lot		   *own = NULL;
 	LotDates	dates;
 	Entry	   *entry;
 
 	change.base = base - booked->base;
 	change.refunded = refunded - booked->refunded;
+	if (count)
+	{
+		change.spend = change.base - change.refunded;
+		change.visits = (earning ? 1 : 0) - (booked->base > 0 || booked->points > 0 ? 1 : 0);
+	}
 	if (rule->by_event && image->line != NULL)
 	{
 		group = group_sums(visit, account, rule, image->event);
 		group->base = points_add(group->base, change.base);
 		group->refunded = points_add(group->refunded, change.refunded);
 		sums = *group;
-		target = owed(rule, task->role, earning || sums.base > 0, sums.base, sums.refunded, &sums);
+		base = sums.base;
+		refunded = sums.refunded;
+		earning = earning || base > 0;
 	}
-	else
-		target = owed(rule, task->role, earning, base, refunded, &sums);
-	if (count)
-	{
-		change.spend = change.base - change.refunded;
-		change.visits = (earning ? 1 : 0) - (booked->base > 0 || booked->points > 0 ? 1 : 0);
-	}
+	target = earning ? rule_points(rule, base, refunded) : 0;
 
 	if (target < sums.points - sums.forgiven)
 	{
 		change.points = sums.points - sums.forgiven - target;
+		if (!earning && !moved && rule->reversal == REVERSAL_NEVER)
+		{
+			entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+			describe(entry, visit, rule, image, change.base, change.refunded);
+			entry->visits = change.visits;
+			entry->spend = change.spend;
+			entry->forgiven = change.points;
+			if (group != NULL)
+				group->forgiven += entry->forgiven;
+			return;
+		}
 		if (group == NULL)
 		{
 			queue_reversal(visit, &change);
@@ -753,23 +867,26 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		change.base == 0 && change.refunded == 0)
 		return;
 
-	own = target > sums.points ? own_lot(account, booked) : NULL;
+	forgiven = Max(sums.points - target, 0);
+	if (target > sums.points || forgiven < sums.forgiven)
+		own = own_lot(account, booked);
+	/* Owed again though it had died: to be let off again if it is taken back once more. */
+	if (own != NULL && forgiven < sums.forgiven && own->waived > 0 && rule->reversal != REVERSAL_NEVER)
+	{
+		own->waived -= Min(own->waived, sums.forgiven - forgiven);
+		own->changed = true;
+	}
 	entry = account_entry(account, ENTRY_EARN, account->post->now);
 	describe(entry, visit, rule, image, change.base, change.refunded);
 	entry->visits = change.visits;
 	entry->spend = change.spend;
-	if (target <= sums.points)
-		entry->forgiven = sums.points - target - sums.forgiven;
-	else
+	entry->forgiven = forgiven - sums.forgiven;
+	if (target > sums.points && own != NULL)
+		account_credit_lot(account, entry, target - sums.points, own);
+	else if (target > sums.points)
 	{
-		entry->forgiven = -sums.forgiven;
-		if (own != NULL)
-			account_credit_lot(account, entry, target - sums.points, own);
-		else
-		{
-			lot_dates(account->currency, image->time, &dates);
-			account_credit(account, entry, target - sums.points, &dates);
-		}
+		lot_dates(account->currency, time_of_award(visit->accrual->source, image, booked), &dates);
+		account_credit(account, entry, target - sums.points, &dates);
 	}
 	if (group != NULL)
 	{
@@ -782,26 +899,66 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 static void
 rekey(Visit *visit, Account *account, const Task *task, Booked *booked, int nbooked)
 {
+	const Image *before = task->change->before;
+
 	for (int i = 0; i < nbooked; i++)
 	{
 		const Rule *rule = rule_by_id(booked[i].rule_id);
+		bool		split = booked[i].split_entry > booked[i].lot_entry;
 		Entry	   *entry;
 
 		if (rule->currency->currency_id != account->currency->currency_id)
 			continue;
 		entry = account_entry(account, ENTRY_REKEY, account->post->now);
-		describe(entry, visit, rule, task->change->before, -booked[i].base, -booked[i].refunded);
-		entry->lot_no = booked[i].lot_no;
+		describe(entry, visit, rule, before, -booked[i].base, -booked[i].refunded);
+		entry->lot_no = split ? 0 : booked[i].lot_no;
 		entry->points = -booked[i].points;
 		entry->forgiven = -booked[i].forgiven;
 		entry = account_entry(account, ENTRY_REKEY, account->post->now);
 		describe(entry, visit, rule, task->image, booked[i].base, booked[i].refunded);
-		entry->lot_no = booked[i].lot_no;
+		entry->lot_no = split ? 0 : booked[i].lot_no;
 		entry->points = booked[i].points;
 		entry->forgiven = booked[i].forgiven;
-		entry->reverses = booked[i].award;
+		entry->reverses = split ? booked[i].split_award : booked[i].lot_award;
 	}
 	visit->event = NULL;
+
+	/* What is left of the event that a line was of may be worth less, or more, without it. */
+	if (before->line == NULL || same_text(before->event, task->image->event))
+		return;
+	for (int i = 0; i < nbooked; i++)
+	{
+		const Rule *rule = rule_by_id(booked[i].rule_id);
+		Booked		rest = booked[i];
+
+		if (!rule->by_event || rule->currency->currency_id != account->currency->currency_id)
+			continue;
+		rest.points = rest.base = rest.refunded = rest.forgiven = 0;
+		book_difference(visit, account, task, before, rule, &rest, false, false, false);
+	}
+}
+
+/*
+ * A row that nothing is booked for and that earns now: whether it did not by
+ * what it was, for its status or for want of a rule at its time.  Under
+ * another key an outer statement would not find it any more.
+ */
+static bool
+begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *before, const Image *after)
+{
+	RatedEvent	event = {accrual->source->kind, before->time, before->amount, before->refunded};
+	const Rule **matches;
+	int			n;
+
+	if (!before->earning || (accrual->within_trigger && !same_key(before, after)))
+		return true;
+	if (before->time == after->time)
+		return false;
+	n = rules_for(accrual->source->program_id, &event, &matches);
+	for (int i = 0; i < n; i++)
+		if (matches[i]->currency->currency_id == currency->currency_id)
+			return false;
+	return true;
 }
 
 static void
@@ -814,7 +971,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	bool		earning = task->role != ROLE_LEAVE && task->role != ROLE_MOVE && image->earning;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
 	Booked	   *booked;
-	int			nbooked = load_booked(account->post, account->account_id, source,
+	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
 									  known->event, known->line, false, &booked);
 	const Rule **matches;
 	int			nmatches;
@@ -825,13 +982,13 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	if (nbooked == 0)
 	{
 		/* A row that earned before it was attached, or by no rule, is not ours to rate anew. */
-		if (earning && (task->role == ROLE_STATE || (task->role == ROLE_CHANGE && !before->earning)))
+		if (earning && (task->role == ROLE_STATE ||
+						(task->role == ROLE_CHANGE && begins_to_earn(visit->accrual, account->currency, before, image))))
 			award(visit, account, task, image, NULL, 0);
 		return;
 	}
 
-	if (task->role == ROLE_CHANGE &&
-		(!same_text(before->event, image->event) || !same_text(before->line, image->line)))
+	if (task->role == ROLE_CHANGE && !same_key(before, image))
 		rekey(visit, account, task, booked, nbooked);
 
 	/* Moved in time, it may have come under other rules. */
@@ -855,10 +1012,63 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 		for (int j = 0; j < nmatches && !in_force; j++)
 			in_force = matches[j]->rule_id == booked[i].rule_id;
 		book_difference(visit, account, task, image, rule_by_id(booked[i].rule_id), &booked[i],
-						earning && in_force, i == 0);
+						earning && in_force, task->role == ROLE_MOVE || redated, i == 0);
 	}
 	if (nfresh > 0)
 		award(visit, account, task, image, fresh, nfresh);
+}
+
+static void
+note_booked(Accrual *accrual, uint32 row)
+{
+	if (row / 8 >= accrual->booked_room)
+	{
+		uint32		room = Max(accrual->booked_room * 2, row / 8 + 64);
+
+		accrual->booked = accrual->booked ?
+			repalloc_huge(accrual->booked, room) : MemoryContextAllocHuge(accrual->context, room);
+		memset(accrual->booked + accrual->booked_room, 0, room - accrual->booked_room);
+		accrual->booked_room = room;
+	}
+	accrual->booked[row / 8] |= 1 << row % 8;
+}
+
+/* Rows are numbered anew from there. */
+static void
+forget_booked(Accrual *accrual, uint32 from)
+{
+	accrual->row = from;
+	for (uint32 byte = from / 8; byte < accrual->booked_room; byte++)
+		accrual->booked[byte] &= byte == from / 8 ? (1 << from % 8) - 1 : 0;
+}
+
+/* Whether an earlier statement, seen too late, left something booked for what looks new. */
+static bool
+is_booked(Visit *visit, Account *account, const Task *task)
+{
+	Booked	   *booked;
+	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
+									  task->image->event, task->image->line, false, &booked);
+
+	for (int i = 0; i < nbooked; i++)
+		if (booked[i].points != booked[i].forgiven || booked[i].base != 0)
+			return true;
+	return false;
+}
+
+static void
+award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *rules, int nrules)
+{
+	if (visit->accrual->settles && is_booked(visit, account, task))
+	{
+		Task		state = *task;
+
+		state.role = ROLE_STATE;
+		state.change = NULL;
+		bring_to_state(visit, account, &state);
+	}
+	else
+		award(visit, account, task, task->image, rules, nrules);
 }
 
 static void
@@ -872,15 +1082,17 @@ visit_account(Account *account, void *arg)
 	for (int i = 0; i < visit->ntasks; i++)
 	{
 		const Task *task = &visit->tasks[i];
+		int			nentries = account->nentries;
+		int			nreversals = visit->nreversals;
 		Booked	   *booked;
 
 		switch (task->role)
 		{
 			case ROLE_NEW:
-				award(visit, account, task, task->image, NULL, 0);
+				award_or_settle(visit, account, task, NULL, 0);
 				break;
 			case ROLE_FIRST:
-				if (load_booked(account->post, account->account_id, visit->accrual->source,
+				if (load_booked(visit->accrual, account->post, account->account_id,
 								task->image->event, task->image->line, false, &booked) == 0)
 				{
 					award(visit, account, task, task->image, NULL, 0);
@@ -888,7 +1100,7 @@ visit_account(Account *account, void *arg)
 				}
 				break;
 			case ROLE_JOIN:
-				award(visit, account, task, task->image, task->change->rules, task->change->nrules);
+				award_or_settle(visit, account, task, task->change->rules, task->change->nrules);
 				break;
 			case ROLE_STATE:
 			case ROLE_CHANGE:
@@ -897,6 +1109,8 @@ visit_account(Account *account, void *arg)
 				bring_to_state(visit, account, task);
 				break;
 		}
+		if (account->nentries > nentries || visit->nreversals > nreversals)
+			note_booked(visit->accrual, task->row);
 	}
 	for (int i = 0; i < visit->nreversals; i++)
 		(void) reverse(visit, account, &visit->reversals[i]);
@@ -1124,20 +1338,23 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					{
 						Booked	   *booked;
 						int			nbooked = from->account_id == 0 ? 0 :
-							load_booked(&accrual->post, from->account_id, accrual->source,
+							load_booked(accrual, &accrual->post, from->account_id,
 										before->event, before->line, false, &booked);
+						bool		joins = is_member && after->earning;
 
 						if (nbooked > 0)
-							add_task(tasks, from, number, leave, before, NULL);
-						if (is_member && after->earning && nbooked > 0)
+							add_task(tasks, from, number, joins ? ROLE_MOVE : ROLE_LEAVE, before, NULL);
+						if (joins && nbooked > 0 && before->time == after->time)
 						{
 							Change	   *change = make_change(accrual, before, nbooked);
 
 							for (int b = 0; b < nbooked; b++)
 								change->rules[b] = booked[b].rule_id;
+							after->time = time_of_award(accrual->source, after, &booked[0]);
 							add_task(tasks, to, number, ROLE_JOIN, after, change);
 						}
-						else if (is_member && after->earning && !before->earning)
+						else if (joins && (nbooked > 0 ||
+										   begins_to_earn(accrual, accrual->currencies[c], before, after)))
 							add_task(tasks, to, number, ROLE_NEW, after, NULL);
 					}
 					break;
@@ -1174,8 +1391,6 @@ visit_tasks(Accrual *accrual, Task *tasks, int n)
 	Visit		visit = {accrual, tasks, n};
 
 	post_account(&accrual->post, tasks[0].account_id, &tasks[0].hint, visit_account, &visit);
-	for (int i = 0; i < n; i++)
-		accrual->booked += i == 0 || tasks[i].row != tasks[i - 1].row;
 }
 
 /* All in memory, from one batch. */
@@ -1208,7 +1423,7 @@ work_off_deferring(Accrual *accrual, int first, int n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int64		booked = accrual->booked;
+	uint32		row = accrual->row;
 
 	if (n == 0)
 		return;
@@ -1241,7 +1456,7 @@ work_off_deferring(Accrual *accrual, int first, int n)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		accrual->booked = booked;
+		forget_booked(accrual, row);
 		if (n == 1)
 		{
 			/* Where it was, too, or a change of member would leave points behind. */
@@ -1487,5 +1702,5 @@ accrual_end(Accrual *accrual)
 		work_off(accrual, accrual->rows, accrual->nrows);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(accrual->batch);
-	return accrual->booked;
+	return accrual->booked ? pg_popcount((char *) accrual->booked, accrual->booked_room) : 0;
 }

@@ -19,7 +19,15 @@ typedef enum ChangeKind
 
 typedef struct Accrual Accrual;
 
-extern Accrual *accrual_begin(Source *source);
+/*
+ * Entries of this transaction's command `began` and later ones are taken to be
+ * of the same statement: what a row had before it was booked earlier.  An
+ * accrual that settles counts on new rows that are not: see trigger.c.
+ */
+extern Accrual *accrual_begin(Source *source, CommandId began, bool settles);
+
+/* The statement is a trigger's: rows that nothing is booked for may be an outer statement's. */
+extern void accrual_within_trigger(Accrual *accrual);
 
 /*
  * Only rows noted in the queue of deferred ones are taken from here on, and

@@ -35,6 +35,18 @@ static Rule *rules;
 static int	nrules;
 static const Rule **found;		/* room for the answer of rules_for() */
 
+/* A bound as the first moment that is inside, or the first that is outside; infinities stay. */
+static TimestampTz
+moment(const RangeBound *bound, bool beyond)
+{
+	TimestampTz at;
+
+	if (bound->infinite)
+		return bound->lower ? DT_NOBEGIN : DT_NOEND;
+	at = DatumGetTimestampTz(bound->val);
+	return beyond && !TIMESTAMP_NOT_FINITE(at) ? at + 1 : at;
+}
+
 static void
 read_rule(Rule *rule, TupleTableSlot *slot)
 {
@@ -66,8 +78,8 @@ read_rule(Rule *rule, TupleTableSlot *slot)
 	valid = DatumGetRangeTypeP(values[RULE_VALID]);
 	range_deserialize(lookup_type_cache(RangeTypeGetOid(valid), TYPECACHE_RANGE_INFO),
 					  valid, &lower, &upper, &empty);
-	rule->valid_from = lower.infinite ? DT_NOBEGIN : DatumGetTimestampTz(lower.val) + (lower.inclusive ? 0 : 1);
-	rule->valid_to = upper.infinite ? DT_NOEND : DatumGetTimestampTz(upper.val) + (upper.inclusive ? 1 : 0);
+	rule->valid_from = moment(&lower, !lower.inclusive);
+	rule->valid_to = moment(&upper, upper.inclusive);
 	if (empty)
 		rule->valid_to = rule->valid_from = DT_NOBEGIN;
 }
@@ -170,6 +182,16 @@ rule_by_id(int32 rule_id)
 			 errhint("Restore the row of loyalty.rule.")));
 }
 
+static void
+too_many_points(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_INVALID_AMOUNT),
+			 errmsg("an event would earn more points than can be counted"),
+			 errdetail("The most is 922337203685477.5807."),
+			 errhint("Correct the event's amount, or let the rule give fewer points.")));
+}
+
 /* numerator / denominator, rounded to a multiple of unit; nothing here is negative. */
 static Points
 divide(const Rule *rule, int128 numerator, int128 denominator)
@@ -198,7 +220,7 @@ divide(const Rule *rule, int128 numerator, int128 denominator)
 	}
 	quotient += up;
 	if (quotient > POINTS_MAX / unit)
-		points_overflow();
+		too_many_points();
 	return (Points) quotient * unit;
 }
 

@@ -13,10 +13,12 @@
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -182,7 +184,8 @@ source_find(Oid relid, int32 program_id)
 			(errcode(ERRCODE_LY_UNKNOWN_SOURCE),
 			 errmsg("table \"%s\" is not attached to program \"%s\"",
 					get_rel_name(relid), program_by_id(program_id)->code),
-			 errhint("Attach it with loyalty.attach().")));
+			 errdetail("No source of that table and program is in force."),
+			 errhint("Attach it with loyalty.attach(); of a tree of tables, name the one that was attached.")));
 }
 
 bool
@@ -216,6 +219,27 @@ find_column(TupleDesc desc, const char *name, Oid *type)
 			 errhint("Give it back its name, or loyalty.detach() the table and attach it anew.")));
 }
 
+/* Types, and types made of others, whose text is not the same under all settings. */
+static bool
+hangs_on_settings(Oid type)
+{
+	char		category;
+	bool		preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	switch (category)
+	{
+		case TYPCATEGORY_ARRAY:
+		case TYPCATEGORY_COMPOSITE:
+		case TYPCATEGORY_RANGE:
+		case TYPCATEGORY_DATETIME:
+		case TYPCATEGORY_TIMESPAN:
+			return true;
+		default:
+			return type == FLOAT4OID || type == FLOAT8OID || type == MONEYOID || type == BYTEAOID;
+	}
+}
+
 static void
 find_text(TupleDesc desc, const char *name, ColumnText *column)
 {
@@ -225,15 +249,40 @@ find_text(TupleDesc desc, const char *name, ColumnText *column)
 	if (name == NULL)
 		return;
 	column->attnum = find_column(desc, name, &column->type);
+	column->hangs_on_settings = hangs_on_settings(column->type);
 	getTypeOutputInfo(column->type, &output, &varlena);
 	fmgr_info_cxt(output, &column->output, cache.context);
 }
 
 static void
+refuse_type(const char *name, Oid type)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_INVALID_SOURCE),
+			 errmsg("column \"%s\" of an attached table has a type that can't be used", name),
+			 errdetail("Its type is %s now.", format_type_be(type)),
+			 errhint("Give it back its type, or loyalty.detach() the table and attach it anew.")));
+}
+
+static void
 find_number(TupleDesc desc, const char *name, ColumnNumber *column)
 {
-	if (name != NULL)
-		column->attnum = find_column(desc, name, &column->type);
+	if (name == NULL)
+		return;
+	column->attnum = find_column(desc, name, &column->type);
+	if (column->type != INT2OID && column->type != INT4OID && column->type != INT8OID &&
+		column->type != NUMERICOID)
+		refuse_type(name, column->type);
+}
+
+static void
+find_time(TupleDesc desc, const char *name, ColumnNumber *column)
+{
+	if (name == NULL)
+		return;
+	column->attnum = find_column(desc, name, &column->type);
+	if (column->type != TIMESTAMPTZOID && column->type != TIMESTAMPOID && column->type != DATEOID)
+		refuse_type(name, column->type);
 }
 
 const SourceColumns *
@@ -257,7 +306,7 @@ source_columns(Source *source, Oid relid, TupleDesc desc)
 	columns->nkey = source->nkey;
 	find_number(desc, source->amount, &columns->amount);
 	find_number(desc, source->refunded, &columns->refunded);
-	find_number(desc, source->event_time, &columns->event_time);
+	find_time(desc, source->event_time, &columns->event_time);
 	columns->next = source->columns;
 	source->columns = columns;
 	return columns;
@@ -267,7 +316,69 @@ source_columns(Source *source, Oid relid, TupleDesc desc)
  *		Rows
  * ---------------------------------------------------------------- */
 
-/* The value's text; buf serves for integers. NULL: it is NULL. */
+#define TEXT_BUFFER		(MAXDATELEN + 1)
+
+static void
+encode_timestamp(Timestamp value, bool with_zone, char *buf)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (TIMESTAMP_NOT_FINITE(value))
+		EncodeSpecialTimestamp(value, buf);
+	else if (timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) == 0)
+	{
+		tm.tm_isdst = 0;		/* or the zone, UTC, is left out */
+		EncodeDateTime(&tm, fsec, with_zone, 0, NULL, USE_ISO_DATES, buf);
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+}
+
+static void
+encode_date(DateADT value, char *buf)
+{
+	struct pg_tm tm;
+
+	if (DATE_NOT_FINITE(value))
+		EncodeSpecialDate(value, buf);
+	else
+	{
+		j2date(value + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+		EncodeDateOnly(&tm, USE_ISO_DATES, buf);
+	}
+}
+
+/* By the type's own function, under settings that are the same in every session. */
+static char *
+plain_text(const ColumnText *column, Datum value)
+{
+	static const char *const settings[][2] = {
+		{"DateStyle", "ISO"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
+		{"extra_float_digits", "1"}, {"bytea_output", "hex"}, {"lc_monetary", "C"}
+	};
+	int			level;
+	char	   *result;
+
+	if (!column->hangs_on_settings)
+		return OutputFunctionCall((FmgrInfo *) &column->output, value);
+
+	level = NewGUCNestLevel();
+	for (size_t i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	result = OutputFunctionCall((FmgrInfo *) &column->output, value);
+	AtEOXact_GUC(true, level);
+	return result;
+}
+
+/*
+ * The value's text; buf (TEXT_BUFFER bytes) serves for short ones. NULL: it is
+ * NULL. The text is what a row is known by in the ledger, so it is the same
+ * whatever the session's settings are.
+ */
 static const char *
 read_text(const ColumnText *column, TupleTableSlot *slot, char *buf, int *len)
 {
@@ -301,8 +412,17 @@ read_text(const ColumnText *column, TupleTableSlot *slot, char *buf, int *len)
 					(*len)--;
 				return result;
 			}
+		case TIMESTAMPTZOID:
+		case TIMESTAMPOID:
+			encode_timestamp(DatumGetTimestamp(value), column->type == TIMESTAMPTZOID, buf);
+			*len = strlen(buf);
+			return buf;
+		case DATEOID:
+			encode_date(DatumGetDateADT(value), buf);
+			*len = strlen(buf);
+			return buf;
 		default:
-			result = OutputFunctionCall((FmgrInfo *) &column->output, value);
+			result = plain_text(column, value);
 			*len = strlen(result);
 			return result;
 	}
@@ -311,7 +431,7 @@ read_text(const ColumnText *column, TupleTableSlot *slot, char *buf, int *len)
 static text *
 read_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena)
 {
-	char		number[32];
+	char		number[TEXT_BUFFER];
 	const char *part;
 	int			len;
 	StringInfoData joined;
@@ -370,6 +490,7 @@ read_time(const Source *source, const ColumnNumber *column, TupleTableSlot *slot
 	bool		isnull;
 	Datum		value = slot_getattr(slot, column->attnum, &isnull);
 	Timestamp	local;
+	int			overflow = 0;
 	struct pg_tm tm;
 	fsec_t		fsec;
 	int			tz;
@@ -385,7 +506,9 @@ read_time(const Source *source, const ColumnNumber *column, TupleTableSlot *slot
 			local = DatumGetTimestamp(value);
 			break;
 		case DATEOID:
-			local = DatumGetTimestamp(DirectFunctionCall1(date_timestamp, value));
+			local = date2timestamp_opt_overflow(DatumGetDateADT(value), &overflow);
+			if (overflow != 0)
+				return DT_NOEND;
 			break;
 		default:
 			elog(ERROR, "unexpected type %u of an event's time", column->type);
@@ -420,7 +543,7 @@ read_amount(const ColumnNumber *column, TupleTableSlot *slot, Points *amount, co
 			refusal->detail = "It has more than four decimals.";
 			break;
 		case POINTS_OUT_OF_RANGE:
-			refusal->detail = "It is larger than 922337203685477.5807.";
+			refusal->detail = "It is beyond 922337203685477.5807.";
 			break;
 		case POINTS_OK:
 			refusal->detail = "It is negative.";
@@ -434,7 +557,7 @@ bool
 image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
 		   Arena *arena, Image *image, Refusal *refusal)
 {
-	char		number[32];
+	char		number[TEXT_BUFFER];
 	const char *part;
 	int			len;
 
@@ -447,7 +570,7 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 	image->member = arena_text(arena, part, len);
 
 	image->line = read_key(columns, slot, arena);
-	if (columns->event.attnum != 0)
+	if (columns->event.attnum != 0 && image->line != NULL)
 	{
 		part = read_text(&columns->event, slot, number, &len);
 		image->event = part ? arena_text(arena, part, len) : NULL;
@@ -457,6 +580,10 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 		image->event = image->line;
 		image->line = NULL;
 	}
+
+	/* Without a key nothing was booked for the row, nor can be: as good as a guest's. */
+	if (image->event == NULL)
+		image->member = NULL;
 
 	image->earning = true;
 	if (columns->status.attnum != 0)
@@ -474,16 +601,16 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 	if (!image->earning)
 		return true;
 
-	if (VARSIZE_ANY_EXHDR(image->member) == 0)
-	{
-		*refusal = (Refusal) {ERRCODE_LY_INVALID_EVENT, "the member of an event is empty",
-		"An empty text names nobody.", "Use NULL for a guest."};
-		return false;
-	}
 	if (image->event == NULL)
 	{
 		*refusal = (Refusal) {ERRCODE_LY_INVALID_EVENT, "the key of an event is NULL",
 		"Points are tied to the row by its key.", "Attach the table with key columns that are NOT NULL."};
+		return false;
+	}
+	if (VARSIZE_ANY_EXHDR(image->member) == 0)
+	{
+		*refusal = (Refusal) {ERRCODE_LY_INVALID_EVENT, "the member of an event is empty",
+		"An empty text names nobody.", "Use NULL for a guest."};
 		return false;
 	}
 	if (TIMESTAMP_NOT_FINITE(image->time))

@@ -17,6 +17,7 @@ typedef struct ColumnText
 {
 	AttrNumber	attnum;			/* 0: no such column is named */
 	Oid			type;			/* below domains */
+	bool		hangs_on_settings;	/* the output function's text does */
 	FmgrInfo	output;
 } ColumnText;
 
@@ -65,7 +66,7 @@ typedef struct Source
 /* What rating needs to know of one version of a row. */
 typedef struct Image
 {
-	text	   *member;			/* NULL: a guest */
+	text	   *member;			/* NULL: a guest, or a row without a key */
 	int			member_no;		/* its place among a batch's members */
 	bool		earning;
 	Points		amount;
@@ -105,7 +106,7 @@ extern bool source_covers(const Source *source, Oid relid);
 /* relid is InvalidOid for the result of SELECT * from the source's table. */
 extern const SourceColumns *source_columns(Source *source, Oid relid, TupleDesc desc);
 
-/* False: the row can't be rated, and why. Its member, event and line are set all the same. */
+/* False: the row can't be rated, and why. Its member, event and line are set all the same, if it has a key. */
 extern bool image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
 					   Arena *arena, Image *image, Refusal *refusal);
 

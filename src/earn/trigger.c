@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
@@ -19,9 +20,11 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
+#include "utils/typcache.h"
 
 #include "base/errors.h"
 #include "earn/accrual.h"
@@ -33,22 +36,183 @@ PG_FUNCTION_INFO_V1(loyalty_accrual_retry);
 #define CURSOR_ROWS		1000
 
 /* ----------------------------------------------------------------
+ *		Statements within a statement
+ * ---------------------------------------------------------------- */
+
+/*
+ * What a statement runs on its way, another trigger or a function it calls, may
+ * change the same table, and the AFTER triggers of that inner statement fire
+ * first.  When the outer statement's turn comes, the images it hands over are
+ * out of date: the inner one may have changed, moved or deleted the rows since,
+ * or have deleted others before.  So what the table holds by then decides, and
+ * rows that are new to the outer statement may have been booked by the inner.
+ * The inner one leaves rows alone that nothing is booked for: they are the
+ * outer one's to book, unless it can't find them by their key any more.
+ *
+ * Statements are known by the command that their snapshot was taken at: it
+ * grows through a transaction, and an inner statement's is above the outer's.
+ */
+typedef struct Seen
+{
+	int32		source_id;
+	CommandId	latest;
+} Seen;
+
+/* True if a statement that began later has been here before this one. */
+static bool
+overtaken(int32 source_id, CommandId command)
+{
+	static FullTransactionId transaction;
+	static Seen *seen;
+	static int	nseen;
+	static int	room;
+	FullTransactionId current = GetTopFullTransactionIdIfAny();
+	int			i;
+
+	if (!FullTransactionIdEquals(transaction, current))
+	{
+		transaction = current;
+		nseen = 0;
+	}
+	for (i = 0; i < nseen && seen[i].source_id != source_id; i++)
+		;
+	if (i < nseen)
+	{
+		if (seen[i].latest > command)
+			return true;
+		seen[i].latest = command;
+		return false;
+	}
+	if (nseen == room)
+	{
+		room = room ? room * 2 : 8;
+		seen = seen ? repalloc(seen, sizeof(Seen) * room) :
+			MemoryContextAlloc(TopMemoryContext, sizeof(Seen) * room);
+	}
+	seen[nseen++] = (Seen) {source_id, command};
+	return false;
+}
+
+/* Reads rows as they are now, by their keys, as the table's owner would. */
+typedef struct Finder
+{
+	Source	   *source;
+	Oid			owner;
+	SPIPlanPtr	plan;
+	TupleTableSlot *slot;
+	const SourceColumns *columns;	/* of the slot */
+} Finder;
+
+static void
+become_owner(const Finder *finder, Oid *user, int *context)
+{
+	GetUserIdAndSecContext(user, context);
+	SetUserIdAndSecContext(finder->owner,
+						   *context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+static void
+prepare(Finder *finder, const SourceColumns *columns, TupleDesc desc)
+{
+	StringInfoData sql;
+	Oid			types[SOURCE_KEYS_MAX];
+	Oid			user;
+	int			context;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT * FROM %s WHERE",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(finder->source->relid)),
+												get_rel_name(finder->source->relid)));
+	for (int i = 0; i < columns->nkey; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, columns->key[i].attnum - 1);
+		Oid			equal;
+
+		types[i] = getBaseType(att->atttypid);
+		equal = lookup_type_cache(types[i], TYPECACHE_EQ_OPR)->eq_opr;
+		if (!OidIsValid(equal))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_FUNCTION),
+					 errmsg("could not identify an equality operator for type %s", format_type_be(types[i])),
+					 errdetail("Column \"%s\" is of the key by which an attached table's rows are found.",
+							   NameStr(att->attname)),
+					 errhint("Attach the table with a key of other types.")));
+		appendStringInfo(&sql, "%s %s OPERATOR(%s.%s) $%d", i > 0 ? " AND" : "",
+						 quote_identifier(NameStr(att->attname)),
+						 quote_identifier(get_namespace_name(get_func_namespace(get_opcode(equal)))),
+						 get_opname(equal), i + 1);
+	}
+
+	become_owner(finder, &user, &context);
+	finder->plan = SPI_prepare(sql.data, columns->nkey, types);
+	SetUserIdAndSecContext(user, context);
+	if (finder->plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql.data, SPI_result_code_string(SPI_result));
+}
+
+/* The row of that image's key as it is now, in finder->slot. */
+static bool
+find_now(Finder *finder, const SourceColumns *columns, TupleTableSlot *image)
+{
+	Datum		values[SOURCE_KEYS_MAX];
+	Oid			user;
+	int			context;
+	int			result;
+
+	for (int i = 0; i < columns->nkey; i++)
+	{
+		bool		isnull;
+
+		values[i] = slot_getattr(image, columns->key[i].attnum, &isnull);
+		if (isnull)
+			return false;
+	}
+	if (finder->plan == NULL)
+		prepare(finder, columns, image->tts_tupleDescriptor);
+	become_owner(finder, &user, &context);
+	result = SPI_execute_plan(finder->plan, values, NULL, false, 1);
+	SetUserIdAndSecContext(user, context);
+	if (result != SPI_OK_SELECT)
+		elog(ERROR, "could not read an attached table: %s", SPI_result_code_string(result));
+	if (SPI_processed == 0)
+	{
+		SPI_freetuptable(SPI_tuptable);
+		return false;
+	}
+	if (finder->slot == NULL)
+	{
+		finder->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(SPI_tuptable->tupdesc), &TTSOpsHeapTuple);
+		finder->columns = source_columns(finder->source, InvalidOid, finder->slot->tts_tupleDescriptor);
+	}
+	ExecStoreHeapTuple(heap_copytuple(SPI_tuptable->vals[0]), finder->slot, true);
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+/* ----------------------------------------------------------------
  *		The trigger
  * ---------------------------------------------------------------- */
 
+/* finder is NULL where the images can be trusted. */
 static void
-add_all(Accrual *accrual, ChangeKind kind, Tuplestorestate *rows, bool gone,
-		const SourceColumns *columns, TupleTableSlot *slot)
+add_change(Accrual *accrual, Finder *finder, const SourceColumns *columns,
+		   TupleTableSlot *before, TupleTableSlot *after)
 {
-	tuplestore_rescan(rows);
-	while (tuplestore_gettupleslot(rows, true, false, slot))
+	const SourceColumns *after_columns = columns;
+
+	CHECK_FOR_INTERRUPTS();
+	if (finder != NULL)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (gone)
-			accrual_add(accrual, kind, columns, slot, NULL, NULL);
-		else
-			accrual_add(accrual, kind, NULL, NULL, columns, slot);
+		bool		found = find_now(finder, columns, after ? after : before) ||
+			(before != NULL && after != NULL && find_now(finder, columns, before));
+
+		after = found ? finder->slot : NULL;
+		after_columns = finder->columns;
 	}
+	if (before != NULL)
+		accrual_add(accrual, CHANGE_ROW, columns, before, after_columns, after);
+	else if (after != NULL)
+		accrual_add(accrual, CHANGE_NEW, NULL, NULL, after_columns, after);
 }
 
 /*
@@ -59,23 +223,32 @@ add_all(Accrual *accrual, ChangeKind kind, Tuplestorestate *rows, bool gone,
  * what is gone is gone.
  */
 static void
-add_pairs(Accrual *accrual, TriggerData *trigger, const SourceColumns *columns,
-		  TupleTableSlot *before, TupleTableSlot *after)
+add_all(Accrual *accrual, Finder *finder, const SourceColumns *columns,
+		Tuplestorestate *old_rows, Tuplestorestate *new_rows, TupleDesc desc)
 {
-	if (tuplestore_tuple_count(trigger->tg_oldtable) != tuplestore_tuple_count(trigger->tg_newtable))
+	TupleTableSlot *before = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *after = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+
+	if (old_rows != NULL)
+		tuplestore_rescan(old_rows);
+	if (new_rows != NULL)
+		tuplestore_rescan(new_rows);
+	if (old_rows != NULL && new_rows != NULL &&
+		tuplestore_tuple_count(old_rows) == tuplestore_tuple_count(new_rows))
 	{
-		add_all(accrual, CHANGE_ROW, trigger->tg_oldtable, true, columns, before);
-		add_all(accrual, CHANGE_NEW, trigger->tg_newtable, false, columns, after);
-		return;
+		while (tuplestore_gettupleslot(old_rows, true, false, before) &&
+			   tuplestore_gettupleslot(new_rows, true, false, after))
+			add_change(accrual, finder, columns, before, after);
 	}
-	tuplestore_rescan(trigger->tg_oldtable);
-	tuplestore_rescan(trigger->tg_newtable);
-	while (tuplestore_gettupleslot(trigger->tg_oldtable, true, false, before) &&
-		   tuplestore_gettupleslot(trigger->tg_newtable, true, false, after))
+	else
 	{
-		CHECK_FOR_INTERRUPTS();
-		accrual_add(accrual, CHANGE_ROW, columns, before, columns, after);
+		while (old_rows != NULL && tuplestore_gettupleslot(old_rows, true, false, before))
+			add_change(accrual, finder, columns, before, NULL);
+		while (new_rows != NULL && tuplestore_gettupleslot(new_rows, true, false, after))
+			add_change(accrual, finder, columns, NULL, after);
 	}
+	ExecDropSingleTupleTableSlot(before);
+	ExecDropSingleTupleTableSlot(after);
 }
 
 Datum
@@ -85,9 +258,10 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 	Source	   *source;
 	const SourceColumns *columns;
 	Accrual    *accrual;
-	TupleTableSlot *before;
-	TupleTableSlot *after;
+	CommandId	command;
 	Oid			relid;
+	Finder		finder = {0};
+	Finder	   *needed = NULL;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		trigger->tg_trigger->tgnargs != 1)
@@ -112,29 +286,29 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	columns = source_columns(source, relid, RelationGetDescr(trigger->tg_relation));
-	accrual = accrual_begin(source);
+	command = GetActiveSnapshot()->curcid;
+	if (overtaken(source->source_id, command))
+	{
+		needed = &finder;
+		finder.source = source;
+		finder.owner = RelationGetForm(trigger->tg_relation)->relowner;
+		command = GetCurrentCommandId(false);
+	}
+	accrual = accrual_begin(source, command, needed != NULL);
+	if (DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) > 1)
+		accrual_within_trigger(accrual);
+	if (needed != NULL)
+		SPI_connect();
 	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-	{
-		before = TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? NULL : trigger->tg_trigslot;
-		after = TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? trigger->tg_trigslot :
-			TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : NULL;
-		accrual_add(accrual, before == NULL ? CHANGE_NEW : CHANGE_ROW, columns, before, columns, after);
-	}
+		add_change(accrual, needed, columns,
+				   TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? NULL : trigger->tg_trigslot,
+				   TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ? trigger->tg_trigslot :
+				   TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newslot : NULL);
 	else
-	{
-		TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-
-		before = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-		after = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-		if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-			add_all(accrual, CHANGE_NEW, trigger->tg_newtable, false, columns, after);
-		else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-			add_all(accrual, CHANGE_ROW, trigger->tg_oldtable, true, columns, before);
-		else
-			add_pairs(accrual, trigger, columns, before, after);
-		ExecDropSingleTupleTableSlot(before);
-		ExecDropSingleTupleTableSlot(after);
-	}
+		add_all(accrual, needed, columns, trigger->tg_oldtable, trigger->tg_newtable,
+				RelationGetDescr(trigger->tg_relation));
+	if (needed != NULL)
+		SPI_finish();
 	accrual_end(accrual);
 	return PointerGetDatum(NULL);
 }
@@ -180,7 +354,7 @@ pass_over(Oid relid, const text *program_code, bool only_deferred)
 	const Program *program = program_by_code(program_code);
 	Source	   *source = source_find(relid, program->program_id);
 	MemoryContext context = CurrentMemoryContext;
-	Accrual    *accrual = accrual_begin(source);
+	Accrual    *accrual = accrual_begin(source, GetCurrentCommandId(false), false);
 	TupleTableSlot *slot = NULL;
 	Portal		portal;
 

@@ -100,6 +100,8 @@ loyalty_balance(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	program = program_by_code(PG_GETARG_TEXT_PP(0));
 	at = PG_GETARG_TIMESTAMPTZ(2);
+	if (at == DT_NOEND)
+		at--;					/* points that never end are there to the end */
 	currency = program_currency(program, PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
 
 	table_open_for_read(&table, "member", MEMBER_NATTS);

@@ -55,18 +55,27 @@ add_int64(Bytes *bytes, int64 value)
 
 /* Length first, so that no two texts can be read as two others. */
 static void
-add_text(Bytes *bytes, const char *data, int len)
+add_text(Bytes *bytes, const text *value)
 {
-	add_int32(bytes, len);
-	add(bytes, data, len);
+	add_int32(bytes, VARSIZE_ANY_EXHDR(value));
+	add(bytes, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+pg_cryptohash_ctx *
+chain_begin(void)
+{
+	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
+
+	if (sha == NULL)
+		elog(ERROR, "could not set up SHA-256");
+	return sha;
 }
 
 void
-chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, TimestampTz recorded_at,
-		   const uint8 *previous, uint8 *hash)
+chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
+		   TimestampTz recorded_at, const uint8 *previous, uint8 *hash)
 {
 	static Bytes bytes;
-	const char *kind = entry_kind_name(entry->kind);
 	const int64 amounts[] = {entry->base, entry->refunded, entry->forgiven};
 	const int32 references[] = {entry->lot_no, entry->source_id, entry->rule_id, entry->reverses};
 	const text *const texts[] = {entry->event, entry->line};
@@ -87,7 +96,7 @@ chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, Timesta
 	add_int64(&bytes, entry->points);
 	add_int64(&bytes, entry->event_time);
 	add_int64(&bytes, recorded_at);
-	add_text(&bytes, kind, strlen(kind));
+	add_text(&bytes, kind);
 
 	/* Then which of the optional fields there are, and those alone. */
 	present[0] = present[1] = 0;
@@ -106,7 +115,7 @@ chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, Timesta
 			add_int32(&bytes, references[i]);
 	for (int i = 0; i < (int) lengthof(texts); i++)
 		if (texts[i] != NULL)
-			add_text(&bytes, VARDATA_ANY(texts[i]), VARSIZE_ANY_EXHDR(texts[i]));
+			add_text(&bytes, texts[i]);
 
 	if (pg_cryptohash_init(sha) < 0 ||
 		pg_cryptohash_update(sha, bytes.data, bytes.len) < 0 ||

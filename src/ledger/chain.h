@@ -11,11 +11,14 @@
 
 #define CHAIN_HASH_LEN	32
 
+extern pg_cryptohash_ctx *chain_begin(void);
+
 /*
  * Writes the hash of entry after the entry whose hash is previous (all zeros
- * before the first).  docs/audit.md gives the bytes one by one.
+ * before the first).  docs/audit.md gives the bytes one by one.  The kind is
+ * hashed as it is stored, so that any word can be, and entry->kind is not read.
  */
-extern void chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, TimestampTz recorded_at,
-					   const uint8 *previous, uint8 *hash);
+extern void chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
+					   TimestampTz recorded_at, const uint8 *previous, uint8 *hash);
 
 #endif							/* LOYALTY_CHAIN_H */

@@ -313,6 +313,10 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	bool		isnull;
 
+	/* Often it has just been found; a newer version would show when it is updated. */
+	if (hint != NULL && !TTS_EMPTY(post->account.slot) &&
+		ItemPointerEquals(hint, &post->account.slot->tts_tid))
+		return true;
 	if (hint != NULL && ItemPointerIsValid(hint) &&
 		table_fetch_row(&post->account, hint, post->snapshot) &&
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
@@ -996,10 +1000,25 @@ store_allocation(Account *account, Allocation *allocation)
 	}
 }
 
+/* The kind's name as a datum, made once. */
+static const text *
+kind_text(EntryKind kind)
+{
+	static text *kinds[ENTRY_KINDS];
+
+	if (kinds[kind] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		kinds[kind] = cstring_to_text(entry_kind_name(kind));
+		MemoryContextSwitchTo(old);
+	}
+	return kinds[kind];
+}
+
 static void
 store_entry(Account *account, const Entry *entry, const uint8 *hash)
 {
-	static text *kinds[ENTRY_KINDS];
 	Post	   *post = account->post;
 	TupleTableSlot *slot = table_new_row(&post->entry);
 	Datum	   *values = slot->tts_values - 1;
@@ -1010,13 +1029,6 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 		uint8		bytes[CHAIN_HASH_LEN];
 	}			stored;
 
-	if (kinds[entry->kind] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		kinds[entry->kind] = cstring_to_text(entry_kind_name(entry->kind));
-		MemoryContextSwitchTo(old);
-	}
 	SET_VARSIZE(&stored, sizeof(stored));
 	memcpy(stored.bytes, hash, CHAIN_HASH_LEN);
 
@@ -1035,7 +1047,7 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_SOURCE, Int32GetDatum(entry->source_id), entry->source_id != 0);
 	OPTIONAL(ENTRY_RULE, Int32GetDatum(entry->rule_id), entry->rule_id != 0);
 	OPTIONAL(ENTRY_REVERSES, Int32GetDatum(entry->reverses), entry->reverses != 0);
-	values[ENTRY_KIND] = PointerGetDatum(kinds[entry->kind]);
+	values[ENTRY_KIND] = PointerGetDatum(kind_text(entry->kind));
 	OPTIONAL(ENTRY_EVENT, PointerGetDatum(entry->event), entry->event != NULL);
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
 	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
@@ -1052,12 +1064,12 @@ store_visit(Account *account)
 	const uint8 *previous = account->head;
 
 	if (post->sha == NULL)
-		post->sha = pg_cryptohash_create(PG_SHA256);
-	if (post->sha == NULL)
-		elog(ERROR, "could not set up SHA-256");
+		post->sha = chain_begin();
 	for (int i = 0; i < account->nentries; i++)
 	{
-		chain_hash(post->sha, account->account_id, &account->entries[i], post->now, previous, hashes[i]);
+		const Entry *entry = &account->entries[i];
+
+		chain_hash(post->sha, account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
 		previous = hashes[i];
 	}
 	if (account->nentries > 0)

@@ -125,6 +125,7 @@ give_back(Account *account, void *arg)
 	entry = account_entry(account, ENTRY_GIVEBACK, account->post->now);
 	entry->reverses = giveback->redeem_no;
 	entry->reason = giveback->reason;
+	entry->event = giveback->request.id;
 	giveback->entry_no = entry->entry_no;
 	dead = palloc(sizeof(int32) * Max(npaid, 1));
 	for (int i = npaid - 1; i >= 0 && left > 0; i--)
@@ -182,6 +183,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_TIME),
 				 errmsg("the grace must be longer than nothing"),
+				 errdetail("It counts from now, and no part of it may be negative."),
 				 errhint("Leave it out to give expired points back expired.")));
 
 	post_begin(&post);
@@ -198,14 +200,15 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 	if (giveback.request.id != NULL)
 	{
 		char		text[POINTS_MAXLEN];
+		char	   *grace = "";
 
 		points_print(giveback.points, text);
-		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT " grace %s reason %s",
-											giveback.all ? "all" : text, PG_GETARG_INT64(0),
-											giveback.grace == NULL ? "none" :
-											psprintf("%d/%d/" INT64_FORMAT, giveback.grace->month, giveback.grace->day,
-													 giveback.grace->time),
-											giveback.reason ? text_to_cstring(giveback.reason) : "");
+		if (giveback.grace != NULL)
+			grace = psprintf(" grace %d %d " INT64_FORMAT, giveback.grace->month, giveback.grace->day,
+							 giveback.grace->time);
+		giveback.request.content = psprintf("giveback %s entry " INT64_FORMAT "%s%s",
+											giveback.all ? "all" : text, PG_GETARG_INT64(0), grace,
+											reason_content(giveback.reason));
 	}
 	post_account(&post, account_id, NULL, give_back, &giveback);
 	if (giveback.answer == 0)

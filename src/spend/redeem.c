@@ -33,7 +33,14 @@ require_argument(FunctionCallInfo fcinfo, int n, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be NULL", name),
+				 errdetail("The call can't mean anything without it."),
 				 errhint("Only arguments with a default may be left out.")));
+}
+
+char *
+reason_content(const text *reason)
+{
+	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
 }
 
 void
@@ -139,6 +146,7 @@ spend_work(Account *account, void *arg)
 		spend(account, entry, -spending->points);
 	}
 	entry->reason = spending->reason;
+	entry->event = spending->request.id;
 	spending->entry_no = entry->entry_no;
 }
 
@@ -157,9 +165,9 @@ run(const Currency *currency, const text *member, Spending *spending)
 		char		text[POINTS_MAXLEN];
 
 		points_print(spending->points, text);
-		spending->request.content = psprintf("%s %s account " INT64_FORMAT " reason %s",
+		spending->request.content = psprintf("%s %s account " INT64_FORMAT "%s",
 											 entry_kind_name(spending->kind), text, account_id,
-											 spending->reason ? text_to_cstring(spending->reason) : "");
+											 reason_content(spending->reason));
 	}
 	post_account(&post, account_id, &tid, spend_work, spending);
 	if (spending->answer == 0)

@@ -20,6 +20,9 @@ extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
 
 extern _Noreturn void refuse_insufficient(Points missing);
 
+/* The last part of a request's content: no reason is not the same as an empty one. */
+extern char *reason_content(const text *reason);
+
 #define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
 
 /* LY-class error for a NULL that means nothing. */

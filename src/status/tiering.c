@@ -63,6 +63,7 @@ typedef struct Standing
 	int			nbuckets;
 	TierChange *changes;
 	int			nchanges;
+	bool		lowered;		/* something that counted was taken back */
 	TimestampTz enrolled_at;	/* asked for once */
 	bool		knows_enrolment;
 } Standing;
@@ -199,6 +200,25 @@ kept_until(Account *account, Standing *standing, TimestampTz time, TimestampTz *
 	return true;
 }
 
+/* The points of a window that can't be spent yet. */
+static Points
+pending_in(Account *account, Window window)
+{
+	Points		sum = 0;
+
+	if (account->currency->program->tier_window == TIER_LIFETIME)
+		return account->pending;
+	account_read_open(account);
+	for (int i = 0; i < account->nlots; i++)
+	{
+		const Lot  *lot = account->lots[i];
+
+		if (lot->dates.valid_from > account->as_of && lot->earned_at >= window.from && lot->earned_at < window.to)
+			sum = points_add(sum, lot->remaining);
+	}
+	return sum;
+}
+
 /* The sum of the buckets in a window, with what this visit adds. */
 static Points
 metric_in(Account *account, const Standing *standing, Window window)
@@ -234,8 +254,9 @@ metric_in(Account *account, const Standing *standing, Window window)
 			sum = points_add(sum, standing->buckets[i].metric);
 
 	/* Points that are not confirmed yet count only where the currency says so. */
-	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts)
-		sum = Max(points_sub(sum, account->pending), 0);
+	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts &&
+		account->pending > 0)
+		sum = Max(points_sub(sum, pending_in(account, window)), 0);
 	return sum;
 }
 
@@ -286,8 +307,9 @@ count_entries(Account *account, Standing *standing)
 		switch (account->currency->program->tier_metric)
 		{
 			case TIER_BY_POINTS:
+				/* What a reversal let off, since it was spent or expired, was earned no more than the rest. */
 				if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
-					metric = entry->points;
+					metric = points_sub(entry->points, entry->forgiven);
 				break;
 			case TIER_BY_SPEND:
 				metric = entry->spend;
@@ -298,6 +320,7 @@ count_entries(Account *account, Standing *standing)
 		}
 		if (metric == 0)
 			continue;
+		standing->lowered |= metric < 0;
 		bucket = find_bucket(account, standing, bucket_of(account, standing,
 														  entry->metric_time ? entry->metric_time : entry->event_time));
 		bucket->metric = points_add(bucket->metric, metric);
@@ -338,11 +361,16 @@ change_tier(Account *account, Standing *standing, int rank, TimestampTz at, cons
 static void
 keep_tier(Account *account, Standing *standing, TimestampTz from)
 {
-	account->has_tier_until = current_rank(account) > 1 && kept_until(account, standing, from, &account->tier_until);
+	/* What nothing reaches already can't be lost. */
+	account->has_tier_until = current_rank(account) > ladder_rank_for(account->currency->program->ladder, 0) &&
+		kept_until(account, standing, from, &account->tier_until);
 	account->changed = true;
 }
 
-/* What the member held when the period began: a purchase taken back can't lower it below that. */
+/*
+ * What the member held when the period began, less what a review took since:
+ * a purchase taken back can't lower it below that.
+ */
 static int
 rank_before(Account *account, TimestampTz since)
 {
@@ -352,19 +380,25 @@ rank_before(Account *account, TimestampTz since)
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 	int			rank = current_rank(account);
+	bool		found = false;
 
 	table_scan_begin(&scan, table, "tier_change_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		Datum	   *values = table->slot->tts_values - 1;
+		int			to;
 
 		slot_getallattrs(table->slot);
-		if (DatumGetTimestampTz(values[CHANGE_AT]) < since)
+		/* A tier whose time was over as the period began was not held in it. */
+		if (DatumGetTimestampTz(values[CHANGE_AT]) <= since)
 			continue;
-		rank = nulls[CHANGE_FROM] ? 0 :
-			ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
-		break;
+		if (!found)
+			rank = nulls[CHANGE_FROM] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
+		found = true;
+		to = nulls[CHANGE_TO] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_TO]));
+		if (to < rank)
+			rank = to;
 	}
 	table_scan_end(&scan);
 	return rank;
@@ -386,9 +420,15 @@ decide(Account *account, Standing *standing, bool reviewing)
 	/* The ladder changed under it: the same step may have another rank, or be gone. */
 	if (renamed)
 	{
-		change_tier(account, standing, current == 0 ? rank : current, now, "ladder", metric);
+		TimestampTz since = account->tier_since;
+		bool		gone = current == 0;
+
+		change_tier(account, standing, gone ? rank : current, now, "ladder", metric);
 		current = current_rank(account);
-		keep_tier(account, standing, now);
+		if (gone)
+			keep_tier(account, standing, now);
+		else
+			account->tier_since = since;
 	}
 
 	if (rank > current)
@@ -398,24 +438,32 @@ decide(Account *account, Standing *standing, bool reviewing)
 		return;
 	}
 
+	/* The ladder may ask something now for what was free. */
+	if (reviewing && !account->has_tier_until && current > ladder_rank_for(ladder, 0) &&
+		program->tier_window != TIER_LIFETIME)
+		keep_tier(account, standing, now);
+
 	/* Periods that ended: what was done in each decides what is kept after it. */
 	while (account->has_tier_until && account->tier_until <= now)
 	{
 		TimestampTz end = account->tier_until;
-		Window		last = window_at(account, standing, timestamptz_plus(program, end, &(Interval) {.day = -1}));
+		TimestampTz day = timestamptz_plus(program, end, &(Interval) {.day = -1});
+		Window		last = window_at(account, standing, day);
 		Points		done;
 		int			earned;
 
-		if (program->tier_window != TIER_ROLLING)
-		{
-			/* The grace lies in the next period already. */
-			Interval	grace = program->tier_grace;
+		/* The grace lies in the next periods already: the last one is that whose end and grace are over. */
+		if (program->tier_window == TIER_CALENDAR || program->tier_window == TIER_ANNIVERSARY)
+			while (timestamptz_plus(program, last.to, &program->tier_grace) > end)
+			{
+				Window		earlier = window_at(account, standing,
+												timestamptz_plus(program, last.from, &(Interval) {.day = -1}));
 
-			grace.day = -grace.day - 1;
-			grace.month = -grace.month;
-			grace.time = -grace.time;
-			last = window_at(account, standing, timestamptz_plus(program, end, &grace));
-		}
+				/* None is before the first anniversary's. */
+				if (earlier.from >= last.from)
+					break;
+				last = earlier;
+			}
 		done = metric_in(account, standing, last);
 		earned = Max(ladder_rank_for(ladder, done), rank);
 		current = current_rank(account);
@@ -423,27 +471,21 @@ decide(Account *account, Standing *standing, bool reviewing)
 			earned = Max(earned, current - 1);
 		if (earned < current && program->tier_down != TIER_NEVER)
 			change_tier(account, standing, earned, end, "review", done);
-		keep_tier(account, standing, last.from);
+		keep_tier(account, standing, program->tier_window == TIER_ROLLING ? day : last.from);
 		if (account->has_tier_until && account->tier_until <= end)
 			keep_tier(account, standing, end);
 	}
 
 	/* Purchases taken back: what only they had reached is lost again. */
 	current = current_rank(account);
-	if (!reviewing && standing->nbuckets > 0 && rank < current && program->tier_down != TIER_NEVER)
+	if (standing->lowered && rank < current && program->tier_down != TIER_NEVER &&
+		account->tier_since >= window.from)
 	{
-		bool		fell = false;
-
-		for (int i = 0; i < account->nentries && !fell; i++)
-			fell = account->entries[i].kind == ENTRY_REVERSE;
-		if (fell && account->tier_since >= window.from)
+		rank = Max(rank, Min(rank_before(account, window.from), current));
+		if (rank < current)
 		{
-			rank = Max(rank, Min(rank_before(account, window.from), current));
-			if (rank < current)
-			{
-				change_tier(account, standing, rank, now, "reversed", metric);
-				keep_tier(account, standing, now);
-			}
+			change_tier(account, standing, rank, now, "reversed", metric);
+			keep_tier(account, standing, now);
 		}
 	}
 }

@@ -95,11 +95,11 @@ none(
 			'search_path=pg_catalog, loyalty, pg_temp' = ANY (p.proconfig), false)}),
 	'every security definer function pins its search_path');
 
-# Gone. The schema stays, as with every extension whose control file names one; roles,
-# being the whole server's, stay too.
+# Gone. The schema stays, with who may use it, as with every extension whose control file
+# names one; roles, being the whole server's, stay too.
 $node->safe_psql('postgres', 'DROP EXTENSION loyalty');
 my $created_roles = lines($node, 'postgres', 'SELECT rolname FROM pg_roles');
-my %may_stay = map { $_ => 1 } 'schema loyalty', map { "role $_" } @$created_roles;
+my %may_stay = map { $_ => 1 } 'schema loyalty', 'initial privileges of schema loyalty', map { "role $_" } @$created_roles;
 my %was_there = map { $_ => 1 } @$before;
 none([ grep { !$was_there{$_} && !$may_stay{$_} } @{ outside_objects($node, 'postgres') } ],
 	'DROP EXTENSION leaves nothing behind');

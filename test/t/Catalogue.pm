@@ -251,7 +251,7 @@ sub outside_objects
 		SELECT * FROM (
 			SELECT replace(o.what, E'\\n', ' ') AS line FROM ($union) AS o(what, oid) WHERE oid >= 16384
 			UNION ALL SELECT 'comment ' || description FROM pg_description WHERE objoid >= 16384
-			UNION ALL SELECT 'initial privileges ' || initprivs::text FROM pg_init_privs WHERE objoid >= 16384
+			UNION ALL SELECT 'initial privileges of ' || pg_describe_object(classoid, objoid, objsubid) FROM pg_init_privs WHERE objoid >= 16384
 		) AS l WHERE line !~ '(pg_toast|pg_temp)'
 	});
 }

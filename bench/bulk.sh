@@ -1,0 +1,35 @@
+# A year's orders in one INSERT ... SELECT.
+
+orders=$(scaled 1000000) members=$(scaled 100000)
+insert='INSERT INTO orders (customer_id, total, ordered_at) SELECT customer_id, total, ordered_at FROM incoming;'
+
+for rounding in month day; do
+	begin "bulk: $orders orders over $members members in one statement; points expire at the end of a $rounding"
+	shop bulk "$members" "$rounding"
+	sql bulk -c "CREATE TABLE incoming AS SELECT * FROM orders_of_a_year($orders, $members)" -c 'VACUUM ANALYZE incoming'
+
+	fresh bulk_floor bulk
+	engine bulk_floor
+	sql bulk_floor -c "$insert" -f bench/baseline/floor.sql
+	for ((run = 1; run <= RUNS; run++)); do
+		fresh bulk_engine bulk
+		engine bulk_engine
+		timed "$rounding.engine" bulk_engine <<<"$insert"
+		books bulk_engine
+		sql bulk_floor -f bench/baseline/floor_tables.sql
+		timed "$rounding.floor" bulk_floor <bench/baseline/floor_write.sql
+		same bulk_floor 'the rows of the floor' \
+			'SELECT count(*), sum(hashtextextended(e::text, 0)) FROM floor.entry e' \
+			'SELECT count(*), sum(hashtextextended(e::text, 0)) FROM loyalty.entry e'
+	done
+	fresh bulk_row bulk
+	sql bulk_row -v members="$members" -f bench/baseline/books.sql -f bench/baseline/row_trigger.sql
+	timed "$rounding.row" bulk_row <<<"$insert"
+	same bulk_row 'broken books' 'SELECT count(*) FROM broken_books' 'SELECT 0'
+
+	note "$(sql bulk_engine -c "SELECT format('%s entries in %s lots', (SELECT count(*) FROM loyalty.entry), (SELECT count(*) FROM loyalty.lot))")"
+	line 'time / time of writing the same rows by plain SQL' "$(ratio "$rounding.engine.time" "$rounding.floor.time")" '<=' 0.8
+	line 'the same in processor time' "$(ratio "$rounding.engine.cpu" "$rounding.floor.cpu")"
+	line 'time of a row trigger / time' "$(ratio "$rounding.row.time" "$rounding.engine.time")" '>=' 4
+	drop bulk bulk_floor bulk_engine bulk_row
+done

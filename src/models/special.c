@@ -1,0 +1,400 @@
+/*
+ * special.c
+ *		Special functions and quadrature that the customer models stand on.
+ *
+ * No allocation, no global state, no server header.  References: DLMF is the
+ * NIST Digital Library of Mathematical Functions.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+
+#include "models/special.h"
+
+/* The asymptotic series below are good to the last bit from here on. */
+#define ASYMPTOTIC_FROM		10.0
+
+#define LOG_SQRT_2PI		0.91893853320467274178
+
+/* What is below this share of a sum can't change it. */
+#define NEGLIGIBLE			1e-17
+
+const double gauss12_node[6] = {
+	0.12523340851146891547, 0.36783149899818019375, 0.58731795428661744730,
+	0.76990267419430468704, 0.90411725637047485668, 0.98156063424671925069
+};
+const double gauss12_weight[6] = {
+	0.24914704581340278500, 0.23349253653835480876, 0.20316742672306592175,
+	0.16007832854334622633, 0.10693932599531843096, 0.04717533638651182719
+};
+
+/*
+ * ln Gamma(x) less its leading terms (x - 1/2) ln x - x + ln sqrt(2 pi), for
+ * x >= ASYMPTOTIC_FROM (DLMF 5.11.1).
+ */
+static double
+stirling_correction(double x)
+{
+	double		y = 1.0 / (x * x);
+
+	return (1.0 / 12 - y * (1.0 / 360 - y * (1.0 / 1260 - y * (1.0 / 1680
+			- y * (1.0 / 1188 - y * (691.0 / 360360 - y / 156)))))) / x;
+}
+
+/* psi(x) - ln x, for x >= ASYMPTOTIC_FROM (DLMF 5.11.2). */
+static double
+digamma_correction(double x)
+{
+	double		y = 1.0 / (x * x);
+
+	return -0.5 / x - y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252
+			- y * (1.0 / 240 - y * (1.0 / 132 - y * (691.0 / 32760 - y / 12))))));
+}
+
+double
+log_gamma(double x)
+{
+	double		product = 1.0;
+
+	while (x < ASYMPTOTIC_FROM)
+		product *= x++;
+	return (x - 0.5) * log(x) - x + LOG_SQRT_2PI + stirling_correction(x) - log(product);
+}
+
+double
+digamma(double x)
+{
+	double		sum = 0.0;
+
+	while (x < ASYMPTOTIC_FROM)
+		sum += 1.0 / x++;
+	return log(x) + digamma_correction(x) - sum;
+}
+
+/*
+ * Few factors are multiplied out.  For more, both ends are moved up to where
+ * Stirling's series holds, and the two leading terms are subtracted by hand.
+ */
+double
+log_rising(double a, double n)
+{
+	double		product = 1.0;
+
+	if (n <= 0.0)
+		return 0.0;
+	if (n <= 16.0 && n == floor(n) && a < 1e15)
+	{
+		for (double i = 0.0; i < n; i++)
+			product *= a + i;
+		return log(product);
+	}
+	for (; a < ASYMPTOTIC_FROM; a++)
+		product *= a / (a + n);
+	return (a - 0.5) * log1p(n / a) + n * (log(a + n) - 1.0)
+		+ (stirling_correction(a + n) - stirling_correction(a)) + log(product);
+}
+
+double
+digamma_rising(double a, double n)
+{
+	double		sum = 0.0;
+
+	if (n <= 0.0)
+		return 0.0;
+	if (n <= 16.0 && n == floor(n))
+	{
+		for (double i = 0.0; i < n; i++)
+			sum += 1.0 / (a + i);
+		return sum;
+	}
+	for (; a < ASYMPTOTIC_FROM; a++)
+		sum += n / (a * (a + n));
+	return log1p(n / a) + (digamma_correction(a + n) - digamma_correction(a)) + sum;
+}
+
+double
+log_beta(double a, double b)
+{
+	double		small = fmin(a, b);
+
+	return log_gamma(small) - log_rising(fmax(a, b), small);
+}
+
+double
+log1p_exp(double q)
+{
+	return fmax(q, 0.0) + log1p(exp(-fabs(q)));
+}
+
+double
+decay_integral(double k, double length)
+{
+	double		exponent = k * length;
+
+	if (fabs(exponent) < 1e-8)
+		return length * (1.0 - 0.5 * exponent);
+	return -expm1(-exponent) / k;
+}
+
+static double
+gauss12(Integrand f, const void *arg, double lo, double hi)
+{
+	double		half = 0.5 * (hi - lo);
+	double		middle = 0.5 * (hi + lo);
+	double		sum = 0.0;
+
+	for (int i = 0; i < 6; i++)
+	{
+		double		step = half * gauss12_node[i];
+
+		sum += gauss12_weight[i] * (f(middle - step, arg) + f(middle + step, arg));
+	}
+	return half * sum;
+}
+
+/*
+ * Halve the panel until both halves agree with the whole, or the budget of
+ * halvings is spent: for extreme arguments the integrand's own rounding is
+ * coarser than the goal, and no halving would reach it.
+ */
+static double
+refine(Integrand f, const void *arg, double lo, double hi, double whole, double total, int *budget)
+{
+	double		middle = 0.5 * (lo + hi);
+	double		left = gauss12(f, arg, lo, middle);
+	double		right = gauss12(f, arg, middle, hi);
+
+	if (--*budget <= 0 || fabs(left + right - whole) <= 1e-14 * (total + left + right))
+		return left + right;
+	left = refine(f, arg, lo, middle, left, total, budget);
+	return left + refine(f, arg, middle, hi, right, total + left, budget);
+}
+
+/*
+ * Panels that double in width go out from the mode on both sides, until one
+ * adds nothing.
+ */
+double
+integrate_unimodal(Integrand f, const void *arg, double lo, double hi, double mode, double scale)
+{
+	double		total = 0.0;
+
+	mode = fmin(fmax(mode, lo), hi);
+	for (int side = -1; side <= 1; side += 2)
+	{
+		double		edge = mode;
+		double		width = scale;
+
+		while (side < 0 ? edge > lo : edge < hi)
+		{
+			double		next = side < 0 ? fmax(edge - width, lo) : fmin(edge + width, hi);
+			double		panel_lo = fmin(edge, next);
+			double		panel_hi = fmax(edge, next);
+			double		panel;
+			int			budget = 100;
+
+			panel = refine(f, arg, panel_lo, panel_hi,
+						   gauss12(f, arg, panel_lo, panel_hi), total, &budget);
+			total += panel;
+			if (panel <= NEGLIGIBLE * total)
+				break;
+			edge = next;
+			width *= 2.0;
+		}
+	}
+	return total;
+}
+
+/* Where z is at most a half the power series is the quickest. */
+static double
+hyp2f1_one_series(double b, double c, double z)
+{
+	double		term = 1.0;
+	double		sum = 1.0;
+
+	for (double n = 0.0; term > NEGLIGIBLE * sum; n++)
+	{
+		term *= (b + n) / (c + n) * z;
+		sum += term;
+	}
+	return sum;
+}
+
+/*
+ * Gauss's continued fraction (DLMF 15.7.5 with a = 0 there), by Lentz's
+ * method.  All its coefficients are positive, so that it converges by the
+ * factor ((1 - sqrt(1-z)) / (1 + sqrt(1-z))) a step.
+ */
+static double
+hyp2f1_one_fraction(double b, double c, double z)
+{
+	double		f = 1.0;
+	double		num = 1.0;
+	double		den = 0.0;
+
+	for (double n = 1.0; n < 20000.0; n++)
+	{
+		double		m = floor(n / 2.0);
+		double		coefficient;
+		double		delta;
+
+		if (n == 1.0)
+			coefficient = b / c;
+		else if (n > 2.0 * m)	/* odd: n = 2m + 1 */
+			coefficient = (b + m) * (c + m - 1.0) / ((c + 2.0 * m - 1.0) * (c + 2.0 * m));
+		else
+			coefficient = m * (c - b + m - 1.0) / ((c + 2.0 * m - 2.0) * (c + 2.0 * m - 1.0));
+
+		den = 1.0 / (1.0 - coefficient * z * den);
+		num = 1.0 - coefficient * z / num;
+		delta = num * den;
+		f *= delta;
+		if (fabs(delta - 1.0) < 1e-16)
+			break;
+	}
+	return 1.0 / f;
+}
+
+typedef struct Hyp2f1Args
+{
+	double		b;
+	double		c;
+	double		z;
+	double		complement;
+} Hyp2f1Args;
+
+static double
+hyp2f1_one_integrand(double v, const void *arg)
+{
+	const Hyp2f1Args *h = arg;
+
+	return exp(-(h->c - 1.0) * v - h->b * log(h->complement + h->z * exp(-v)));
+}
+
+/*
+ * Close to z = 1: Euler's integral (DLMF 15.6.1) with u = 1 - e^-v, which
+ * spreads the crowded end of the range evenly.
+ */
+static double
+hyp2f1_one_integral(double b, double c, double z, double complement)
+{
+	Hyp2f1Args	h = {b, c, z, complement};
+	double		mode = 0.0;
+
+	if (b > c - 1.0)
+		mode = log(z * (b - (c - 1.0)) / ((c - 1.0) * complement));
+	return (c - 1.0) * integrate_unimodal(hyp2f1_one_integrand, &h, 0.0, HUGE_VAL,
+										  mode, 1.0 / (b + c));
+}
+
+double
+hyp2f1_one(double b, double c, double z, double complement)
+{
+	if (z <= 0.5)
+		return hyp2f1_one_series(b, c, z);
+	if (c <= 1.5)				/* DLMF 15.5.16: what follows wants c > 1 */
+		return 1.0 + b / c * z * hyp2f1_one(b + 1.0, c + 1.0, z, complement);
+	if (complement > 1e-3)
+		return hyp2f1_one_fraction(b, c, z);
+	return hyp2f1_one_integral(b, c, z, complement);
+}
+
+typedef struct ExpintArgs
+{
+	double		s;
+	double		y;
+} ExpintArgs;
+
+static double
+expint_integrand(double v, const void *arg)
+{
+	const ExpintArgs *e = arg;
+
+	return exp(-e->y * expm1(v) - (e->s - 1.0) * v);
+}
+
+/* The continued fraction DLMF 8.19.17 in its contracted form, by Lentz's method. */
+static double
+expint_fraction(double s, double y)
+{
+	double		b = y + s;
+	double		c = HUGE_VAL;
+	double		d = 1.0 / b;
+	double		f = d;
+
+	for (double n = 1.0; n < 1000.0; n++)
+	{
+		double		a = -n * (s + n - 1.0);
+		double		delta;
+
+		b += 2.0;
+		d = 1.0 / (a * d + b);
+		c = b + a / c;
+		delta = c * d;
+		f *= delta;
+		if (fabs(delta - 1.0) < 1e-16)
+			break;
+	}
+	return f;
+}
+
+/*
+ * The integral of e^(-y t) (1 + t)^-s over t > 0: for small y by quadrature in
+ * ln(1 + t), which has no trouble with whole s as the series in y has.
+ */
+double
+expint_scaled(double s, double y)
+{
+	ExpintArgs	e = {s, y};
+
+	if (y >= 1.0)
+		return expint_fraction(s, y);
+	return integrate_unimodal(expint_integrand, &e, 0.0, HUGE_VAL,
+							  s < 1.0 ? log((1.0 - s) / y) : 0.0, 1.0 / (1.0 + s));
+}
+
+/* The continued fraction DLMF 8.17.22, good while x is below the mean. */
+static double
+beta_inc_fraction(double a, double b, double x)
+{
+	double		c = 1.0;
+	double		d = 1.0 / (1.0 - (a + b) * x / (a + 1.0));
+	double		f = d;
+
+	for (double m = 1.0; m < 100000.0; m++)
+	{
+		double		even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+		double		odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+		double		delta;
+
+		d = 1.0 / (1.0 + even * d);
+		c = 1.0 + even / c;
+		f *= c * d;
+		d = 1.0 / (1.0 + odd * d);
+		c = 1.0 + odd / c;
+		delta = c * d;
+		f *= delta;
+		if (fabs(delta - 1.0) < 1e-16)
+			break;
+	}
+	return f;
+}
+
+double
+beta_inc(double a, double b, double x, double complement)
+{
+	double		log_x;
+	double		log_complement;
+	double		front;
+
+	if (x <= 0.0)
+		return 0.0;
+	if (complement <= 0.0)
+		return 1.0;
+	log_x = x < 0.5 ? log(x) : log1p(-complement);
+	log_complement = complement < 0.5 ? log(complement) : log1p(-x);
+	front = exp(a * log_x + b * log_complement - log_beta(a, b));
+	if (x < (a + 1.0) / (a + b + 2.0))
+		return front * beta_inc_fraction(a, b, x) / a;
+	return 1.0 - front * beta_inc_fraction(b, a, complement) / b;
+}

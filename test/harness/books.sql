@@ -1,0 +1,92 @@
+-- For pgTAP files that move points: the books proved from the entries alone, and a refusal
+-- looked at as a whole. Needs pgtap, loyalty and a search_path that holds both.
+
+-- Every way in which the tables disagree with each other; no row when the books are right.
+CREATE FUNCTION pg_temp.books() RETURNS TABLE (account bigint, fault text) LANGUAGE sql AS $$
+	WITH effect AS (
+		SELECT account_id, lot_no, sum(points::numeric) AS points FROM loyalty._effect GROUP BY 1, 2
+	), entry AS (
+		SELECT account_id, sum(points::numeric) AS points,
+			coalesce(sum(points::numeric) FILTER (WHERE kind IN ('earn', 'reverse')), 0) AS earned,
+			-coalesce(sum(points::numeric) FILTER (WHERE kind IN ('redeem', 'giveback')), 0) AS redeemed,
+			-coalesce(sum(points::numeric) FILTER (WHERE kind = 'expire'), 0) AS expired,
+			max(entry_no) AS last, count(*) AS n
+		FROM loyalty.entry GROUP BY 1
+	), lots AS (
+		SELECT a.account_id, coalesce(sum(l.remaining::numeric), 0) AS remaining,
+			coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of AND l.expires_at > a.as_of), 0) AS pending,
+			coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of), 0) AS live,
+			min(least(CASE WHEN l.valid_from > a.as_of THEN l.valid_from END,
+				CASE WHEN l.expires_at > a.as_of THEN l.expires_at END)) FILTER (WHERE l.open) AS next_change
+		FROM loyalty.account a LEFT JOIN loyalty.lot l USING (account_id) GROUP BY 1
+	)
+	SELECT account_id, 'entries are not lots less debt' FROM loyalty.account a JOIN lots l USING (account_id)
+		LEFT JOIN entry e USING (account_id)
+	WHERE coalesce(e.points, 0) <> l.remaining - a.debt::numeric OR a.posted::numeric <> coalesce(e.points, 0)
+	UNION ALL
+	SELECT account_id, format('lot %s is not what entries did to it', l.lot_no)
+	FROM loyalty.lot l LEFT JOIN effect e USING (account_id, lot_no)
+	WHERE l.remaining::numeric <> coalesce(e.points, 0) OR l.open <> (l.remaining > 0)
+	UNION ALL
+	SELECT account_id, 'the debt is not what entries did to it'
+	FROM loyalty.account a LEFT JOIN (SELECT * FROM effect WHERE lot_no = 0) e USING (account_id)
+	WHERE a.debt::numeric <> -coalesce(e.points, 0)
+	UNION ALL
+	SELECT e.account_id, format('entry %s is not its allocations', e.entry_no) FROM loyalty.entry e
+	WHERE (SELECT coalesce(sum(a.points::numeric), 0) FROM loyalty.allocation a
+		WHERE a.account_id = e.account_id AND a.entry_no = e.entry_no)
+		<> CASE WHEN e.lot_no IS NULL THEN e.points::numeric ELSE 0 END
+	UNION ALL
+	SELECT e.account_id, format('redemption %s was not given back what it says', e.entry_no) FROM loyalty.entry e
+	WHERE e.kind = 'redeem'
+	  AND (SELECT sum(a.returned::numeric) FROM loyalty.allocation a
+		WHERE a.account_id = e.account_id AND a.entry_no = e.entry_no)
+		<> (SELECT coalesce(sum(g.points::numeric), 0) FROM loyalty.entry g
+			WHERE g.account_id = e.account_id AND g.kind = 'giveback' AND g.reverses = e.entry_no)
+	UNION ALL
+	SELECT l.account_id, format('lot %s did not expire by its entries', l.lot_no) FROM loyalty.lot l
+	WHERE l.expired::numeric <> -(SELECT coalesce(sum(e.points::numeric), 0) FROM loyalty.entry e
+		WHERE e.account_id = l.account_id AND e.lot_no = l.lot_no AND e.kind = 'expire')
+	UNION ALL
+	SELECT account_id, 'the totals are wrong' FROM loyalty.account a JOIN lots l USING (account_id)
+		LEFT JOIN entry e USING (account_id)
+	WHERE (a.live::numeric, a.pending::numeric) <> (l.live, l.pending)
+	   OR (a.earned::numeric, a.redeemed::numeric, a.expired::numeric, a.entries)
+		<> (coalesce(e.earned, 0), coalesce(e.redeemed, 0), coalesce(e.expired, 0), coalesce(e.last, 0))
+	   OR coalesce(e.n, 0) <> a.entries OR a.next_change > l.next_change
+	UNION ALL
+	SELECT a.account_id, 'balance(), the view and the lots differ' FROM loyalty.account a
+		JOIN loyalty.member m USING (member_id) JOIN loyalty.currency c USING (currency_id)
+		JOIN loyalty.program p ON p.program_id = c.program_id
+		JOIN loyalty.balances b ON (b.program, b.member, b.currency) = (p.code, m.member, c.code)
+	WHERE loyalty.balance(p.code, m.member, now(), c.code)::numeric <> b.available
+	   OR b.available + b.debt <> (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lots l
+		WHERE l.account_id = a.account_id AND l.state = 'live')
+	   OR b.pending <> (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lots l
+		WHERE l.account_id = a.account_id AND l.state = 'pending')
+$$;
+
+CREATE FUNCTION pg_temp.balanced(name text) RETURNS text LANGUAGE sql AS $$
+	SELECT public.is_empty('SELECT * FROM pg_temp.books()', 'the books are right: ' || name)
+$$;
+
+-- The statement fails with the state and the detail, and tells what to do about it.
+CREATE FUNCTION pg_temp.refused(query text, want_state text, want_detail text, name text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	got_state text := '00000';
+	got_message text;
+	got_detail text;
+	got_hint text;
+BEGIN
+	BEGIN
+		EXECUTE query;
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS got_state = RETURNED_SQLSTATE, got_message = MESSAGE_TEXT,
+			got_detail = PG_EXCEPTION_DETAIL, got_hint = PG_EXCEPTION_HINT;
+	END;
+	RETURN public.ok(got_state = want_state AND got_detail <> '' AND got_hint <> ''
+			AND got_detail LIKE coalesce(want_detail, '%'), name)
+		|| CASE WHEN got_state = want_state AND got_detail <> '' AND got_hint <> '' AND got_detail LIKE coalesce(want_detail, '%')
+			THEN '' ELSE format(E'\n# got %s: %s | %s | %s\n# wanted %s, %s', got_state, got_message, got_detail, got_hint,
+				want_state, coalesce(want_detail, 'any detail')) END;
+END $$;
