@@ -1,0 +1,336 @@
+# Random histories: programs with their rules, and what several sessions do to them. The
+# same seed makes the same history; what two sessions do at the same time may still come
+# in either order.
+package History;
+
+use strict;
+use warnings;
+use List::Util qw(shuffle sum);
+
+use constant DAY => 86400 * 1000000;
+
+# One of a list, or of a list of weight => thing.
+sub pick { return $_[ int rand @_ ] }
+
+sub weighted
+{
+	my @pairs = @_;
+	my $total = sum(map { $pairs[ 2 * $_ ] } 0 .. $#pairs / 2);
+	my $at = rand $total;
+	while (@pairs)
+	{
+		my ($weight, $thing) = splice @pairs, 0, 2;
+		return $thing if ($at -= $weight) < 0;
+	}
+}
+
+sub chance { return rand() < $_[0] }
+
+sub between { my ($low, $high) = @_; return $low + int rand($high - $low + 1) }
+
+# Configuration ------------------------------------------------------------
+
+sub currency
+{
+	my ($program, $code) = @_;
+	my $decimals = weighted(5 => 0, 2 => 2, 1 => 1, 1 => 4);
+	my $validity = weighted(2 => undef, 2 => '1 year', 2 => '30 days', 2 => '6 months', 1 => '1 month', 1 => '36 hours');
+	my $pending = weighted(5 => undef, 1 => '300 milliseconds', 1 => '20 hours',
+		($validity // '') eq '36 hours' ? () : (2 => '14 days'));
+	return {
+		program => $program,
+		code => $code,
+		decimals => $decimals,
+		unit => 10**(4 - $decimals),
+		validity => $validity,
+		rounding => weighted(4 => 'day', 2 => 'month', 1 => 'quarter', 1 => 'half_year', 1 => 'year'),
+		pending => $pending,
+		debt => pick(qw(forgive negative block))
+	};
+}
+
+sub rule
+{
+	my ($name, $currency, $unit) = @_;
+	my $per = weighted(4 => 1000, 2 => 500, 2 => 100, 1 => 2500, 1 => 333, 1 => 3000);
+	my $bonus = chance(0.3) ? pick(5, 25, 100) * 10000 : undef;
+	return {
+		name => $name,
+		version => 1,
+		currency => $currency,
+		unit => $unit,
+		kind => weighted(2 => undef, 3 => 'purchase', 1 => 'visit'),
+		(defined $bonus ? (bonus => $bonus) : (per => $per)),
+		rounding => weighted(3 => 'floor', 1 => 'ceil', 1 => 'half_up', 1 => 'half_even'),
+		reversal => defined $bonus ? pick(qw(proportional all_or_nothing never)) : 'proportional',
+		# Days from the history's start; a rule's second version follows on its first.
+		start => weighted(3 => undef, 1 => between(-900, -20)),
+		change => chance(0.3) ? between(-19, -2) : undef
+	};
+}
+
+sub configuration
+{
+	my (%config) = @_;
+	foreach my $n (1 .. between(2, 3))
+	{
+		my $program = "$config{name}_p$n";
+		push @{ $config{programs} },
+		  { code => $program, time_zone => pick('UTC', 'Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Pacific/Auckland') };
+		my @currencies = map { currency($program, $_) } 'points', chance(0.3) ? 'miles' : ();
+		foreach my $currency (@currencies)
+		{
+			$config{currencies}{"$program/$currency->{code}"} = $currency;
+			foreach my $r (1 .. between(1, 2))
+			{
+				my $rule = rule("$currency->{code}$r", "$program/$currency->{code}", $currency->{unit});
+				push @{ $config{rules} }, { %$rule, program => $program };
+			}
+		}
+		push @{ $config{sources} },
+		  { table => 'orders', program => $program, kind => 'purchase', amount => 1, refunded => 1, status => 1 };
+		push @{ $config{sources} }, { table => 'visits', program => $program, kind => 'visit' } if chance(0.6);
+	}
+	$config{members} = [ map { "m$_" } 1 .. between(3, 6) ];
+
+	# The last one comes unheard of.
+	my @known = @{ $config{members} }[ 0 .. $#{ $config{members} } - 1 ];
+	foreach my $program (@{ $config{programs} })
+	{
+		push @{ $config{enrolled} }, map { [ $program->{code}, $_ ] } @known;
+	}
+	return \%config;
+}
+
+# Operations ---------------------------------------------------------------
+
+sub new
+{
+	my ($class, $seed, $scale) = @_;
+	srand $seed;
+	my $self = bless { seed => $seed, next_row => 0, requests => [] }, $class;
+	$self->{sessions} = between(3, 5);
+	$self->{at_once} = chance(0.7);
+
+	# Transactions of one statement can't deadlock. Two statements can, as anywhere; so can
+	# the rows of two UPDATEs, and the two halves of an upsert.
+	$self->{single} = chance(0.5);
+	$self->{config} = configuration(name => "h$seed");
+	$self->{config}{before_attach} = [ map { $self->row('orders') } 1 .. between(0, 4) ];
+	$self->{rows} = [ map { $_->{id} } @{ $self->{config}{before_attach} } ];
+
+	# Something to spend.
+	push @{ $self->{phases} }, { age => 0, sessions => [ map { [] } 1 .. $self->{sessions} ] };
+	foreach my $currency (sort keys %{ $self->{config}{currencies} })
+	{
+		foreach my $member (@{ $self->{config}{members} })
+		{
+			next if chance(0.3);
+			my $give = { do => 'adjust', currency => $currency, member => $member,
+				points => 10000 * between(1, 100), request => undef, reason => 'welcome' };
+			push @{ pick(@{ $self->{phases}[0]{sessions} }) }, { isolation => 'READ COMMITTED', ops => [$give] };
+		}
+	}
+	foreach my $phase (1 .. between(2, 4))
+	{
+		my @made;
+		my @sessions;
+		foreach (1 .. $self->{sessions})
+		{
+			my @mine;
+			push @sessions, [ map { $self->transaction(\@mine) } 1 .. between(5, int(12 * $scale)) ];
+			push @made, @mine;
+		}
+		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400) };
+
+		# What a session made in this phase, all may meet in the next.
+		push @{ $self->{rows} }, @made;
+	}
+	return $self;
+}
+
+sub amount
+{
+	return 10000 * weighted(1 => 0, 6 => between(1, 300), 1 => between(1000, 5000)) + (chance(0.5) ? 100 * between(0, 99) : 0);
+}
+
+# When an event was: in days before the history's start, and with a time of its own so
+# that no two are the same.
+sub time_of_event
+{
+	my ($self) = @_;
+	return -between(1, 200) * 1000 - ++$self->{next_moment} if chance(0.1);
+	my $days = weighted(4 => 0, 4 => between(1, 60), 3 => between(60, 800), 1 => between(800, 1500));
+	return -$days * DAY - between(1, 20 * 3600) * 1000000 - ++$self->{next_moment};
+}
+
+sub row
+{
+	my ($self, $table) = @_;
+	my $amount = amount();
+	return {
+		id => substr($table, 0, 1) . ++$self->{next_row},
+		member => chance(0.06) ? undef : pick(@{ $self->{config}{members} }),
+		moment => $self->time_of_event,
+		status => $table eq 'visits' || chance(0.85) ? 'paid' : pick('draft', 'cancelled'),
+		amount => $amount,
+		refunded => 0
+	};
+}
+
+sub request
+{
+	my ($self) = @_;
+	return undef if chance(0.6);
+	return 'r' . between(1, 12);
+}
+
+sub some_rows
+{
+	my ($self, $mine, $n) = @_;
+	my @known = (@{ $self->{rows} }, @$mine);
+	my %rows = map { $_ => 1 } map { @known ? pick(@known) : () } 1 .. $n;
+	return [ sort keys %rows ];
+}
+
+sub change
+{
+	my ($self) = @_;
+	my $do = weighted(
+		6 => 'amount', 8 => 'refund', 7 => 'status', 5 => 'member', 3 => 'time', 3 => 'key', 3 => 'several', 1 => 'wrong');
+	return { amount => amount(), refunded => 0 } if $do eq 'amount';
+	return { share => weighted(1 => 0, 4 => between(1, 99), 2 => 100) } if $do eq 'refund';
+	return { status => pick(qw(paid paid cancelled draft)) } if $do eq 'status';
+	return { member => chance(0.1) ? undef : pick(@{ $self->{config}{members} }) } if $do eq 'member';
+	return { moment => $self->time_of_event } if $do eq 'time';
+	return { suffix => 'k' . ++$self->{next_row} } if $do eq 'key';
+	return { refunded => 900000000 } if $do eq 'wrong';
+	return {
+		amount => amount(), refunded => 0,
+		(chance(0.5) ? (member => pick(@{ $self->{config}{members} })) : ()),
+		(chance(0.5) ? (status => pick('paid', 'cancelled')) : ()),
+		(chance(0.3) ? (moment => $self->time_of_event) : ()),
+		(chance(0.3) ? (suffix => 'k' . ++$self->{next_row}) : ())
+	};
+}
+
+# At READ COMMITTED an UPDATE that waits for a row to vanish does not see another come
+# with its key. So no row has both happen to it at once.
+sub may_vanish
+{
+	my ($self, $id) = @_;
+	return !$self->{at_once} || $id =~ /^.\d*[13579](k|$)/;
+}
+
+sub adjustment
+{
+	my ($self, $currency) = @_;
+	my $unit = $self->{config}{currencies}{$currency}{unit};
+	my $points = $unit * between(1, 80 * 10000 / $unit);
+	return { do => 'adjust', currency => $currency, member => pick(@{ $self->{config}{members} }),
+		points => chance(0.5) ? $points : -$points, request => $self->request, reason => 'goodwill' };
+}
+
+sub operation
+{
+	my ($self, $mine) = @_;
+	my $do = weighted(
+		14 => 'insert', 8 => 'insert_many', 22 => 'update', 6 => 'delete',
+		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
+		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill');
+	my $config = $self->{config};
+	my $table = chance(0.85) || !grep({ $_->{table} eq 'visits' } @{ $config->{sources} }) ? 'orders' : 'visits';
+	my ($currency) = pick(sort keys %{ $config->{currencies} });
+	my $unit = $config->{currencies}{$currency}{unit};
+
+	if ($do =~ /^insert|upsert/)
+	{
+		my @rows = map { $self->row($table) } 1 .. ($do eq 'insert' ? 1 : between(2, 7));
+		my $conflict = $do eq 'upsert' && $table eq 'orders' ? 'update' : '';
+
+		# What DO NOTHING finds may be gone by the time it commits.
+		$conflict = 'nothing' if $conflict && !$self->{at_once} && chance(0.5);
+		if ($conflict)
+		{
+			my %known = map { $_ => 1 } grep { /^o/ && !$self->may_vanish($_) } @{ $self->some_rows($mine, 2) };
+			my @known = sort keys %known;
+			$rows[$_]{id} = $known[$_] foreach grep { $_ < @rows } 0 .. $#known;
+		}
+		push @$mine, map { $_->{id} } @rows;
+		$rows[-1]{amount} = -10000 if chance(0.02);
+		return { do => 'insert', table => $table, rows => \@rows, conflict => $conflict, columns => [qw(amount refunded status member)] };
+	}
+	if ($do =~ /update|delete/)
+	{
+		my $ids = $self->some_rows($mine, $do eq 'update_many' ? between(2, 6) : 1);
+		my $of = @$ids && $ids->[0] =~ /^v/ ? 'visits' : 'orders';
+		my $letter = substr $of, 0, 1;
+		my $op = { do => $do eq 'delete' ? 'delete' : 'update', table => $of, ids => [ grep { /^$letter/ } @$ids ] };
+		if ($do ne 'delete')
+		{
+			do { $op->{set} = $self->change } until $do eq 'update' || !defined($op->{set}{moment} // $op->{set}{suffix});
+		}
+		@{ $op->{ids} } = grep { $self->may_vanish($_) } @{ $op->{ids} } if $do eq 'delete' || $op->{set}{suffix};
+		return $op;
+	}
+	if ($do eq 'redeem')
+	{
+		return { do => 'redeem', currency => $currency, member => chance(0.03) ? 'nobody' : pick(@{ $config->{members} }),
+			points => weighted(30 => $unit * between(1, 3 * 10000 / $unit), 40 => $unit * between(1, 100 * 10000 / $unit),
+				20 => 10000 * between(100, 600), ($self->{at_once} ? () : (30 => 'all')), 1 => 0, 1 => $unit / 2),
+			request => $self->request, reason => pick(undef, 'coffee') };
+	}
+	if ($do eq 'adjust')
+	{
+		return $self->adjustment($currency);
+	}
+	if ($do eq 'giveback')
+	{
+		# Which redemption is said as a number, to be resolved among those there are by then.
+		return { do => 'giveback', of => rand(), instead => $self->adjustment($currency), points => chance(0.6) ? $unit * between(1, 30 * 10000 / $unit) : undef,
+			request => $self->request, reason => undef,
+			grace => weighted(5 => undef, 1 => '10 days', 1 => '400 milliseconds') };
+	}
+	my $source = pick(@{ $config->{sources} });
+	return { do => 'backfill', table => $source->{table}, program => $source->{program} };
+}
+
+sub transaction
+{
+	my ($self, $mine) = @_;
+	my @members = @{ $self->{config}{members} };
+	my %transaction = (isolation => weighted(7 => 'READ COMMITTED', 2 => 'REPEATABLE READ', 1 => 'SERIALIZABLE'));
+
+	if (chance(0.12))
+	{
+		my ($currency) = pick(sort keys %{ $self->{config}{currencies} });
+		$transaction{ops} = [ { do => 'balance', currency => $currency, member => pick(@members, 'nobody'),
+			at => [ undef, map { DAY * weighted(3 => -between(1, 60), 2 => -between(60, 1500), 2 => between(1, 60), 1 => between(60, 500)) } 1 .. 2 ] } ];
+	}
+	elsif (chance(0.05))
+	{
+		my $program = pick(undef, map { $_->{code} } @{ $self->{config}{programs} });
+		return { ops => [ { do => 'expire', program => $program, ago => pick(0, 0, DAY, 40 * DAY) , batch => pick(1, 3, 1000) } ] };
+	}
+	else
+	{
+		# Locks are kept for a moment, so that sessions meet.
+		$transaction{linger} = chance(0.15);
+		foreach (1 .. ($self->{single} ? 1 : weighted(6 => 1, 1 => 2, 1 => 3)))
+		{
+			my $op = $self->operation($mine);
+
+			# A pass over a table locks it and must not come after anything else.
+			redo if $op->{do} eq 'backfill' && $transaction{ops};
+			push @{ $transaction{ops} }, $op;
+			last if $op->{do} eq 'backfill';
+		}
+		my $ops = $transaction{ops};
+		$transaction{undo} = $#$ops if @$ops > 1 && chance(0.25);	# to a savepoint before the last
+		$transaction{end} = 'ROLLBACK' if chance(0.05);
+		$transaction{prepared} = 1 if !$transaction{end} && chance(0.03);
+	}
+	return \%transaction;
+}
+
+1;

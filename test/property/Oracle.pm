@@ -1,0 +1,710 @@
+# What the ledger must say, reckoned from first principles: slow, obvious, and without a
+# line of the engine.
+#
+# A world is the state of all accounts, order rows and request ids between two
+# transactions. Worlds are never changed: a transaction works on a branch, which copies
+# an account when it first touches it. So every earlier state stays there to be asked.
+#
+# Points are integers of a ten-thousandth, times integers of a microsecond since 1970.
+package Oracle;
+
+use strict;
+use warnings;
+use integer;
+use Storable qw(dclone);
+
+use constant NEVER => 9000000000000000000;
+use constant ALWAYS => -NEVER();
+
+my $statements = 0;		# so far, over all worlds
+
+sub new
+{
+	my ($class, $config) = @_;
+	return bless { config => $config, dates => {} }, $class;
+}
+
+# ---------------------------------------------------------------- worlds
+
+sub empty_world
+{
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, mine => {}, log => [] };
+}
+
+sub branch
+{
+	my ($world) = @_;
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions);
+	return { %branch, mine => {}, log => [] };
+}
+
+# An account of "program/currency/member", to be changed.
+sub account
+{
+	my ($world, $key) = @_;
+	if (!$world->{mine}{$key}++)
+	{
+		my $before = $world->{accounts}{$key};
+		$world->{accounts}{$key} = $before ? dclone($before)
+		  : { lots => [], debt => 0, now => ALWAYS, awards => {}, effects => [], paid => {}, total => {} };
+	}
+	return $world->{accounts}{$key};
+}
+
+# The same at a transaction's time; an account's clock never goes back.
+sub visit
+{
+	my ($world, $key, $now) = @_;
+	my $account = account($world, $key);
+	$account->{now} = $now if $now > $account->{now};
+	return $account;
+}
+
+# All times of a world moved into the past.
+sub aged
+{
+	my ($world, $span) = @_;
+	my $branch = branch($world);
+	my $move = sub { abs($_[0]) == NEVER ? $_[0] : $_[0] - $span };
+	foreach my $key (keys %{ $branch->{accounts} })
+	{
+		my $account = account($branch, $key);
+		$account->{now} = $move->($account->{now});
+		$_->[0] = $move->($_->[0]) foreach @{ $account->{effects} };
+		foreach my $lot (@{ $account->{lots} })
+		{
+			$lot->{$_} = $move->($lot->{$_}) foreach qw(from to earned);
+			$lot->{issued} -= $span / 86400000000;
+		}
+	}
+	foreach my $row (values %{ $branch->{rows} })
+	{
+		$row = { %$row, at => $move->($row->{at}) };
+	}
+	return $branch;
+}
+
+# ---------------------------------------------------------------- refusals
+
+# A refusal is thrown as the SQLSTATE, with the number that the detail must name.
+sub refuse
+{
+	my ($state, $number) = @_;
+	die { state => $state, number => $number };
+}
+
+# ---------------------------------------------------------------- rating
+
+sub round_to
+{
+	my ($mode, $numerator, $denominator, $unit) = @_;
+	$denominator *= $unit;
+	my $quotient = $numerator / $denominator;
+	my $rest = $numerator - $quotient * $denominator;
+	$quotient++
+	  if ($mode eq 'ceil' && $rest > 0)
+	  || ($mode eq 'half_up' && 2 * $rest >= $denominator)
+	  || ($mode eq 'half_even'
+		&& (2 * $rest > $denominator || (2 * $rest == $denominator && $quotient % 2 == 1)));
+	return $quotient * $unit;
+}
+
+# The points a rule gives for an amount of which a part was refunded.
+sub rate
+{
+	my ($rule, $amount, $refunded) = @_;
+	my $earned = defined $rule->{bonus} ? $rule->{bonus}
+	  : round_to($rule->{rounding}, $amount * $rule->{per}, 1000, $rule->{unit});
+	return $earned if $refunded == 0 || $rule->{reversal} eq 'never';
+	return 0 if $refunded == $amount;
+	return $earned if $rule->{reversal} eq 'all_or_nothing';
+	my $taken = round_to($rule->{rounding}, $earned * $refunded, $amount, $rule->{unit});
+	return $taken > $earned ? 0 : $earned - $taken;
+}
+
+# The numbers of the rules that rate an event of that time.
+sub rules_in_force
+{
+	my ($self, $source, $at) = @_;
+	my $rules = $self->{config}{rules};
+	return grep {
+		my $rule = $rules->[$_];
+		$rule->{program} eq $source->{program}
+		  && (!defined $rule->{kind} || $rule->{kind} eq $source->{kind})
+		  && $rule->{from} <= $at && $at < $rule->{to}
+	} 0 .. $#$rules;
+}
+
+# ---------------------------------------------------------------- lots
+
+# When points live that are given for a moment: asked of the server beforehand.
+sub dates
+{
+	my ($self, $currency, $at) = @_;
+	return $self->{dates}{"$currency $at"} // die "no dates of $currency at $at\n";
+}
+
+sub alive
+{
+	my ($lot, $at) = @_;
+	return $lot->{from} <= $at && $at < $lot->{to};
+}
+
+sub lot
+{
+	my ($account, $no) = @_;
+	return $no ? $account->{lots}[ $no - 1 ] : undef;
+}
+
+sub in_order_of_paying
+{
+	return sort { $a->{to} <=> $b->{to} || $a->{earned} <=> $b->{earned} || $a->{no} <=> $b->{no} } @_;
+}
+
+sub entry
+{
+	my ($world, $key, $kind, $time) = @_;
+	my $entry = { account => $key, kind => $kind, time => $time, points => 0, forgiven => 0, effects => [] };
+	push @{ $world->{log} }, $entry;
+	return $entry;
+}
+
+# Points into a lot or out of it; no lot stands for the debt.
+sub move
+{
+	my ($account, $entry, $lot, $points) = @_;
+	$entry->{points} += $points;
+	$account->{total}{ $entry->{kind} } += $points;
+	push @{ $entry->{effects} }, [ $lot ? "$lot->{from}..$lot->{to}" : 'debt', $points ];
+	push @{ $account->{effects} }, [ $entry->{time}, $lot ? $lot->{no} : 0, $points ];
+	if ($lot) { $lot->{remaining} += $points }
+	else { $account->{debt} -= $points }
+}
+
+# A lot that is dead is booked to be so before it plays a part in anything else: what
+# happens must not hang on whether the expiry job came by.
+sub settle
+{
+	my ($world, $key, $account, $lot) = @_;
+	return if $lot->{remaining} == 0 || $lot->{to} > $account->{now};
+	my $rest = $lot->{remaining};
+	move($account, entry($world, $key, 'expire', $lot->{to}), $lot, -$rest);
+	$lot->{expired} += $rest;
+}
+
+# Debt first, then into the given lot.
+sub credit_lot
+{
+	my ($account, $entry, $lot, $points) = @_;
+	my $repaid = $points < $account->{debt} ? $points : $account->{debt};
+	move($account, $entry, undef, $repaid) if $repaid > 0;
+	move($account, $entry, $lot, $points - $repaid) if $points > $repaid;
+	return $points > $repaid;
+}
+
+# Debt first, then into the open lot of those dates, or a new one. A dead lot is closed
+# to awards, but for those of the statement that opened it. Answers the lot's number.
+sub credit
+{
+	my ($world, $account, $entry, $dates, $earned, $points) = @_;
+	if ($points <= $account->{debt})
+	{
+		credit_lot($account, $entry, undef, $points);
+		return undef;
+	}
+	my ($lot) = in_order_of_paying(
+		grep {
+			$_->{from} == $dates->{from} && $_->{to} == $dates->{to} && $_->{issued} == $dates->{issued}
+			  && $_->{remaining} > 0
+			  && ($_->{to} > $account->{now} || $_->{opened_by} eq $world->{statement})
+		} @{ $account->{lots} });
+	if (!$lot)
+	{
+		$lot = { no => @{ $account->{lots} } + 1, earned => $earned, remaining => 0, expired => 0, waived => 0,
+			opened_by => $world->{statement}, map { $_ => $dates->{$_} } qw(from to issued) };
+		push @{ $account->{lots} }, $lot;
+	}
+	credit_lot($account, $entry, $lot, $points);
+	return $lot->{no};
+}
+
+# Earned points are taken back: from their own lot; not again what of it had expired; from
+# other live lots; the rest is let off or becomes a debt.
+sub take_back
+{
+	my ($self, $account, $entry, $own, $points) = @_;
+	my $from = sub {
+		my ($lot) = @_;
+		my $part = $points < $lot->{remaining} ? $points : $lot->{remaining};
+		return if $part <= 0;
+		move($account, $entry, $lot, -$part);
+		$points -= $part;
+	};
+	if ($own)
+	{
+		$from->($own);
+		my $died = $own->{expired} - $own->{waived};
+		$died = $points if $died > $points;
+		$own->{waived} += $died;
+		$entry->{forgiven} += $died;
+		$points -= $died;
+	}
+	foreach my $lot (in_order_of_paying(@{ $account->{lots} }))
+	{
+		$from->($lot) if alive($lot, $account->{now});
+	}
+	return if $points == 0;
+	if ($self->{config}{currencies}{ currency_of($entry->{account}) }{debt} eq 'forgive')
+	{
+		$entry->{forgiven} += $points;
+	}
+	else
+	{
+		move($account, $entry, undef, -$points);
+	}
+}
+
+sub currency_of
+{
+	my ($key) = @_;
+	return $key =~ s{/[^/]*$}{}r;
+}
+
+# ---------------------------------------------------------------- changed rows
+
+# What a program sees of a row.
+sub image
+{
+	my ($source, $row) = @_;
+	return undef if !$row || !defined $row->{member};
+	return {
+		member => $row->{member},
+		key => $row->{id},
+		at => $row->{at},
+		earning => !$source->{status} || $row->{status} eq 'paid',
+		amount => $source->{amount} ? $row->{amount} : 10000,
+		refunded => $source->{refunded} ? $row->{refunded} : 0
+	};
+}
+
+sub check_image
+{
+	my ($image) = @_;
+	return if !$image || !$image->{earning};
+	refuse('LY201') if $image->{amount} < 0 || $image->{refunded} < 0;
+	refuse('LY203') if $image->{refunded} > $image->{amount};
+}
+
+sub same
+{
+	my ($before, $after) = @_;
+	return 0 if !$before || !$after;
+	return 0 if grep { $before->{$_} ne $after->{$_} } qw(member key earning);
+	return !$after->{earning} || !grep { $before->{$_} != $after->{$_} } qw(amount refunded at);
+}
+
+# One statement on an attached table: pairs of what a row was and what it is. Everything
+# that gives comes before everything that takes.
+sub statement
+{
+	my ($self, $world, $source, $now, $first, @changes) = @_;
+	my %tasks;
+
+	$world->{statement} = ++$statements;
+	foreach my $change (@changes)
+	{
+		check_image(image($source, $change->[1]));
+	}
+	foreach my $n (0 .. $#changes)
+	{
+		my ($before, $after) = map { image($source, $_) } @{ $changes[$n] };
+		next if !$before && !$after;
+		next if same($before, $after);
+		$world->{members}{"$source->{program}/$after->{member}"} = 1 if $after;
+
+		foreach my $currency (grep { $self->{config}{currencies}{$_}{program} eq $source->{program} }
+			sort keys %{ $self->{config}{currencies} })
+		{
+			my $had = $before ? $world->{accounts}{"$currency/$before->{member}"} : undef;
+			my $booked = $had ? $had->{awards}{"$source->{name}/$before->{key}"} : undef;
+			my $add = sub {
+				my ($do, $image, %more) = @_;
+				push @{ $tasks{"$currency/$image->{member}"} },
+				  { do => $do, image => $image, at => $image->{at}, n => $n, before => $before, %more };
+			};
+			if ($first)
+			{
+				my $account = $world->{accounts}{"$currency/$after->{member}"};
+				$add->('award', $after)
+				  if $after->{earning} && !($account && $account->{awards}{"$source->{name}/$after->{key}"});
+			}
+			elsif (!$before)
+			{
+				$add->('award', $after) if $after->{earning};
+			}
+			elsif ($after && $before->{member} eq $after->{member})
+			{
+				if ($booked) { $add->('change', $after) }
+				elsif ($after->{earning} && !$before->{earning}) { $add->('award', $after) }
+			}
+			else
+			{
+				$add->('leave', $before, moved => $after && $after->{earning}) if $booked;
+				if ($after && $after->{earning})
+				{
+					if ($booked) { $add->('award', $after, rules => [ sort { $a <=> $b } map { $_->{rule} } @$booked ]) }
+					elsif (!$before->{earning}) { $add->('award', $after) }
+				}
+			}
+		}
+	}
+	foreach my $key (sort keys %tasks)
+	{
+		$self->work_off($world, $source, $now, $key,
+			sort { $a->{at} <=> $b->{at} || $a->{n} <=> $b->{n} } @{ $tasks{$key} });
+	}
+}
+
+sub work_off
+{
+	my ($self, $world, $source, $now, $key, @tasks) = @_;
+	my $account = visit($world, $key, $now);
+	my $currency = currency_of($key);
+	my @reversals;
+
+	my $award = sub {
+		my ($image, @rules) = @_;
+		foreach my $number (@rules)
+		{
+			my $rule = $self->{config}{rules}[$number];
+			next if $rule->{currency} ne $currency;
+			my $points = rate($rule, $image->{amount}, $image->{refunded});
+			my $entry = entry($world, $key, 'earn', $image->{at});
+			my $own = $points > 0
+			  ? credit($world, $account, $entry, $self->dates($currency, $image->{at}), $image->{at}, $points)
+			  : undef;
+			my $awards = $account->{awards}{"$source->{name}/$image->{key}"} //= [];
+
+			# The row may have been this account's before, and gone.
+			my ($award) = grep { $_->{rule} == $number } @$awards;
+			push @$awards, $award = { rule => $number, points => 0, forgiven => 0 } if !$award;
+			$award->{points} += $points;
+			$award->{own} = $own if $own;
+		}
+	};
+
+	foreach my $task (@tasks)
+	{
+		my $image = $task->{image};
+		if ($task->{do} eq 'award')
+		{
+			$award->($image, $task->{rules} ? @{ $task->{rules} } : $self->rules_in_force($source, $image->{at}));
+			next;
+		}
+
+		# A new key carries on what was booked under the old one.
+		my $booked = delete $account->{awards}{"$source->{name}/$task->{before}{key}"};
+		$account->{awards}{"$source->{name}/$image->{key}"} = $booked;
+
+		my $earning = $task->{do} eq 'change' && $image->{earning};
+		my $redated = $earning && $task->{before}{at} != $image->{at};
+		my @in_force = $redated ? $self->rules_in_force($source, $image->{at}) : ();
+		my @fresh = grep {
+			my $number = $_;
+			!grep { $_->{rule} == $number } @$booked
+		} @in_force;
+		foreach my $award (sort { $a->{rule} <=> $b->{rule} } @$booked)
+		{
+			my $rule = $self->{config}{rules}[ $award->{rule} ];
+			my $earns = $earning && (!$redated || grep { $_ == $award->{rule} } @in_force);
+			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded})
+			  : $rule->{reversal} eq 'never' && !$task->{moved} ? $award->{points}
+			  : 0;
+
+			# What was let off before is neither taken again nor given back.
+			my $stands = $award->{points} - $award->{forgiven};
+			if ($due < $stands)
+			{
+				push @reversals, [ $award, $stands - $due ];
+			}
+			elsif ($due > $award->{points})
+			{
+				my $own = lot($account, $award->{own});
+				settle($world, $key, $account, $own) if $own;
+				my $entry = entry($world, $key, 'earn', $now);
+				my $more = $due - $award->{points};
+				$entry->{forgiven} = -$award->{forgiven};
+				if ($own)
+				{
+					credit_lot($account, $entry, $own, $more);
+				}
+				else
+				{
+					$award->{own} = credit($world, $account, $entry, $self->dates($currency, $image->{at}), $now, $more);
+				}
+				@$award{qw(points forgiven)} = ($due, 0);
+			}
+			else
+			{
+				my $entry = entry($world, $key, 'earn', $now);
+				$entry->{forgiven} = $award->{points} - $due - $award->{forgiven};
+				$award->{forgiven} = $award->{points} - $due;
+			}
+		}
+		$award->($image, @fresh);
+	}
+
+	foreach (@reversals)
+	{
+		my ($award, $points) = @$_;
+		my $own = lot($account, $award->{own});
+		settle($world, $key, $account, $own) if $own;
+		my $entry = entry($world, $key, 'reverse', $now);
+		$self->take_back($account, $entry, $own, $points);
+		$award->{points} += $entry->{points};
+		$award->{forgiven} += $entry->{forgiven};
+	}
+}
+
+# A change of rows of a table, which several programs may watch.
+sub change_rows
+{
+	my ($self, $world, $table, $now, @changes) = @_;
+	foreach my $source (grep { $_->{table} eq $table } @{ $self->{config}{sources} })
+	{
+		$self->statement($world, $source, $now, 0, @changes) if @changes;
+	}
+	foreach (@changes)
+	{
+		my ($before, $after) = @$_;
+		delete $world->{rows}{"$table/$before->{id}"} if $before;
+		$world->{rows}{"$table/$after->{id}"} = $after if $after;
+	}
+}
+
+# ---------------------------------------------------------------- spending
+
+sub check_points
+{
+	my ($self, $currency, $points) = @_;
+	refuse('LY304') if $points <= 0 || $points % $self->{config}{currencies}{$currency}{unit};
+}
+
+# The answer that an id was given before.
+sub answered
+{
+	my ($world, $program, $id, $content) = @_;
+	return undef if !defined $id;
+	my $before = $world->{requests}{"$program/$id"} // return undef;
+	refuse('LY305') if $before->{content} ne $content;
+	return $before->{answer};
+}
+
+sub live
+{
+	my ($account) = @_;
+	my $sum = 0;
+	$sum += $_->{remaining} foreach grep { alive($_, $account->{now}) } @{ $account->{lots} };
+	return $sum;
+}
+
+sub spend
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $currency = $op->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	my $key = "$currency/$op->{member}";
+	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now) : $op->{points};
+
+	$self->check_points($currency, abs($points) == $points || $op->{do} eq 'redeem' ? $points : -$points);
+	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
+	my $content = join ' ', $op->{do}, $key, $points, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	refuse('LY302')
+	  if $op->{do} eq 'redeem' && $account->{debt} > 0 && $self->{config}{currencies}{$currency}{debt} eq 'block';
+	my $entry = entry($world, $key, $op->{do}, $now);
+	$entry->{id} = $answer;
+	if ($op->{do} eq 'adjust' && $points > 0)
+	{
+		$world->{statement} = ++$statements;
+		credit($world, $account, $entry, $self->dates($currency, $now), $now, $points);
+	}
+	else
+	{
+		my $wanted = abs $points;
+		my $missing = $wanted + $account->{debt} - live($account);
+		refuse('LY301', $missing) if $missing > 0;
+		foreach my $lot (in_order_of_paying(grep { alive($_, $now) } @{ $account->{lots} }))
+		{
+			my $part = $wanted < $lot->{remaining} ? $wanted : $lot->{remaining};
+			next if $part == 0;
+			move($account, $entry, $lot, -$part);
+			push @{ $account->{paid}{$answer} }, { lot => $lot->{no}, points => $part, returned => 0 }
+			  if $op->{do} eq 'redeem';
+			$wanted -= $part;
+		}
+		$world->{redemptions}{$answer} = $key if $op->{do} eq 'redeem';
+	}
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+sub give_back
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $key = $world->{redemptions}{ $op->{entry} } // refuse('LY004');
+	my $currency = currency_of($key);
+	my $program = $self->{config}{currencies}{$currency}{program};
+
+	$self->check_points($currency, $op->{points}) if defined $op->{points};
+	my $content = join ' ', 'giveback', $op->{entry}, $op->{points} // 'all', $op->{grace} // 'none', $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	my $paid = $account->{paid}{ $op->{entry} };
+	my $left = 0;
+	$left += $_->{points} - $_->{returned} foreach @$paid;
+	my $points = $op->{points} // $left;
+	refuse('LY303', $left) if $points > $left || $points == 0;
+
+	$world->{statement} = ++$statements;
+	my $entry = entry($world, $key, 'giveback', $now);
+	$entry->{id} = $answer;
+	my @dead;
+	foreach my $payment (reverse @$paid)
+	{
+		my $part = $payment->{points} - $payment->{returned};
+		$part = $points if $part > $points;
+		next if $part == 0;
+		$payment->{returned} += $part;
+		$points -= $part;
+		my $lot = lot($account, $payment->{lot});
+		if ($lot->{to} > $account->{now})
+		{
+			credit_lot($account, $entry, $lot, $part);
+		}
+		elsif (defined $op->{grace})
+		{
+			my $to = $self->dates("grace $currency $op->{grace}", $now);
+			credit($world, $account, $entry, { from => $lot->{from}, issued => $lot->{issued}, to => $to->{to} }, $now, $part);
+		}
+		else
+		{
+			move($account, $entry, $lot, $part);
+			push @dead, $lot;
+		}
+	}
+	settle($world, $key, $account, $_) foreach @dead;
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# What could be spent at a moment: what had happened by then to lots alive then.
+sub balance
+{
+	my ($self, $world, $currency, $member, $at) = @_;
+	my $program = $self->{config}{currencies}{$currency}{program};
+	refuse('LY002') if !$world->{members}{"$program/$member"};
+	my $account = $world->{accounts}{"$currency/$member"} // return 0;
+	my $sum = 0;
+	foreach (@{ $account->{effects} })
+	{
+		my ($time, $lot, $points) = @$_;
+		$sum += $points if $time <= $at && ($lot == 0 || alive(lot($account, $lot), $at));
+	}
+	return $sum;
+}
+
+# ---------------------------------------------------------------- operations
+
+# Performs one operation on a world and answers what it must answer; refusals are thrown.
+# A new entry's id is the ledger's to choose: it comes as $answer.
+sub perform
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	$answer //= 'new';
+	my $do = $op->{do};
+	my $table = $op->{table};
+
+	if ($do eq 'insert')
+	{
+		my @changes;
+		foreach my $row (@{ $op->{rows} })
+		{
+			my $there = $world->{rows}{"$table/$row->{id}"};
+			if (!$there) { push @changes, [ undef, $row ] }
+			elsif ($op->{conflict} eq 'update')
+			{
+				push @changes, [ $there, { %$there, map { $_ => $row->{$_} } @{ $op->{columns} } } ];
+			}
+		}
+
+		# The triggers of an upsert: all updates, then all inserts.
+		my @updates = grep { $_->[0] } @changes;
+		my @inserts = grep { !$_->[0] } @changes;
+		$self->change_rows($world, $table, $now, @updates) if @updates;
+		$self->change_rows($world, $table, $now, @inserts) if @inserts;
+		return join ',', sort map { $_->[1]{id} } @changes;
+	}
+	if ($do eq 'update' || $do eq 'delete')
+	{
+		my @before = grep { defined } map { $world->{rows}{"$table/$_"} } @{ $op->{ids} };
+		my @changes = map { [ $_, $do eq 'update' ? changed($_, $op->{set}) : undef ] } @before;
+		$self->change_rows($world, $table, $now, @changes);
+		return join ',', sort map { ($_->[1] // $_->[0])->{id} } @changes;
+	}
+	if ($do eq 'backfill')
+	{
+		my ($source) = grep { $_->{table} eq $table && $_->{program} eq $op->{program} } @{ $self->{config}{sources} };
+		my @rows = map { $world->{rows}{$_} } sort grep { m{^\Q$table\E/} } keys %{ $world->{rows} };
+		$self->statement($world, $source, $now, 1, map { [ undef, $_ ] } @rows);
+		return '';
+	}
+	return $self->spend($world, $op, $now, $answer) if $do eq 'redeem' || $do eq 'adjust';
+	return $self->give_back($world, $op, $now, $answer) if $do eq 'giveback';
+	if ($do eq 'balance')
+	{
+		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now) } @{ $op->{at} };
+	}
+	die "unknown operation $do\n";
+}
+
+# Columns are set to values, or (refunded, as a share in percent) to a part of the amount.
+sub changed
+{
+	my ($row, $set) = @_;
+	my %row = (%$row, %$set);
+	if (defined(my $share = delete $row{share}))
+	{
+		my $cents = $row{amount} / 100;
+		$row{refunded} = round_to('floor', $cents * $share, 100, 1) * 100;
+	}
+	$row{id} = $row->{id} . $set->{suffix} if defined $set->{suffix};
+	delete $row{suffix};
+	return \%row;
+}
+
+# Booking of a dead lot's end by the expiry job, as the ledger shows it: true if it was due.
+sub expire
+{
+	my ($world, $key, $now, $expected) = @_;
+	my $account = account($world, $key);
+	my ($from, $to) = split /\.\./, $expected->{lot};
+	foreach my $lot (grep { $_->{from} == $from && $_->{to} == $to } @{ $account->{lots} })
+	{
+		next if $lot->{to} > $now || $lot->{remaining} != -$expected->{points};
+		my $rest = $lot->{remaining};
+		move($account, entry($world, $key, 'expire', $lot->{to}), $lot, -$rest);
+		$lot->{expired} += $rest;
+		return 1;
+	}
+	return 0;
+}
+
+1;
