@@ -101,5 +101,19 @@ FROM (VALUES (1, 'europe/berlin', '1 day'::interval, '23 hours'::interval, 4, 'b
 SELECT is((SELECT count(*) FROM program WHERE code LIKE 'ok _'), 3::bigint, 'three more');
 SELECT pg_temp.balanced('of accounts without entries');
 
+-- ---- A day with two midnights begins at the first: Havana, 6 November 2022, 01:00 becomes 00:00
+SELECT create_program('havana', 'America/Havana', validity => '30 days');
+SELECT add_rule('havana', 'base', points_per => 1);
+CREATE TABLE public.havana (id int PRIMARY KEY, who text, amount int, at timestamptz);
+SELECT attach('public.havana', 'havana', 'who', 'amount', 'at');
+INSERT INTO public.havana VALUES (1, 'ann', 1, '2022-10-06 16:00+00'), (2, 'bob', 1, '2022-11-06 03:30+00'), (3, 'cid', 1, '2022-11-06 04:30+00'), (4, 'dee', 1, '2022-11-06 05:30+00');
+SELECT results_eq($$SELECT member, expires_at FROM lots WHERE program = 'havana' ORDER BY member COLLATE "C"$$,
+	$$VALUES ('ann', '2022-11-06 04:00+00'::timestamptz), ('bob', '2022-12-06 05:00+00'), ('cid', '2022-12-07 05:00+00'), ('dee', '2022-12-07 05:00+00')$$,
+	'the day ends at its first midnight, whichever event asks');
+
+-- ---- What would only fail later
+SELECT throws_ok($$SELECT create_program('x', validity => '300000 years')$$, 'LY101');
+SELECT throws_ok($$SELECT enrol('havana', 'eve', 'infinity')$$, 'LY306');
+
 SELECT * FROM finish();
 ROLLBACK;
