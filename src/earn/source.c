@@ -428,8 +428,8 @@ read_text(const ColumnText *column, TupleTableSlot *slot, char *buf, int *len)
 	}
 }
 
-static text *
-read_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena)
+text *
+source_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena)
 {
 	char		number[TEXT_BUFFER];
 	const char *part;
@@ -569,7 +569,7 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 		return true;			/* a guest earns nothing */
 	image->member = arena_text(arena, part, len);
 
-	image->line = read_key(columns, slot, arena);
+	image->line = source_key(columns, slot, arena);
 	if (columns->event.attnum != 0 && image->line != NULL)
 	{
 		part = read_text(&columns->event, slot, number, &len);

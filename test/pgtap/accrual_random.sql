@@ -104,7 +104,7 @@ BEGIN
         WHEN 12 THEN format('UPDATE %s SET id = id + 100, customer = CASE customer WHEN ''ann'' THEN ''cat'' ELSE ''ann'' END WHERE %s', which, subset)
         WHEN 13 THEN format('UPDATE %s SET at = timestamptz ''2024-01-02 00:00+00'' + (id * %s %% 360) * interval ''1 day'' WHERE %s', which, 1 + b, subset)
         WHEN 14 THEN format('UPDATE %s SET at = timestamptz ''2024-12-31 00:00+00'' - (id * %s %% 360) * interval ''1 day'', customer = ''dot'', grp = grp + 1, id = id + 200 WHERE %s', which, 1 + b, subset)
-        WHEN 15 THEN format('UPDATE %s SET grp = %s WHERE %s', which, nullif(b, 8), subset)
+        WHEN 15 THEN format('UPDATE %s SET grp = %L WHERE %s', which, nullif(b, 8), subset)
         WHEN 16 THEN format('DELETE FROM %s WHERE %s', which, subset)
         WHEN 17 THEN format('INSERT INTO %s %s', which, new_rows) || CASE which WHEN 'kept' THEN ' ON CONFLICT DO NOTHING'
             WHEN 'each' THEN ' ON CONFLICT (id) DO UPDATE SET total = EXCLUDED.total, refunded = 0, customer = EXCLUDED.customer' ELSE '' END
