@@ -798,6 +798,19 @@ reverse(Visit *visit, Account *account, const Reversal *reversal)
 	return entry;
 }
 
+/*
+ * Whether a recorded rule still rates the row: one that a change of time took
+ * out of force is recorded too, with all of its award reversed.
+ */
+static bool
+still_rates(const Booked *booked, TimestampTz time)
+{
+	const Rule *rule = rule_by_id(booked->rule_id);
+
+	return booked->base != 0 || booked->points != booked->forgiven ||
+		(rule->valid_from <= time && time < rule->valid_to);
+}
+
 /* Whether the row counted as a visit before this change. */
 static bool
 was_visit(const Task *task, const Booked *booked)
@@ -1029,7 +1042,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 
 	for (int i = 0; i < nbooked; i++)
 	{
-		bool		in_force = !redated;
+		bool		in_force = !redated && still_rates(&booked[i], time_of_award(source, image, &booked[i]));
 
 		for (int j = 0; j < nmatches && !in_force; j++)
 			in_force = matches[j]->rule_id == booked[i].rule_id;
@@ -1372,8 +1385,10 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 						{
 							Change	   *change = make_change(accrual, before, nbooked);
 
+							change->nrules = 0;
 							for (int b = 0; b < nbooked; b++)
-								change->rules[b] = booked[b].rule_id;
+								if (still_rates(&booked[b], time_of_award(accrual->source, before, &booked[b])))
+									change->rules[change->nrules++] = booked[b].rule_id;
 							after->time = time_of_award(accrual->source, after, &booked[0]);
 							add_task(tasks, to, number, ROLE_JOIN, after, change);
 						}
