@@ -139,9 +139,10 @@ refresh(void)
 	if (!config_cache_renew(&cache, "sources"))
 		return;
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* Watched before it is read, or a commit in between would never be heard of. */
 	table_open_for_read(&table, "source", SOURCE_NATTS);
 	config_watch(RelationGetRelid(table.rel));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	sources = palloc0(sizeof(Source) * room);
 	nsources = 0;

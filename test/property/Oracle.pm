@@ -332,6 +332,11 @@ sub statement
 				push @{ $tasks{"$currency/$image->{member}"} },
 				  { do => $do, image => $image, at => $image->{at}, n => $n, before => $before, %more };
 			};
+			# Nothing was booked for it, since it did not earn: by its status, or by no rule.
+			my $begins = $before && $after && $after->{earning}
+			  && (!$before->{earning}
+				|| ($before->{at} != $after->{at}
+					&& !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $before->{at})));
 			if ($first)
 			{
 				my $account = $world->{accounts}{"$currency/$after->{member}"};
@@ -345,15 +350,18 @@ sub statement
 			elsif ($after && $before->{member} eq $after->{member})
 			{
 				if ($booked) { $add->('change', $after) }
-				elsif ($after->{earning} && !$before->{earning}) { $add->('award', $after) }
+				elsif ($begins) { $add->('award', $after) }
 			}
 			else
 			{
 				$add->('leave', $before, moved => $after && $after->{earning}) if $booked;
 				if ($after && $after->{earning})
 				{
-					if ($booked) { $add->('award', $after, rules => [ sort { $a <=> $b } map { $_->{rule} } @$booked ]) }
-					elsif (!$before->{earning}) { $add->('award', $after) }
+					if ($booked && $before->{at} == $after->{at})
+					{
+						$add->('award', $after, rules => [ sort { $a <=> $b } map { $_->{rule} } @$booked ]);
+					}
+					elsif ($booked || $begins) { $add->('award', $after) }
 				}
 			}
 		}
@@ -417,39 +425,46 @@ sub work_off
 		{
 			my $rule = $self->{config}{rules}[ $award->{rule} ];
 			my $earns = $earning && (!$redated || grep { $_ == $award->{rule} } @in_force);
-			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded})
-			  : $rule->{reversal} eq 'never' && !$task->{moved} ? $award->{points}
-			  : 0;
+			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded}) : 0;
 
 			# What was let off before is neither taken again nor given back.
 			my $stands = $award->{points} - $award->{forgiven};
 			if ($due < $stands)
 			{
+				# A bonus that is never taken back is let off, unless it goes to another account.
+				if (!$earning && $rule->{reversal} eq 'never' && !$task->{moved})
+				{
+					entry($world, $key, 'reverse', $now)->{forgiven} = $stands;
+					$award->{forgiven} += $stands;
+					next;
+				}
 				push @reversals, [ $award, $stands - $due ];
+				next;
 			}
-			elsif ($due > $award->{points})
+			my $forgiven = $due < $award->{points} ? $award->{points} - $due : 0;
+			my $own = $due > $award->{points} || $forgiven < $award->{forgiven} ? lot($account, $award->{own}) : undef;
+			settle($world, $key, $account, $own) if $own;
+
+			# What had died and is owed again will have died again.
+			if ($own && $rule->{reversal} ne 'never')
 			{
-				my $own = lot($account, $award->{own});
-				settle($world, $key, $account, $own) if $own;
-				my $entry = entry($world, $key, 'earn', $now);
-				my $more = $due - $award->{points};
-				$entry->{forgiven} = -$award->{forgiven};
-				if ($own)
-				{
-					credit_lot($account, $entry, $own, $more);
-				}
-				else
-				{
-					$award->{own} = credit($world, $account, $entry, $self->dates($currency, $image->{at}), $now, $more);
-				}
-				@$award{qw(points forgiven)} = ($due, 0);
+				my $again = $award->{forgiven} - $forgiven;
+				$own->{waived} -= $again < $own->{waived} ? $again : $own->{waived} if $again > 0;
+			}
+			my $entry = entry($world, $key, 'earn', $now);
+			$entry->{forgiven} = $forgiven - $award->{forgiven};
+			$award->{forgiven} = $forgiven;
+			my $more = $due - $award->{points};
+			next if $more <= 0;
+			if ($own)
+			{
+				credit_lot($account, $entry, $own, $more);
 			}
 			else
 			{
-				my $entry = entry($world, $key, 'earn', $now);
-				$entry->{forgiven} = $award->{points} - $due - $award->{forgiven};
-				$award->{forgiven} = $award->{points} - $due;
+				$award->{own} = credit($world, $account, $entry, $self->dates($currency, $image->{at}), $now, $more);
 			}
+			$award->{points} = $due;
 		}
 		$award->($image, @fresh);
 	}
