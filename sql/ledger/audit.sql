@@ -204,7 +204,7 @@ BEGIN
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
     FULL JOIN loyalty.request q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
     WHERE e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
-       OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content, e.content)
+       OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content)
 
     UNION ALL
     -- A change of key moves no points.

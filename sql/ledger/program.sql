@@ -121,6 +121,11 @@ BEGIN
         PERFORM loyalty._refuse('LY101', 'the pending time of points must be longer than nothing',
             format('It is %s.', pending), 'Use NULL for points that can be spent at once.');
     END IF;
+    IF greatest(validity, pending) > interval '1000 years' THEN
+        PERFORM loyalty._refuse('LY101', 'points would last longer than dates do',
+            format('They are valid for %s and pending for %s.', validity, pending),
+            'Use at most 1000 years, or NULL for points that never expire.');
+    END IF;
     IF validity <= pending THEN
         PERFORM loyalty._refuse('LY101', 'points would expire before they can be spent',
             format('They are valid for %s and pending for %s.', validity, pending),
@@ -262,6 +267,10 @@ BEGIN
     IF coalesce(member, '') = '' THEN
         PERFORM loyalty._refuse('LY002', 'a member needs a key', 'It is empty.',
             'Give the key your own tables know the customer by; a NULL one is a guest and is not enrolled.');
+    END IF;
+    IF NOT isfinite(enrolled_at) THEN
+        PERFORM loyalty._refuse('LY306', 'the time of an enrolment must be finite',
+            'Anniversaries are reckoned from it.', 'Leave it out to mean now.');
     END IF;
     INSERT INTO loyalty.member AS m (program_id, member, enrolled_at)
     VALUES (owner, enrol.member, coalesce(enrol.enrolled_at, now()))

@@ -709,14 +709,14 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
 
 /* Rates a row that nothing is booked for; rules: those to use, NULL for the ones in force. */
 static void
-award(Visit *visit, Account *account, const Task *task, const Image *image, const int32 *rules, int nrules)
+award(Visit *visit, Account *account, const Task *task, const Image *image, const int32 *rules, int nrules,
+	  bool count)
 {
 	const Source *source = visit->accrual->source;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
 	const Rule **matches = NULL;
 	LotDates	dates;
 	bool		dated = false;
-	bool		counted = false;
 
 	if (rules == NULL)
 		nrules = rules_for(source->program_id, &event, &matches);
@@ -747,11 +747,11 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 		/* Even nothing is booked: it says by which rule a later change is to be rated. */
 		entry = account_entry(account, ENTRY_EARN, image->time);
 		describe(entry, visit, rule, image, image->amount, image->refunded);
-		if (!counted)
+		if (count)
 		{
 			entry->visits = 1;
 			entry->spend = image->amount - image->refunded;
-			counted = true;
+			count = false;
 		}
 		if (points > 0)
 		{
@@ -791,10 +791,35 @@ reverse(Visit *visit, Account *account, const Reversal *reversal)
 	Entry	   *entry = account_entry(account, ENTRY_REVERSE, account->post->now);
 
 	describe(entry, visit, reversal->rule, reversal->image, reversal->base, reversal->refunded);
+	entry->metric_time = time_of_award(visit->accrual->source, reversal->image, &reversal->booked);
 	entry->visits = reversal->visits;
 	entry->spend = reversal->spend;
 	account_take_back(account, entry, reversal->points, own);
 	return entry;
+}
+
+/*
+ * Whether a recorded rule still rates the row: one that a change of time took
+ * out of force is recorded too, with all of its award reversed.
+ */
+static bool
+still_rates(const Booked *booked, TimestampTz time)
+{
+	const Rule *rule = rule_by_id(booked->rule_id);
+
+	return booked->base != 0 || booked->points != booked->forgiven ||
+		(rule->valid_from <= time && time < rule->valid_to);
+}
+
+/* Whether the row counted as a visit before this change. */
+static bool
+was_visit(const Task *task, const Booked *booked)
+{
+	if (task->change != NULL && task->change->before != NULL)
+		return task->change->before->earning;
+	if (task->role == ROLE_LEAVE || task->role == ROLE_MOVE)
+		return task->image->earning;
+	return booked->base > 0 || booked->points > 0;
 }
 
 /*
@@ -823,7 +848,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	if (count)
 	{
 		change.spend = change.base - change.refunded;
-		change.visits = (earning ? 1 : 0) - (booked->base > 0 || booked->points > 0 ? 1 : 0);
+		change.visits = (earning ? 1 : 0) - (was_visit(task, booked) ? 1 : 0);
 	}
 	if (rule->by_event && image->line != NULL)
 	{
@@ -844,6 +869,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		{
 			entry = account_entry(account, ENTRY_REVERSE, account->post->now);
 			describe(entry, visit, rule, image, change.base, change.refunded);
+			entry->metric_time = time_of_award(visit->accrual->source, image, booked);
 			entry->visits = change.visits;
 			entry->spend = change.spend;
 			entry->forgiven = change.points;
@@ -878,6 +904,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	}
 	entry = account_entry(account, ENTRY_EARN, account->post->now);
 	describe(entry, visit, rule, image, change.base, change.refunded);
+	entry->metric_time = time_of_award(visit->accrual->source, image, booked);
 	entry->visits = change.visits;
 	entry->spend = change.spend;
 	entry->forgiven = forgiven - sums.forgiven;
@@ -961,8 +988,9 @@ begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *be
 	return true;
 }
 
+/* A row that was redated is brought under the rules in force at its time, else it keeps those recorded. */
 static void
-bring_to_state(Visit *visit, Account *account, const Task *task)
+bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 {
 	const Source *source = visit->accrual->source;
 	const Image *image = task->image;
@@ -977,22 +1005,29 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 	int			nmatches;
 	int32	   *fresh;
 	int			nfresh = 0;
-	bool		redated;
+	bool		goes_on = false;	/* what counts a visit */
 
 	if (nbooked == 0)
 	{
 		/* A row that earned before it was attached, or by no rule, is not ours to rate anew. */
 		if (earning && (task->role == ROLE_STATE ||
 						(task->role == ROLE_CHANGE && begins_to_earn(visit->accrual, account->currency, before, image))))
-			award(visit, account, task, image, NULL, 0);
+			award(visit, account, task, image, NULL, 0, true);
 		return;
 	}
 
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 		rekey(visit, account, task, booked, nbooked);
 
-	/* Moved in time, it may have come under other rules. */
-	redated = task->role == ROLE_CHANGE && earning && before->time != image->time;
+	/* What it did for the tier goes along to its new time. */
+	if (task->role == ROLE_CHANGE && source->event_time != NULL && before->time != image->time)
+		for (int i = 0; i < nbooked; i++)
+			if (rule_by_id(booked[i].rule_id)->currency->currency_id == account->currency->currency_id)
+				account_shift_metric(account, before->time, image->time, booked[i].points - booked[i].forgiven,
+									 i == 0 ? booked[i].base - booked[i].refunded : 0,
+									 i == 0 && before->earning ? 1 : 0);
+
+	redated = redated && earning;
 	nmatches = redated ? rules_for(source->program_id, &event, &matches) : 0;
 	fresh = palloc(sizeof(int32) * Max(nmatches, 1));
 	for (int i = 0; i < nmatches; i++)
@@ -1007,15 +1042,16 @@ bring_to_state(Visit *visit, Account *account, const Task *task)
 
 	for (int i = 0; i < nbooked; i++)
 	{
-		bool		in_force = !redated;
+		bool		in_force = !redated && still_rates(&booked[i], time_of_award(source, image, &booked[i]));
 
 		for (int j = 0; j < nmatches && !in_force; j++)
 			in_force = matches[j]->rule_id == booked[i].rule_id;
+		goes_on |= i == 0 && in_force;
 		book_difference(visit, account, task, image, rule_by_id(booked[i].rule_id), &booked[i],
 						earning && in_force, task->role == ROLE_MOVE || redated, i == 0);
 	}
 	if (nfresh > 0)
-		award(visit, account, task, image, fresh, nfresh);
+		award(visit, account, task, image, fresh, nfresh, !goes_on);
 }
 
 static void
@@ -1065,10 +1101,10 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 
 		state.role = ROLE_STATE;
 		state.change = NULL;
-		bring_to_state(visit, account, &state);
+		bring_to_state(visit, account, &state, rules == NULL);
 	}
 	else
-		award(visit, account, task, task->image, rules, nrules);
+		award(visit, account, task, task->image, rules, nrules, true);
 }
 
 static void
@@ -1095,7 +1131,7 @@ visit_account(Account *account, void *arg)
 				if (load_booked(visit->accrual, account->post, account->account_id,
 								task->image->event, task->image->line, false, &booked) == 0)
 				{
-					award(visit, account, task, task->image, NULL, 0);
+					award(visit, account, task, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
 				break;
@@ -1106,7 +1142,8 @@ visit_account(Account *account, void *arg)
 			case ROLE_CHANGE:
 			case ROLE_LEAVE:
 			case ROLE_MOVE:
-				bring_to_state(visit, account, task);
+				bring_to_state(visit, account, task, task->role == ROLE_CHANGE &&
+							   task->change->before->time != task->image->time);
 				break;
 		}
 		if (account->nentries > nentries || visit->nreversals > nreversals)
@@ -1348,8 +1385,10 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 						{
 							Change	   *change = make_change(accrual, before, nbooked);
 
+							change->nrules = 0;
 							for (int b = 0; b < nbooked; b++)
-								change->rules[b] = booked[b].rule_id;
+								if (still_rates(&booked[b], time_of_award(accrual->source, before, &booked[b])))
+									change->rules[change->nrules++] = booked[b].rule_id;
 							after->time = time_of_award(accrual->source, after, &booked[0]);
 							add_task(tasks, to, number, ROLE_JOIN, after, change);
 						}

@@ -103,9 +103,10 @@ refresh(void)
 	if (!config_cache_renew(&cache, "rules"))
 		return;
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* Watched before it is read, or a commit in between would never be heard of. */
 	table_open_for_read(&table, "rule", RULE_NATTS);
 	config_watch(RelationGetRelid(table.rel));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	rules = palloc0(sizeof(Rule) * room);
 	nrules = 0;

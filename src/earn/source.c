@@ -139,9 +139,10 @@ refresh(void)
 	if (!config_cache_renew(&cache, "sources"))
 		return;
 
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* Watched before it is read, or a commit in between would never be heard of. */
 	table_open_for_read(&table, "source", SOURCE_NATTS);
 	config_watch(RelationGetRelid(table.rel));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	sources = palloc0(sizeof(Source) * room);
 	nsources = 0;
@@ -428,8 +429,8 @@ read_text(const ColumnText *column, TupleTableSlot *slot, char *buf, int *len)
 	}
 }
 
-static text *
-read_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena)
+text *
+source_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena)
 {
 	char		number[TEXT_BUFFER];
 	const char *part;
@@ -569,7 +570,7 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 		return true;			/* a guest earns nothing */
 	image->member = arena_text(arena, part, len);
 
-	image->line = read_key(columns, slot, arena);
+	image->line = source_key(columns, slot, arena);
 	if (columns->event.attnum != 0 && image->line != NULL)
 	{
 		part = read_text(&columns->event, slot, number, &len);

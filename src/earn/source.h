@@ -110,6 +110,9 @@ extern const SourceColumns *source_columns(Source *source, Oid relid, TupleDesc 
 extern bool image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
 					   Arena *arena, Image *image, Refusal *refusal);
 
+/* The text of a row's key; NULL: a part of it is. */
+extern text *source_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena);
+
 extern _Noreturn void refuse(const Refusal *refusal);
 
 #endif							/* LOYALTY_SOURCE_H */

@@ -101,6 +101,9 @@ typedef struct Finder
 	SPIPlanPtr	plan;
 	TupleTableSlot *slot;
 	const SourceColumns *columns;	/* of the slot */
+	text	  **taken;			/* the keys that the statement gave to rows, in order */
+	int			ntaken;
+	Arena		arena;
 } Finder;
 
 static void
@@ -189,6 +192,47 @@ find_now(Finder *finder, const SourceColumns *columns, TupleTableSlot *image)
 	return true;
 }
 
+static int
+by_text(const void *a, const void *b)
+{
+	const text *x = *(text *const *) a;
+	const text *y = *(text *const *) b;
+	int			result = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(VARSIZE_ANY_EXHDR(x), VARSIZE_ANY_EXHDR(y)));
+
+	return result != 0 ? result : (int) VARSIZE_ANY_EXHDR(x) - (int) VARSIZE_ANY_EXHDR(y);
+}
+
+static void
+note_taken_keys(Finder *finder, const SourceColumns *columns, Tuplestorestate *rows, TupleTableSlot *slot)
+{
+	finder->arena.context = CurrentMemoryContext;
+	finder->taken = palloc_extended(sizeof(text *) * Max(tuplestore_tuple_count(rows), 1), MCXT_ALLOC_HUGE);
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		finder->taken[finder->ntaken] = source_key(columns, slot, &finder->arena);
+		finder->ntaken += finder->taken[finder->ntaken] != NULL;
+	}
+	qsort(finder->taken, finder->ntaken, sizeof(text *), by_text);
+	tuplestore_rescan(rows);
+}
+
+/*
+ * A row that is not where the statement put it may have been put back by an
+ * inner one, unless it is another row that came there.
+ */
+static bool
+find_put_back(Finder *finder, const SourceColumns *columns, TupleTableSlot *before)
+{
+	text	   *key;
+
+	if (finder->taken == NULL)
+		return false;
+	key = source_key(columns, before, &finder->arena);
+	return key != NULL &&
+		bsearch(&key, finder->taken, finder->ntaken, sizeof(text *), by_text) == NULL &&
+		find_now(finder, columns, before);
+}
+
 /* ----------------------------------------------------------------
  *		The trigger
  * ---------------------------------------------------------------- */
@@ -204,7 +248,7 @@ add_change(Accrual *accrual, Finder *finder, const SourceColumns *columns,
 	if (finder != NULL)
 	{
 		bool		found = find_now(finder, columns, after ? after : before) ||
-			(before != NULL && after != NULL && find_now(finder, columns, before));
+			(before != NULL && after != NULL && find_put_back(finder, columns, before));
 
 		after = found ? finder->slot : NULL;
 		after_columns = finder->columns;
@@ -236,6 +280,8 @@ add_all(Accrual *accrual, Finder *finder, const SourceColumns *columns,
 	if (old_rows != NULL && new_rows != NULL &&
 		tuplestore_tuple_count(old_rows) == tuplestore_tuple_count(new_rows))
 	{
+		if (finder != NULL)
+			note_taken_keys(finder, columns, new_rows, after);
 		while (tuplestore_gettupleslot(old_rows, true, false, before) &&
 			   tuplestore_gettupleslot(new_rows, true, false, after))
 			add_change(accrual, finder, columns, before, after);

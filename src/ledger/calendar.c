@@ -59,7 +59,15 @@ time_of_day(const struct pg_tm *tm, fsec_t fsec)
 TimestampTz
 local_midnight(const Program *program, int julian_day)
 {
-	return from_local(program, julian_day, 0);
+	TimestampTz midnight = from_local(program, julian_day, 0);
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	/* Where the clock goes back at midnight there are two: the day begins at the first. */
+	to_local(program, midnight - 1, &tm, &fsec);
+	if (date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) == julian_day)
+		midnight -= time_of_day(&tm, fsec) + 1;
+	return midnight;
 }
 
 int

@@ -676,6 +676,15 @@ account_entry(Account *account, EntryKind kind, TimestampTz event_time)
 	return entry;
 }
 
+void
+account_shift_metric(Account *account, TimestampTz from, TimestampTz to, Points points, Points spend, int visits)
+{
+	account->shifts = account->nshifts == 0 ? palloc(sizeof(MetricShift)) :
+		repalloc(account->shifts, sizeof(MetricShift) * (account->nshifts + 1));
+	account->shifts[account->nshifts++] = (MetricShift) {from, to, points, spend, visits};
+	account->changed = true;
+}
+
 Allocation *
 account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points)
 {

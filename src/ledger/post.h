@@ -83,6 +83,15 @@ typedef struct Allocation
 	bool		fresh;
 } Allocation;
 
+typedef struct MetricShift
+{
+	TimestampTz from;
+	TimestampTz to;
+	Points		points;
+	Points		spend;
+	int			visits;
+} MetricShift;
+
 typedef struct Post Post;
 
 typedef struct Account
@@ -122,8 +131,14 @@ typedef struct Account
 	Allocation **allocations;
 	int			nallocations;
 	int			allocations_room;
+	MetricShift *shifts;
+	int			nshifts;
 	struct Standing *status;	/* the status wing's */
 } Account;
+
+/* What counts towards the tier moves to another time with the event it came from; not stored. */
+extern void account_shift_metric(Account *account, TimestampTz from, TimestampTz to,
+								 Points points, Points spend, int visits);
 
 typedef void (*AccountWork) (Account *account, void *arg);
 

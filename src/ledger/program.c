@@ -137,7 +137,6 @@ read_table(const char *name, int natts, Snapshot snapshot, void **rows, size_t s
 	int			room = 8;
 
 	table_open_for_read(&table, name, natts);
-	config_watch(RelationGetRelid(table.rel));
 	*rows = palloc0(size * room);
 	scan = table_beginscan(table.rel, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
@@ -177,6 +176,9 @@ refresh(void)
 	if (!config_cache_renew(&cache, "programs"))
 		return;
 
+	/* Watched before they are read, or a commit in between would never be heard of. */
+	config_watch(loyalty_relation("program"));
+	config_watch(loyalty_relation("currency"));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	nprograms = read_table("program", PROGRAM_NATTS, snapshot, (void **) &programs,

@@ -295,35 +295,57 @@ find_bucket(Account *account, Standing *standing, TimestampTz start)
 	return bucket;
 }
 
+/* In the program's metric. */
+static Points
+metric_of(const Program *program, Points points, Points spend, int visits)
+{
+	switch (program->tier_metric)
+	{
+		case TIER_BY_POINTS:
+			return points;
+		case TIER_BY_SPEND:
+			return spend;
+		case TIER_BY_VISITS:
+			return visits * POINTS_SCALE;
+	}
+	return 0;
+}
+
+static void
+count(Account *account, Standing *standing, TimestampTz time, Points metric)
+{
+	Bucket	   *bucket;
+
+	if (metric == 0)
+		return;
+	standing->lowered |= metric < 0;
+	bucket = find_bucket(account, standing, bucket_of(account, standing, time));
+	bucket->metric = points_add(bucket->metric, metric);
+}
+
 static void
 count_entries(Account *account, Standing *standing)
 {
+	const Program *program = account->currency->program;
+
 	for (int i = 0; i < account->nentries; i++)
 	{
 		const Entry *entry = &account->entries[i];
-		Points		metric = 0;
-		Bucket	   *bucket;
+		Points		points = 0;
 
-		switch (account->currency->program->tier_metric)
-		{
-			case TIER_BY_POINTS:
-				/* What a reversal let off, since it was spent or expired, was earned no more than the rest. */
-				if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
-					metric = points_sub(entry->points, entry->forgiven);
-				break;
-			case TIER_BY_SPEND:
-				metric = entry->spend;
-				break;
-			case TIER_BY_VISITS:
-				metric = entry->visits * POINTS_SCALE;
-				break;
-		}
-		if (metric == 0)
-			continue;
-		standing->lowered |= metric < 0;
-		bucket = find_bucket(account, standing, bucket_of(account, standing,
-														  entry->metric_time ? entry->metric_time : entry->event_time));
-		bucket->metric = points_add(bucket->metric, metric);
+		/* What a reversal let off, since it was spent or expired, was earned no more than the rest. */
+		if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
+			points = points_sub(entry->points, entry->forgiven);
+		count(account, standing, entry->metric_time ? entry->metric_time : entry->event_time,
+			  metric_of(program, points, entry->spend, entry->visits));
+	}
+	for (int i = 0; i < account->nshifts; i++)
+	{
+		const MetricShift *shift = &account->shifts[i];
+		Points		metric = metric_of(program, shift->points, shift->spend, shift->visits);
+
+		count(account, standing, shift->from, -metric);
+		count(account, standing, shift->to, metric);
 	}
 }
 
@@ -504,7 +526,7 @@ review(Account *account)
 	standing = account->status;
 	if (standing == NULL)
 	{
-		if (account->nentries == 0)
+		if (account->nentries == 0 && account->nshifts == 0)
 			return;
 		standing = account->status = palloc0(sizeof(Standing));
 		count_entries(account, standing);

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS loyalty;
 SET LOCAL search_path = loyalty, public;
 SET LOCAL TimeZone = 'UTC';
 
-SELECT no_plan();
+SELECT plan(155);
 
 -- A program and its shop: one point per unit of money, orders in table shop_<code>.
 CREATE FUNCTION pg_temp.open_shop(code text) RETURNS void LANGUAGE plpgsql AS $$
@@ -312,6 +312,15 @@ SELECT pg_temp.buy('waits', 'ann', 99, now() - interval '20 days');
 SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'member99', 'pending points do not count');
 SELECT pg_temp.buy('waits', 'ann', 1, now() - interval '20 days');
 SELECT is(pg_temp.tier('waits', 'ann') || pg_temp.metric('waits', 'ann'), 'silver100', '... those that are past it do');
+-- Pending points that ripen: nobody books anything then, so the review finds them.
+SELECT pg_temp.buy('waits', 'bob', 100);
+SELECT is(pg_temp.review('waits', 'bob'), 'member', 'a review counts no pending points either');
+SET LOCAL session_replication_role = replica;
+UPDATE loyalty.lot SET valid_from = now() - interval '1 day' WHERE account_id = pg_temp.account('waits', 'bob');
+UPDATE loyalty.account SET as_of = now() - interval '2 days', next_change = now() - interval '1 day' WHERE account_id = pg_temp.account('waits', 'bob');
+SET LOCAL session_replication_role = origin;
+SELECT is(pg_temp.review('waits', 'bob'), 'silver', '... but those that ripened');
+SELECT is(pg_temp.history('waits', 'bob'), '{member>silver review 100}', '... as its own change');
 SELECT create_program('counts', 'Europe/Berlin', 'member:0,silver:100', pending => '14 days', pending_counts => true);
 SELECT pg_temp.open_shop('counts');
 SELECT pg_temp.buy('counts', 'ann', 100);
@@ -470,6 +479,37 @@ SELECT enrol('late', 'ann');
 SELECT is((SELECT tier FROM tier_progress('late', 'ann')), NULL, 'no ladder, no tier');
 SELECT set_ladder('late', 'member:0,silver:100');
 SELECT is(pg_temp.tier('late', 'ann'), 'member', 'a first ladder gives the tier that asks for nothing');
+
+-- ---------------------------------------------------------------- purchases that change their time
+
+-- 100 bought this year, moved back a year, and taken back: nothing is left anywhere.
+SELECT create_program('moved', ladder => 'member:0, silver:100', tier_window => 'calendar');
+SELECT pg_temp.open_shop('moved');
+SELECT pg_temp.buy('moved', 'ann', 100, date_trunc('year', now()));
+SELECT is(pg_temp.tier('moved', 'ann'), 'silver', 'bought this year');
+UPDATE public.shop_moved SET at = at - interval '1 month';
+SELECT results_eq($$SELECT p.metric FROM tier_progress('moved', 'ann') p$$, ARRAY[0::numeric], 'moved to last year, it counts there');
+SELECT is((SELECT sum(b.metric) FROM tier_progress_bucket b JOIN account a USING (account_id) JOIN member m USING (member_id)
+    JOIN program p USING (program_id) WHERE p.code = 'moved'), '100', 'and once');
+DELETE FROM public.shop_moved;
+SELECT is((SELECT count(*) FROM tier_progress_bucket b JOIN account a USING (account_id) JOIN member m USING (member_id)
+    JOIN program p USING (program_id) WHERE p.code = 'moved' AND b.metric <> 0), 0::bigint, 'deleted, it counts nowhere');
+
+-- A bonus that is never taken back: visits follow the row all the same.
+SELECT create_program('visited', ladder => 'member:0, regular:1', tier_metric => 'visits');
+SELECT add_rule('visited', 'welcome', bonus => 5, reversal => 'never');
+CREATE TABLE public.visit (id int PRIMARY KEY, who text, status text);
+SELECT attach('public.visit', 'visited', 'who', status => 'status', earning => '{paid}');
+CREATE FUNCTION pg_temp.visits() RETURNS numeric LANGUAGE sql AS $$SELECT p.metric FROM loyalty.tier_progress('visited', 'ann') p$$;
+INSERT INTO public.visit VALUES (1, 'ann', 'paid');
+SELECT is(pg_temp.visits(), 1::numeric, 'paid: a visit');
+UPDATE public.visit SET status = 'cancelled';
+SELECT is(pg_temp.visits(), 0::numeric, 'cancelled: none');
+UPDATE public.visit SET status = 'paid';
+SELECT is(pg_temp.visits(), 1::numeric, 'paid after all: one again');
+UPDATE public.visit SET status = 'cancelled';
+DELETE FROM public.visit;
+SELECT is(pg_temp.visits(), 0::numeric, 'cancelled and deleted: none, not less');
 
 -- ---------------------------------------------------------------- the ledger's own
 

@@ -135,6 +135,15 @@ sub rules_in_force
 	} 0 .. $#$rules;
 }
 
+# A recorded rule that a change of the row's time took out of force stays out of it: all
+# of its award is reversed, and it is not of the row's time.
+sub still_rates
+{
+	my ($self, $award, $at) = @_;
+	my $rule = $self->{config}{rules}[ $award->{rule} ];
+	return $award->{base} != 0 || $award->{points} != $award->{forgiven} || ($rule->{from} <= $at && $at < $rule->{to});
+}
+
 # ---------------------------------------------------------------- lots
 
 # When points live that are given for a moment: asked of the server beforehand.
@@ -359,7 +368,8 @@ sub statement
 				{
 					if ($booked && $before->{at} == $after->{at})
 					{
-						$add->('award', $after, rules => [ sort { $a <=> $b } map { $_->{rule} } @$booked ]);
+						$add->('award', $after, rules => [
+							sort { $a <=> $b } map { $_->{rule} } grep { $self->still_rates($_, $before->{at}) } @$booked ]);
 					}
 					elsif ($booked || $begins) { $add->('award', $after) }
 				}
@@ -397,6 +407,7 @@ sub work_off
 			my ($award) = grep { $_->{rule} == $number } @$awards;
 			push @$awards, $award = { rule => $number, points => 0, forgiven => 0 } if !$award;
 			$award->{points} += $points;
+			$award->{base} = $image->{amount};
 			$award->{own} = $own if $own;
 		}
 	};
@@ -424,7 +435,9 @@ sub work_off
 		foreach my $award (sort { $a->{rule} <=> $b->{rule} } @$booked)
 		{
 			my $rule = $self->{config}{rules}[ $award->{rule} ];
-			my $earns = $earning && (!$redated || grep { $_ == $award->{rule} } @in_force);
+			my $earns = $earning
+			  && ($redated ? grep { $_ == $award->{rule} } @in_force : $self->still_rates($award, $image->{at}));
+			$award->{base} = $earns ? $image->{amount} : 0;
 			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded}) : 0;
 
 			# What was let off before is neither taken again nor given back.
