@@ -10,7 +10,7 @@ use List::Util qw(shuffle sum);
 use constant DAY => 86400 * 1000000;
 
 # One of a list, or of a list of weight => thing.
-sub pick { return $_[ int rand @_ ] }
+sub pick { return @_ ? $_[ int rand @_ ] : undef }
 
 sub weighted
 {
@@ -138,7 +138,7 @@ sub new
 		foreach (1 .. $self->{sessions})
 		{
 			my @mine;
-			push @sessions, [ map { $self->transaction(\@mine) } 1 .. between(5, int(12 * $scale)) ];
+			push @sessions, [ map { $self->transactions(\@mine) } 1 .. between(5, int(12 * $scale)) ];
 			push @made, @mine;
 		}
 		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400) };
@@ -168,9 +168,12 @@ sub row
 {
 	my ($self, $table) = @_;
 	my $amount = amount();
+	my $id = substr($table, 0, 1) . ++$self->{next_row};
+	my $member = chance(0.06) ? undef : pick(@{ $self->{config}{members} });
+	$self->{member_of}{$id} = $member;
 	return {
-		id => substr($table, 0, 1) . ++$self->{next_row},
-		member => chance(0.06) ? undef : pick(@{ $self->{config}{members} }),
+		id => $id,
+		member => $member,
 		moment => $self->time_of_event,
 		status => $table eq 'visits' || chance(0.85) ? 'paid' : pick('draft', 'cancelled'),
 		amount => $amount,
@@ -293,6 +296,31 @@ sub operation
 	}
 	my $source = pick(@{ $config->{sources} });
 	return { do => 'backfill', table => $source->{table}, program => $source->{program} };
+}
+
+# A member spends everything, then an order goes back: a debt, or points let off. Then it
+# spends again, which the debt may forbid.
+sub squeeze
+{
+	my ($self) = @_;
+	my $row = pick(grep { $self->{member_of}{$_} } @{ $self->{rows} }) // return ();
+	my @currencies = sort keys %{ $self->{config}{currencies} };
+	my $spend = sub {
+		my ($points) = @_;
+		return map { { isolation => 'READ COMMITTED', ops => [ { do => 'redeem', currency => $_,
+			member => $self->{member_of}{$row}, points => $points, request => undef, reason => undef } ] } } @currencies;
+	};
+	my $undo = { do => 'update', table => $row =~ /^v/ ? 'visits' : 'orders', ids => [$row], set => { share => 100 } };
+	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
+	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, $spend->(10000);
+}
+
+# Mostly one.
+sub transactions
+{
+	my ($self, $mine) = @_;
+	return $self->squeeze if !$self->{at_once} && chance(0.06);
+	return $self->transaction($mine);
 }
 
 sub transaction
