@@ -357,7 +357,7 @@ SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there'
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) name;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name;
 SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not guarded', 'ALTER TABLE entry DISABLE TRIGGER loyalty_guard');
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -418,7 +418,7 @@ SELECT is_empty('SELECT * FROM verify()', 'and with all of that undone the books
 -- ---------------------------------------------------------------- guards
 
 SELECT throws_ok(format('%s %s', verb, name), 'LY401', format('table "%s" changes only through the ledger''s functions', name), format('%s of %s is refused', verb, name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
 SELECT throws_ok(format('UPDATE %s SET %s = %2$s WHERE false', name, col), 'LY401', NULL, format('UPDATE of %s is refused', name))
 FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('request', 'content')) t (name, col);
 CREATE ROLE audited_owner;
