@@ -4,8 +4,8 @@
 -- entries, and what the entries come to for each lot and account. The rest is set-based
 -- SQL over these sums and the tables. Nothing is written.
 --
--- Rules and sources are rooms further on, so what reads them is plpgsql: it looks names up
--- when it runs. All of it is STABLE: one snapshot, or books in use would not agree.
+-- Rules, sources and tiers are rooms further on, so what reads them is plpgsql: it looks names
+-- up when it runs. All of it is STABLE: one snapshot, or books in use would not agree.
 
 CREATE FUNCTION loyalty._entry_hash(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
         event_time timestamptz, recorded_at timestamptz, base loyalty.points, refunded loyalty.points,
@@ -34,11 +34,12 @@ CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigin
     RETURN CASE WHEN account_id BETWEEN 1 AND 92233720367 THEN account_id * 100000000 + entry_no END;
 
 -- Entries by themselves, and what they come to against the rows of lots and accounts, of a
--- range of accounts. What the walk answers can't be estimated, so nothing is joined by loops.
+-- range of accounts. What the walk answers can't be estimated: all is hashed, nothing looped
+-- over or sorted. The price that the planner puts on what is off would call for JIT.
 CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[])
     RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000000 ROWS 10
-    SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off AS $$
+    SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
     WITH walk AS MATERIALIZED (
@@ -47,16 +48,16 @@ BEGIN
         SELECT * FROM walk w WHERE w.lot_no IS NULL AND w.problem IS NULL
     ), lot_walk AS (
         SELECT * FROM walk w WHERE w.lot_no <> 0
-    ), accounts AS (
+    ), accounts AS NOT MATERIALIZED (
         SELECT * FROM loyalty.account a WHERE a.account_id BETWEEN first AND last
-    ), lots AS (
+    ), lots AS NOT MATERIALIZED (
         SELECT * FROM loyalty.lot l WHERE l.account_id BETWEEN first AND last
     ), holdings AS (
         SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
-               sum(l.remaining::numeric) AS remaining,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of) AS pending,
-               sum(l.held::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at <= a.as_of) AS dead,
+               sum(l.held::numeric) FILTER (WHERE l.held <> 0 AND l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
                min(CASE WHEN l.valid_from > a.as_of THEN l.valid_from
                         WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
         FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
@@ -101,16 +102,13 @@ BEGIN
 
     UNION ALL
     SELECT a.account_id, NULL, unnest(array_remove(ARRAY[
-        CASE WHEN m.member_id IS NULL THEN format('member %s is not there', a.member_id) END,
-        CASE WHEN c.currency_id IS NULL THEN format('currency %s is not there', a.currency_id) END,
-        CASE WHEN m.program_id <> c.program_id THEN 'its member and its currency belong to two programs' END,
         CASE WHEN w.currency_id <> a.currency_id THEN 'its rules give another currency than its own' END,
         CASE WHEN a.head IS DISTINCT FROM w.head THEN 'the head is not the hash of the last entry' END,
         CASE WHEN a.posted <> coalesce(w.points, 0)
              THEN format('%s points are posted, the entries come to %s', a.posted, coalesce(w.points, 0)) END,
-        CASE WHEN a.posted::numeric <> coalesce(h.remaining, 0) - a.debt::numeric
+        CASE WHEN a.posted::numeric <> coalesce(h.live, 0) + coalesce(h.pending, 0) + coalesce(h.dead, 0) - a.debt::numeric
              THEN format('%s points are posted, the lots have %s and the debt is %s', a.posted,
-                         coalesce(h.remaining, 0), a.debt) END,
+                         coalesce(h.live, 0) + coalesce(h.pending, 0) + coalesce(h.dead, 0), a.debt) END,
         CASE WHEN a.debt::numeric <> - coalesce(d.points, 0)::numeric
              THEN format('the debt is %s, by the entries %s', a.debt, - coalesce(d.points, 0)::numeric) END,
         CASE WHEN a.earned <> coalesce(w.credited, 0)
@@ -138,8 +136,6 @@ BEGIN
     LEFT JOIN account_walk w ON w.account_id = a.account_id
     LEFT JOIN holdings h ON h.account_id = a.account_id
     LEFT JOIN (SELECT * FROM walk w WHERE w.lot_no = 0) d ON d.account_id = a.account_id
-    LEFT JOIN loyalty.member m ON m.member_id = a.member_id
-    LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
 
     UNION ALL
     -- The last entries cut off, or more than were counted.
@@ -222,22 +218,32 @@ BEGIN
     FROM (SELECT DISTINCT t.account_id, t.event, t.source_id, t.rule_id FROM linked t WHERE t.kind IN ('reverse', 'rekey')) t
     JOIN loyalty.entry e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
     LEFT JOIN loyalty.rule r ON r.rule_id = e.rule_id
-    GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN NULL ELSE e.line END
+    GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN (e.line IS NULL)::text ELSE e.line END
     HAVING sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
         OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
 
--- One member, one account of a currency: the keys say so, but a key can be dropped.
-CREATE FUNCTION loyalty._verify_keys() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+-- Members and accounts: each account has a member and a currency of one program, and no other
+-- has the same two. The tables' keys say so as well, but a key can be dropped.
+CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    SELECT max(a.account_id), NULL::bigint, 'its member has another account of the same currency'
+    SELECT a.account_id, NULL::bigint,
+           CASE WHEN m.member_id IS NULL THEN format('member %s is not there', a.member_id)
+                WHEN c.currency_id IS NULL THEN format('currency %s is not there', a.currency_id)
+                ELSE 'its member and its currency belong to two programs' END
+    FROM loyalty.account a
+    LEFT JOIN loyalty.member m ON m.member_id = a.member_id
+    LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+    WHERE m.member_id IS NULL OR c.currency_id IS NULL OR m.program_id <> c.program_id
+    UNION ALL
+    SELECT max(a.account_id), NULL, 'its member has another account of the same currency'
     FROM loyalty.account a GROUP BY a.member_id, a.currency_id HAVING count(*) > 1
     UNION ALL
     SELECT NULL, NULL, format('member %s has the key of another member of its program', max(m.member_id))
     FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1;
 $$;
-COMMENT ON FUNCTION loyalty._verify_keys() IS 'Members and accounts that there should be only one of';
+COMMENT ON FUNCTION loyalty._verify_members() IS 'Accounts against members and currencies';
 
 -- What keeps the books from being written past the engine, and rows from being missed by it.
 CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, entry_id bigint, problem text)
@@ -245,7 +251,7 @@ CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, 
 BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
-    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) g (name)
+    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) g (name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
                         AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
@@ -254,7 +260,7 @@ BEGIN
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
                       'account_pkey', 'account_member_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
-                      'rule_pkey', 'source_pkey', 'source_attached_idx']) k (name)
+                      'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
 
@@ -310,7 +316,7 @@ BEGIN
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
-              UNION ALL SELECT * FROM loyalty._verify_keys()
+              UNION ALL SELECT * FROM loyalty._verify_members()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id

@@ -33,7 +33,7 @@ SELECT attach('orders', 'shop', 'who', 'amount', 'at', status => 'state', earnin
 SELECT attach('orders', 'strict', 'who', 'amount', 'at', refunded => 'refunded');
 SELECT attach('orders', 'firm', 'who', 'amount', 'at', refunded => 'refunded');
 SELECT attach('lines', 'shop', 'who', 'amount', 'at', kind => 'line', event => 'basket');
-SELECT attach('feed', 'shop', 'who', 'amount');
+SELECT attach('feed', 'shop', 'who', 'amount', for_each => 'row');
 SELECT attach('feed', 'solo', 'who', 'amount');
 
 -- An account of the program's default currency, or of another.
@@ -142,7 +142,8 @@ SELECT is_empty($$
 SELECT pg_temp.account('shop', 'ann') AS ann, pg_temp.account('shop', 'ann', 'miles') AS ann_miles, pg_temp.account('shop', 'bob') AS bob,
        pg_temp.account('shop', 'eve') AS eve, pg_temp.account('shop', 'fay') AS fay, pg_temp.account('shop', 'gil') AS gil,
        pg_temp.account('strict', 'gil') AS gil_strict, pg_temp.account('firm', 'bob') AS bob_firm,
-       pg_temp.account('solo', 'joe') AS joe, (SELECT source_id FROM source WHERE relation = 'lines'::regclass) AS lines \gset
+       pg_temp.account('solo', 'joe') AS joe, (SELECT source_id FROM source WHERE relation = 'lines'::regclass) AS lines,
+       (SELECT source_id FROM source WHERE relation = 'feed'::regclass AND for_each = 'row') AS feed \gset
 
 -- A superuser does the damage (@ is the account), verify() must tell what is expected of that
 -- account and entry and nothing of any other account, and all is undone.
@@ -357,7 +358,7 @@ SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there'
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) name;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name;
 SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not guarded', 'ALTER TABLE entry DISABLE TRIGGER loyalty_guard');
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -371,6 +372,8 @@ SELECT pg_temp.finds(format('no %s trigger on a partition', verb), NULL, NULL, f
 FROM unnest(ARRAY['insert', 'update', 'delete', 'truncate']) verb;
 SELECT pg_temp.finds('a trigger disabled', NULL, NULL, format('table audited.lines has no trigger loyalty_%s_update in force', :lines),
     format('ALTER TABLE lines DISABLE TRIGGER loyalty_%s_update', :lines));
+SELECT pg_temp.finds('a row trigger that replicas would not fire', NULL, NULL, format('table audited.feed has no trigger loyalty_%s_row in force', :feed),
+    format('ALTER TABLE feed ENABLE TRIGGER loyalty_%s_row', :feed));
 SELECT pg_temp.finds('a trigger of another source under its name', NULL, NULL, format('table audited.lines has no trigger loyalty_%s_delete in force', :lines), format($$
     DROP TRIGGER loyalty_%1$s_delete ON lines;
     CREATE TRIGGER loyalty_%1$s_delete AFTER DELETE ON lines REFERENCING OLD TABLE AS old_rows EXECUTE FUNCTION accrue('%1$s1')$$, :lines));
@@ -418,7 +421,7 @@ SELECT is_empty('SELECT * FROM verify()', 'and with all of that undone the books
 -- ---------------------------------------------------------------- guards
 
 SELECT throws_ok(format('%s %s', verb, name), 'LY401', format('table "%s" changes only through the ledger''s functions', name), format('%s of %s is refused', verb, name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
 SELECT throws_ok(format('UPDATE %s SET %s = %2$s WHERE false', name, col), 'LY401', NULL, format('UPDATE of %s is refused', name))
 FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('request', 'content')) t (name, col);
 CREATE ROLE audited_owner;
