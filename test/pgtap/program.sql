@@ -116,5 +116,11 @@ SELECT is((SELECT string_agg(extract(epoch FROM expires_at)::bigint::text, ',' O
 SELECT throws_ok($$SELECT create_program('x', validity => '300000 years')$$, 'LY101');
 SELECT throws_ok($$SELECT enrol('havana', 'eve', 'infinity')$$, 'LY306');
 
+-- ---- What entries name stays
+SELECT throws_ok(format('%s loyalty.%I', verb, name), 'LY401', format('rows of table "%s" can''t be removed', name), format('%s %s', verb, name))
+FROM unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb, unnest(ARRAY['program', 'currency', 'source']) name;
+SELECT is_empty($$SELECT conrelid::regclass, conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'loyalty'::regnamespace$$,
+	'no foreign key: a parallel restore fills the tables in any order');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -40,37 +40,48 @@ none(\@empty, 'no table of the extension is empty, so each is tested');
 
 my $bin = $node->config_data('--bindir');
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/shop";
-foreach my $format ('plain', 'custom')
+my @formats = ('plain', 'custom', 'directory');
+foreach my $format (@formats)
 {
-	command_ok([ "$bin/pg_dump", '-h', $node->host, '-p', $node->port, '-F', substr($format, 0, 1),
+	my @jobs = $format eq 'directory' ? ('-j', 2) : ();
+	command_ok([ "$bin/pg_dump", '-h', $node->host, '-p', $node->port, '-F', substr($format, 0, 1), @jobs,
 			'-f', "$dump.$format", 'shop' ], "dumped as $format");
 	$node->safe_psql('postgres', "CREATE DATABASE $format");
 	my @to = ('-h', $node->host, '-p', $node->port, '-d', $format);
 	command_ok(
 		$format eq 'plain'
 		? [ "$bin/psql", '-Xq', '-v', 'ON_ERROR_STOP=1', @to, '-f', "$dump.plain" ]
-		: [ "$bin/pg_restore", '--exit-on-error', @to, "$dump.custom" ],
+		: [ "$bin/pg_restore", '--exit-on-error', @jobs, @to, "$dump.$format" ],
 		"restored from $format");
 
 	same(data($node, $format), $books, "$format: the same rows, and sequences that go on");
 	same(lines($node, $format, 'SELECT o::text FROM shop.orders o'),
 		$shop, "$format: the same orders");
 	same(members($node, $format), members($node, 'shop'), "$format: the same objects and privileges");
+	is($node->safe_psql($format, 'SELECT * FROM loyalty.verify()'), '', "$format: the books hold");
 }
 
-# Life goes on, and in each of them alike: the triggers are back, a known request is known.
+# Life goes on, and in each of them alike: the triggers are back on all tables of a tree, a new
+# partition gets them and one that is detached loses them, a known request is known.
 my $next_day = q{
 	INSERT INTO shop.orders VALUES ('B-1', 'ann', '2025-01-01 09:00+00', 10.00, 0, 'paid'),
 		('B-2', 'cem', '2025-01-01 10:00+00', 30.00, 0, 'paid');
 	UPDATE shop.orders SET refunded = 600 WHERE order_no = 'A-4';
+	CREATE TABLE shop.receipts_3 PARTITION OF shop.receipts FOR VALUES IN (3);
+	INSERT INTO shop.receipts VALUES (2, 3, 'dan', 5, '2025-01-01'), (3, 1, 'cem', 6, '2025-01-01');
+	INSERT INTO shop.receipts_3 VALUES (3, 2, 'cem', 7, '2025-01-01');
+	UPDATE shop.receipts SET till = 3, no = 3 WHERE (till, no) = (2, 2);
+	ALTER TABLE shop.receipts DETACH PARTITION shop.receipts_1;
+	DELETE FROM shop.receipts_1;
 	SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1'), loyalty.redeem('club', 'bob', 5);
 };
 my $answer = $node->safe_psql('shop', $next_day);
 my $balances = lines($node, 'shop', 'SELECT b::text FROM loyalty.balances b');
-foreach my $format ('plain', 'custom')
+foreach my $format (@formats)
 {
 	is($node->safe_psql($format, $next_day), $answer, "$format: the same entries are next");
 	same(lines($node, $format, 'SELECT b::text FROM loyalty.balances b'), $balances, "$format: with the same balances");
+	is($node->safe_psql($format, 'SELECT * FROM loyalty.verify()'), '', "$format: and the books hold");
 }
 
 $node->stop;

@@ -27,6 +27,16 @@ UPDATE shop.orders SET refunded = 50 WHERE order_no = 'A-4';
 -- An order that can't be rated is kept, and its points are owed.
 INSERT INTO shop.orders VALUES ('A-5', 'bob', '2024-03-01 12:00+00', 'NaN', 0, 'paid');
 
+-- Receipts of tills, in a tree of tables that are all watched, and with columns in another
+-- order in one of them.
+CREATE TABLE shop.receipts (till int, no int, customer text, amount numeric, at date, PRIMARY KEY (till, no)) PARTITION BY LIST (till);
+CREATE TABLE shop.receipts_1 PARTITION OF shop.receipts FOR VALUES IN (1);
+CREATE TABLE shop.receipts_2 (amount numeric, no int NOT NULL, customer text, till int NOT NULL, at date);
+SELECT loyalty.attach('shop.receipts', 'club', 'customer', 'amount', event_time => 'at');
+ALTER TABLE shop.receipts ATTACH PARTITION shop.receipts_2 FOR VALUES IN (2);
+INSERT INTO shop.receipts VALUES (1, 1, 'ann', 11, '2024-05-05'), (2, 1, 'dan', 22, '2024-05-05');
+INSERT INTO shop.receipts_2 (till, no, customer, amount, at) VALUES (2, 2, 'dan', 33, '2024-05-06');
+
 SELECT loyalty.adjust('club', 'bob', 70, 'an apology, with a "quote",
 a tab	and a line end', request_id => 'adjust-1');
 SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1');
