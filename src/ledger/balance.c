@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -134,6 +135,9 @@ loyalty_balance(PG_FUNCTION_ARGS)
 	debt = DatumGetPoints(values[ACCOUNT_DEBT]);
 	table_finish(&table);
 
+	/* now() is when this transaction began; what others did since is there, and is what redeem() meets. */
+	if (at >= GetCurrentTransactionStartTimestamp() && at < as_of)
+		at = as_of;
 	if (at < as_of)
 		PG_RETURN_POINTS(balance_from_entries(account_id, at));
 	if (at < next_change)

@@ -542,7 +542,7 @@ sub spend
 	my $currency = $op->{currency};
 	my $program = $self->{config}{currencies}{$currency}{program};
 	my $key = "$currency/$op->{member}";
-	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now) : $op->{points};
+	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now, $now) : $op->{points};
 
 	$self->check_points($currency, abs($points) == $points || $op->{do} eq 'redeem' ? $points : -$points);
 	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
@@ -633,14 +633,16 @@ sub give_back
 	return $answer;
 }
 
-# What could be spent at a moment: what had happened by then to lots alive then.
+# What could be spent at a moment: what had happened by then to lots alive then. From now
+# on that is all that is there, though its transaction may have begun a little later.
 sub balance
 {
-	my ($self, $world, $currency, $member, $at) = @_;
+	my ($self, $world, $currency, $member, $at, $now) = @_;
 	my $program = $self->{config}{currencies}{$currency}{program};
 	refuse('LY002') if !$world->{members}{"$program/$member"};
 	my $account = $world->{accounts}{"$currency/$member"} // return 0;
 	my $sum = 0;
+	$at = $account->{now} if $at >= $now && $at < $account->{now};
 	foreach (@{ $account->{effects} })
 	{
 		my ($time, $lot, $points) = @$_;
@@ -698,7 +700,7 @@ sub perform
 	return $self->give_back($world, $op, $now, $answer) if $do eq 'giveback';
 	if ($do eq 'balance')
 	{
-		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now) } @{ $op->{at} };
+		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now, $now) } @{ $op->{at} };
 	}
 	die "unknown operation $do\n";
 }
