@@ -4,7 +4,7 @@ BEGIN;
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 
-SELECT plan(235);
+SELECT plan(238);
 
 -- Program club gives a point for each unit, floored; nothing expires.
 SELECT loyalty.create_program('club') AS club \gset
@@ -784,6 +784,22 @@ SELECT is(ARRAY[t.has('ann', 'late'), t.has('gus', 'late'), t.has('bob', 'late')
           'each row has what it should');
 SELECT is((SELECT count(*) FROM loyalty.deferred), 0::bigint, 'nothing is left in the queue');
 SELECT t.books_hold('refused and deferred rows');
+
+-- A second account of the member that was opened and undone leaves a dead row beside the first:
+-- it is not the one that orders are booked to.
+SELECT loyalty.create_program('pair') AS x, loyalty.create_currency('pair', 'miles') AS y,
+       loyalty.add_rule('pair', 'base', points_per => 1) AS z, loyalty.add_rule('pair', 'trips', points_per => 1, kind => 'trip', currency => 'miles') AS w \gset
+CREATE TABLE pair (id int PRIMARY KEY, customer text, total int);
+SELECT loyalty.attach('pair', 'pair', 'customer', 'total') AS pair \gset
+INSERT INTO pair VALUES (1, 'ann', 10);
+SAVEPOINT before;
+SELECT loyalty.adjust('pair', 'ann', 5, 'to be undone', currency => 'miles') AS x \gset
+ROLLBACK TO SAVEPOINT before;
+INSERT INTO pair VALUES (2, 'ann', 20);
+UPDATE pair SET total = 11 WHERE id = 1;
+SELECT is(loyalty.balance('pair', 'ann'), 31::loyalty.points, 'points go to the account of their currency');
+SELECT is(loyalty.balance('pair', 'ann', currency => 'miles'), 0::loyalty.points, 'and none to one that never was');
+SELECT t.books_hold('an account undone');
 
 SELECT * FROM finish();
 ROLLBACK;
