@@ -358,6 +358,8 @@ BEGIN
         )
         SELECT s.source_id, s.relation, s.for_each FROM loyalty.source s
         WHERE s.detached_at IS NULL
+          -- Without a note it is being restored, and its triggers come with the dump.
+          AND EXISTS (SELECT FROM loyalty.source_table t WHERE t.source_id = s.source_id)
           AND (s.relation::oid IN (SELECT relid FROM near)
                OR EXISTS (SELECT FROM loyalty.source_table t JOIN near n ON n.relid = t.relation::oid
                           WHERE t.source_id = s.source_id))
