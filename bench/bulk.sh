@@ -22,6 +22,7 @@ for rounding in month day; do
 			'SELECT count(*), sum(hashtextextended(e::text, 0)) FROM floor.entry e' \
 			'SELECT count(*), sum(hashtextextended(e::text, 0)) FROM loyalty.entry e'
 	done
+	proof bulk_engine
 	fresh bulk_row bulk
 	sql bulk_row -v members="$members" -f bench/baseline/books.sql -f bench/baseline/row_trigger.sql
 	timed "$rounding.row" bulk_row <<<"$insert"

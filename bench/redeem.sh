@@ -68,7 +68,7 @@ sql redeem_run -c "CREATE FUNCTION try_redeem(member bigint, points int) RETURNS
 		RETURN false;
 	END \$\$"
 clients redeem.drain redeem_run bench/redeem_drain.pgbench 1 -t 200
-books redeem_run
+proof redeem_run
 same redeem_run 'redemptions of drained members' \
 	"SELECT count(*), sum(points)::numeric FROM loyalty.entry WHERE kind = 'redeem'" 'SELECT 160, -24000'
 line 'double spends' "$(sql redeem_run -c "SELECT count(*) - 160 FROM loyalty.entry WHERE kind = 'redeem'")" '==' 0
