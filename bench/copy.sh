@@ -10,9 +10,9 @@ sql copy -c "COPY (SELECT * FROM orders_of_a_year($orders, $members)) TO '$dir/o
 # buffers are not in it.
 sql copy >"$dir/pid" -c 'SELECT pg_backend_pid()' -c "\\o /dev/null" \
 	-c "COPY orders (customer_id, total, ordered_at) FROM '$dir/orders.csv'" &
-until [ -s "$dir/pid" ]; do sleep 0.05; done
+until [ -s "$dir/pid" ] || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
 pid=$(cat "$dir/pid")
-while [ -d "/proc/$pid" ]; do
+while [ -n "$pid" ] && [ -d "/proc/$pid" ]; do
 	awk '/^RssAnon:/ { print $2 / 1024 }' "/proc/$pid/status" 2>/dev/null || true
 	sleep 0.05
 done >"$dir/memory"

@@ -18,7 +18,7 @@ for ((run = 1; run <= RUNS; run++)); do
 		timed "hot.row.$n" hot_row "$warm_up" <<<"$insert"
 	done
 done
-books hot_engine
+proof hot_engine
 same hot_row 'broken books' 'SELECT count(*) FROM broken_books' 'SELECT 0'
 
 line "time at $many / time at $few" "$(ratio "hot.engine.$many.time" "hot.engine.$few.time")" '<=' 5

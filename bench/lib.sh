@@ -35,12 +35,12 @@ values() {
 }
 
 median() {
-	sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+	sort -g | awk '{ v[NR] = $1 } END { if (NR) printf "%.4f\n", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
 }
 
 # ratio KEY KEY
 ratio() {
-	paste <(values "$1") <(values "$2") | awk 'NF == 2 && $2 > 0 { print $1 / $2 }' | median
+	paste <(values "$1") <(values "$2") | awk 'NF == 2 && $2 > 0 { printf "%.4f\n", $1 / $2 }' | median
 }
 
 # total KEY
@@ -115,6 +115,14 @@ books() {
 	checks=$((checks + 1))
 }
 
+# proof DATABASE: the same, and everything that verify() looks at, every hash among it.
+proof() {
+	local wrong
+	books "$1"
+	wrong=$(sql "$1" -c 'SELECT * FROM loyalty.verify() LIMIT 10') || die "verify() of $1 failed"
+	[ -z "$wrong" ] || { echo "$wrong" >&2; die "the books of $1 do not hold"; }
+}
+
 # same DATABASE WHAT QUERY QUERY: the two answer the same.
 same() {
 	local a b
@@ -137,7 +145,7 @@ line() {
 		[ "$verdict" = met ] || missed=$((missed + 1))
 	fi
 	awk -v what="$1" -v v="$2" -v op="${3:-}" -v goal="${4:-}" -v verdict="$verdict" 'BEGIN {
-		printf "  %-68s %9s", what, v == int(v) ? v : sprintf(v < 10 ? "%.2f" : "%.1f", v)
+		printf "  %-80s %7s", what, v !~ /[.]/ ? v : sprintf(v < 10 ? "%.2f" : "%.1f", v)
 		if (op != "") printf "   goal %2s %-5s %s", op == "==" ? "=" : op, goal, verdict
 		printf "\n" }'
 }

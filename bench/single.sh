@@ -23,6 +23,6 @@ for commit in off on; do
 	line "    / a table's without triggers" "$(ratio "single.$commit.engine.cpu" "single.$commit.bare.cpu")"
 done
 export PGOPTIONS=$options
-books single_engine
+proof single_engine
 same single_row 'broken books' 'SELECT count(*) FROM broken_books' 'SELECT 0'
 drop single single_bare single_row single_engine

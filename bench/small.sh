@@ -29,7 +29,7 @@ for among in "$members" 1000; do
 	line 'deadlocks' "$(total "small.$among.engine.deadlocks")" '==' 0
 	line '    of the row trigger' "$(total "small.$among.row_trigger.deadlocks")"
 done
-books small_engine
+proof small_engine
 for trigger in $triggers; do
 	same "small_$trigger" 'broken books' 'SELECT count(*) FROM broken_books' 'SELECT 0'
 	drop "small_$trigger"
