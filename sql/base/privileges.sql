@@ -14,3 +14,6 @@ BEGIN
         EXECUTE pg_catalog.format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', routine);
     END LOOP;
 END $$;
+
+-- These read the tables they are given, with the rights of who calls them.
+GRANT EXECUTE ON FUNCTION loyalty.item_similarity, loyalty.recommend, loyalty.review_flags TO PUBLIC;

@@ -1,0 +1,84 @@
+-- recommend: what members may want next, from what was bought together. docs/recommend.md
+--
+-- Over any table, which is read with the caller's rights.
+
+CREATE FUNCTION loyalty.item_similarity(source regclass, baskets name, items name, shrinkage numeric DEFAULT 10,
+        neighbours int DEFAULT 20, min_together int DEFAULT 2, max_basket int DEFAULT 100)
+    RETURNS TABLE (item text, other text, together bigint, similarity numeric, lift numeric)
+    LANGUAGE plpgsql STABLE ROWS 10000 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    IF source IS NULL OR baskets IS NULL OR items IS NULL THEN
+        PERFORM loyalty._invalid_metric('baskets need a table and two columns', 'One of them is NULL.',
+            'Name the table, its column of baskets and its column of items.');
+    END IF;
+    IF shrinkage IS NULL OR NOT (shrinkage >= 0 AND shrinkage < 'Infinity') OR neighbours IS NULL OR neighbours < 1
+       OR min_together IS NULL OR min_together < 1 OR max_basket IS NULL OR max_basket < 2 THEN
+        PERFORM loyalty._invalid_metric('items can''t be compared in this way',
+            format('Shrinkage is %s, neighbours %s, min_together %s, max_basket %s.', coalesce(shrinkage::text, 'NULL'),
+                   coalesce(neighbours::text, 'NULL'), coalesce(min_together::text, 'NULL'), coalesce(max_basket::text, 'NULL')),
+            'Shrinkage is 0 or more, neighbours and min_together are at least 1, a basket has at least 2 items.');
+    END IF;
+    -- Numbers for names: pairs of two integers are compared, hashed and spilled faster than texts.
+    RETURN QUERY EXECUTE format($query$
+        WITH line AS MATERIALIZED (
+            SELECT n.item, n.b, dense_rank() OVER (ORDER BY n.item)::int AS i
+            FROM (SELECT l.item, dense_rank() OVER (ORDER BY l.basket)::int AS b, count(*) OVER (PARTITION BY l.basket) AS size
+                  FROM (SELECT DISTINCT %1$I::text COLLATE "C" AS basket, %2$I::text COLLATE "C" AS item
+                        FROM %3$s WHERE %1$I IS NOT NULL AND %2$I IS NOT NULL) l) n
+            WHERE n.size <= $4
+        ), item AS MATERIALIZED (
+            SELECT l.i, min(l.item) AS item, count(*)::float8 AS baskets FROM line l GROUP BY 1
+        ), pair AS MATERIALIZED (
+            SELECT x.i, y.i AS j, count(*) AS together
+            FROM line x JOIN line y ON y.b = x.b WHERE x.i < y.i
+            GROUP BY 1, 2 HAVING count(*) >= $3
+        ), scored AS (
+            SELECT p.i, p.j, p.together, p.together / sqrt(a.baskets * c.baskets) * p.together / (p.together + $1::float8) AS similarity,
+                   p.together / (a.baskets * c.baskets) AS lift
+            FROM pair p JOIN item a ON a.i = p.i JOIN item c ON c.i = p.j
+        ), ranked AS (
+            SELECT d.*, row_number() OVER (PARTITION BY d.i ORDER BY d.similarity DESC, d.j) AS place
+            FROM (SELECT s.i, s.j, s.together, s.similarity, s.lift FROM scored s
+                  UNION ALL
+                  SELECT s.j, s.i, s.together, s.similarity, s.lift FROM scored s) d
+        )
+        SELECT a.item COLLATE "default", c.item COLLATE "default", r.together, round(r.similarity::numeric, 12),
+               round((r.lift * (SELECT count(DISTINCT l.b) FROM line l))::numeric, 12)
+        FROM ranked r JOIN item a ON a.i = r.i JOIN item c ON c.i = r.j
+        WHERE r.place <= $2 ORDER BY r.i, r.place$query$, baskets, items, source)
+    USING shrinkage, neighbours, min_together, max_basket;
+END $$;
+COMMENT ON FUNCTION loyalty.item_similarity(regclass, name, name, numeric, int, int, int) IS
+    'The nearest neighbours of each item by the baskets they share: cosine, shrunk where few baskets speak for it';
+
+CREATE FUNCTION loyalty.recommend(source regclass, members name, items name, similarity regclass, n int DEFAULT 10,
+        for_member text DEFAULT NULL)
+    RETURNS TABLE (member text, place int, item text, score numeric, because text)
+    LANGUAGE plpgsql STABLE ROWS 10000 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+BEGIN
+    IF source IS NULL OR members IS NULL OR items IS NULL OR similarity IS NULL OR n IS NULL OR n < 1 THEN
+        PERFORM loyalty._invalid_metric('a recommendation needs what was bought and what is similar',
+            format('The tables are %s and %s, and %s items are asked for.', coalesce(source::text, 'NULL'),
+                   coalesce(similarity::text, 'NULL'), coalesce(n::text, 'NULL')),
+            'Name the table with its columns of members and items, and a table that holds item_similarity().');
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        WITH had AS MATERIALIZED (
+            SELECT DISTINCT %1$I::text COLLATE "C" AS member, %2$I::text COLLATE "C" AS item
+            FROM %3$s WHERE %1$I IS NOT NULL AND %2$I IS NOT NULL AND ($2 IS NULL OR %1$I::text = $2)
+        ), scored AS (
+            SELECT h.member, s.other COLLATE "C" AS item, sum(s.similarity) AS score,
+                   (array_agg(s.item ORDER BY s.similarity DESC, s.item COLLATE "C"))[1] AS because
+            FROM had h JOIN %4$s s ON s.item COLLATE "C" = h.item
+            GROUP BY 1, 2
+        ), ranked AS (
+            SELECT c.*, row_number() OVER (PARTITION BY c.member ORDER BY c.score DESC, c.item) AS place
+            FROM scored c
+            WHERE NOT EXISTS (SELECT FROM had h WHERE h.member = c.member AND h.item = c.item)
+        )
+        SELECT r.member COLLATE "default", r.place::int, r.item COLLATE "default", r.score::numeric, r.because::text
+        FROM ranked r WHERE r.place <= $1 ORDER BY r.member, r.place$query$, members, items, source, similarity)
+    USING n, for_member;
+END $$;
+COMMENT ON FUNCTION loyalty.recommend(regclass, name, name, regclass, int, text) IS
+    'Items that members have not had and that are most similar to those they had, and which of these speaks most for each';
