@@ -90,10 +90,12 @@ refused('till', "SELECT loyalty.$_", "an application has no right to $_")
 refused('till', "SELECT * FROM loyalty.$_", "nor to read $_") for @relations;
 
 allowed('reporting', q{SELECT available FROM loyalty.balances WHERE member = 'ben'; SELECT count(*) > 0 FROM loyalty.entries;
-	SELECT count(*) > 0 FROM loyalty.lots; SELECT count(*) > 0 FROM loyalty.tier_history}, "110\nt\nt\nt", 'reports read the views');
+	SELECT count(*) > 0 FROM loyalty.lots; SELECT count(*) > 0 FROM loyalty.tier_history;
+	SELECT sum(orders) FROM loyalty.kpi_daily; SELECT revenue FROM loyalty.member_360 WHERE member = 'ben'; SELECT count(*) FROM loyalty.churn_risk},
+	"110\nt\nt\nt\n3\n110\n0", 'reports read the views');
 refused('reporting', "SELECT * FROM loyalty.$_", "but not $_")
-	for grep { !/^(balances|entries|lots|tier_history)$/ } @relations;
-refused('reporting', "SELECT loyalty.$_", "reports can't $_") for "redeem('club', 'ben', 1)", "enrol('club', 'x')";
+	for grep { !/^(balances|entries|lots|tier_history|kpi_daily|kpi_monthly|cohort_retention|member_360|tier_distribution|points_liability|campaign_results|clv_by_member|churn_risk)$/ } @relations;
+refused('reporting', "SELECT loyalty.$_", "reports can't $_") for "liability('club', 1)", "redeem('club', 'ben', 1)", "enrol('club', 'x')";
 
 # What a user plants in schemas of the search path. Whatever is planted raises an error, so
 # it would be noticed; run with the owner's rights it could do anything.
@@ -139,7 +141,7 @@ $node->safe_psql('postgres', qq{$path CREATE TABLE sales (id int PRIMARY KEY, cu
 	INSERT INTO sales VALUES (1, 'mia', 20);
 	SELECT loyalty.attach('sales', 'other', 'customer', 'total'); SELECT loyalty.backfill('sales', 'other');
 	SELECT loyalty.set_ladder('other', 'a:0, b:30, c:40'); SELECT loyalty.detach('sales', 'other')});
-for my $job ('CALL loyalty.expire()', 'CALL loyalty.review_tiers()')
+for my $job ('CALL loyalty.expire()', 'CALL loyalty.review_tiers()', 'CALL loyalty.refresh_clv_by_member()')
 {
 	my ($status) = $node->psql('postgres', "$path\n$job", stderr => \$error);
 	ok($status == 0, "nor by $job") or diag($error);
