@@ -261,7 +261,7 @@ BEGIN
     UNION ALL
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
-                      'account_pkey', 'account_member_key', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
+                      'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)

@@ -67,7 +67,6 @@ CREATE TABLE loyalty.account (
     tier_until  timestamptz,
     head        bytea,
     member_key  text COLLATE "C" NOT NULL,
-    CONSTRAINT account_member_key UNIQUE (member_id, currency_id),
     CONSTRAINT account_key UNIQUE (currency_id, member_key),
     CONSTRAINT account_totals CHECK (held >= 0 AND debt >= 0 AND pending >= 0 AND live >= 0)
 ) WITH (fillfactor = 70);

@@ -353,7 +353,7 @@ read_account(Post *post, TupleTableSlot *slot)
 	account->member_id = DatumGetInt64(values[ACCOUNT_MEMBER]);
 	account->currency = currency_by_id(DatumGetInt32(values[ACCOUNT_CURRENCY]));
 	account->last_entry = DatumGetInt32(values[ACCOUNT_ENTRIES]);
-	account->last_lot = DatumGetInt32(values[ACCOUNT_LOTS]);
+	account->last_lot = account->stored_lots = DatumGetInt32(values[ACCOUNT_LOTS]);
 	account->posted = DatumGetPoints(values[ACCOUNT_POSTED]);
 	account->live = DatumGetPoints(values[ACCOUNT_LIVE]);
 	account->pending = DatumGetPoints(values[ACCOUNT_PENDING]);
@@ -577,7 +577,7 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->last_lot > 0 && !account->all_open && dates->expires_at > account->as_of)
+	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 

@@ -103,6 +103,7 @@ typedef struct Account
 	const Currency *currency;
 	int32		last_entry;
 	int32		last_lot;
+	int32		stored_lots;	/* last_lot as it was read */
 	Points		posted;
 	Points		live;			/* of lots alive at as_of, held ones included */
 	Points		pending;

@@ -325,7 +325,6 @@ SELECT pg_temp.finds('a member deleted', :gil_strict, NULL, 'member % is not the
 SELECT pg_temp.finds('a member put into another program', :gil_strict, NULL, 'its member and its currency belong to two programs',
     $$UPDATE member SET program_id = 4711 WHERE member_id = (SELECT member_id FROM account WHERE account_id = @)$$);
 SELECT pg_temp.finds('a second account of a member', 4711000, NULL, 'its member has another account of the same currency', format($$
-    ALTER TABLE account DROP CONSTRAINT account_member_key; CREATE UNIQUE INDEX account_member_key ON account (member_id, currency_id, account_id);
     ALTER TABLE account DROP CONSTRAINT account_key; CREATE UNIQUE INDEX account_key ON account (currency_id, member_key, account_id);
     INSERT INTO account (account_id, member_id, currency_id, member_key) SELECT @, member_id, currency_id, member_key FROM account WHERE account_id = %s$$, :ann));
 SELECT pg_temp.finds('an account under another key', :gil_strict, NULL, 'its key is not that of its member', $$UPDATE account SET member_key = 'mallory' WHERE account_id = @$$);
@@ -365,7 +364,7 @@ SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     DROP TRIGGER loyalty_guard ON entry; CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON entry EXECUTE FUNCTION pg_temp.nothing()$$);
-SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_member_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_member_key');
+SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_key');
 SELECT pg_temp.finds('a key that is not unique', NULL, NULL, 'unique index loyalty.request_pkey is not there',
     'ALTER TABLE request DROP CONSTRAINT request_pkey; CREATE INDEX request_pkey ON request (program_id, request_id)');
 SELECT pg_temp.finds('an event trigger disabled', NULL, NULL, 'event trigger loyalty_watch_tables is not in force', 'ALTER EVENT TRIGGER loyalty_watch_tables DISABLE');
