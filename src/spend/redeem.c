@@ -83,11 +83,27 @@ spend_account(Post *post, const Currency *currency, const text *member, ItemPoin
 }
 
 void
-refuse_insufficient(Points missing)
+refuse_blocked(const Account *account)
 {
+	if (account->currency->debt == DEBT_BLOCK && account->debt > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_ACCOUNT_BLOCKED),
+				 errmsg("redeeming is blocked by a debt"),
+				 errdetail("Points that were taken back had been spent already."),
+				 errhint("New points repay the debt; loyalty.balances shows it.")));
+}
+
+int
+spendable_lots(Account *account, TimestampTz at, Points points, Lot ***lots)
+{
+	int			count;
+	Points		wanted = points_add(points, account->debt);
+	Points		found = account_read_live(account, at, wanted, lots, &count);
 	char		text[POINTS_MAXLEN];
 
-	points_print(missing, text);
+	if (found >= wanted)
+		return count;
+	points_print(wanted - found, text);
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INSUFFICIENT_POINTS),
 			 errmsg("not enough points"),
@@ -100,13 +116,9 @@ static void
 spend(Account *account, Entry *entry, Points points)
 {
 	Lot		  **lots;
-	int			count;
-	Points		wanted = points_add(points, account->debt);
-	Points		found = account_read_live(account, account->as_of, wanted, &lots, &count);
+	int			count = spendable_lots(account, account->as_of, points, &lots);
 	Points		left = points;
 
-	if (found < wanted)
-		refuse_insufficient(wanted - found);
 	for (int i = 0; i < count && left > 0; i++)
 	{
 		Points		part = Min(left, lots[i]->remaining - lots[i]->held);
@@ -125,12 +137,8 @@ spend_work(Account *account, void *arg)
 	spending->answer = request_answer(account->post, &spending->request);
 	if (spending->answer != 0)
 		return;
-	if (spending->kind == ENTRY_REDEEM && account->currency->debt == DEBT_BLOCK && account->debt > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_ACCOUNT_BLOCKED),
-				 errmsg("redeeming is blocked by a debt"),
-				 errdetail("Points that were taken back had been spent already."),
-				 errhint("New points repay the debt; loyalty.balances shows it.")));
+	if (spending->kind == ENTRY_REDEEM)
+		refuse_blocked(account);
 
 	if (spending->points > 0)
 	{

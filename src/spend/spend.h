@@ -18,7 +18,11 @@ extern int64 spend_account(Post *post, const Currency *currency, const text *mem
 
 extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
 
-extern _Noreturn void refuse_insufficient(Points missing);
+/* LY302 where the currency blocks spending until a debt is repaid. */
+extern void refuse_blocked(const Account *account);
+
+/* The lots that pay at that time, and their number; LY301 when there is not enough beside a debt. */
+extern int	spendable_lots(Account *account, TimestampTz at, Points points, Lot ***lots);
 
 /* The last part of a request's content: no reason is not the same as an empty one. */
 extern char *reason_content(const text *reason);
