@@ -61,10 +61,9 @@ check_points(const Currency *currency, Points points)
 }
 
 int64
-spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
+spend_member(Post *post, const Currency *currency, const text *key)
 {
-	int64		member_id = post_find_member(post, currency->program->program_id, member);
-	int64		account_id;
+	int64		member_id = post_find_member(post, currency->program->program_id, key);
 
 	if (member_id == 0)
 		ereport(ERROR,
@@ -72,13 +71,36 @@ spend_account(Post *post, const Currency *currency, const text *member, ItemPoin
 				 errmsg("no such member in program \"%s\"", currency->program->code),
 				 errdetail("Nobody is enrolled under that key."),
 				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
-	account_id = post_find_account(post, member_id, currency->currency_id, tid);
-	if (account_id == 0)
+	return member_id;
+}
+
+void
+spend_accounts(Post *post, const Currency *currency, const int64 *members, int n, int64 *accounts, ItemPointer tid)
+{
+	bool		missing = false;
+
+	for (int i = 0; i < n; i++)
 	{
-		post_open_accounts(currency->currency_id, &member_id, 1);
-		post_renew(post);
-		account_id = post_find_account(post, member_id, currency->currency_id, tid);
+		accounts[i] = post_find_account(post, members[i], currency->currency_id, tid);
+		missing |= accounts[i] == 0;
 	}
+	if (!missing)
+		return;
+
+	/* All at once, so that they are opened in one order by everybody. */
+	post_open_accounts(currency->currency_id, members, n);
+	post_renew(post);
+	for (int i = 0; i < n; i++)
+		accounts[i] = post_find_account(post, members[i], currency->currency_id, tid);
+}
+
+int64
+spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
+{
+	int64		member_id = spend_member(post, currency, member);
+	int64		account_id;
+
+	spend_accounts(post, currency, &member_id, 1, &account_id, tid);
 	return account_id;
 }
 

@@ -72,8 +72,8 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 	const Currency *currency;
 	Post		post;
 	ItemPointerData tid;
-	int64		from;
-	int64		to;
+	int64		members[2];
+	int64		accounts[2];
 
 	require_argument(fcinfo, 0, "program");
 	require_argument(fcinfo, 1, "from_member");
@@ -86,14 +86,15 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 	transfer.reason = ARG_TEXT_OR_NULL(5);
 
 	post_begin(&post);
-	from = spend_account(&post, currency, PG_GETARG_TEXT_PP(1), &tid);
-	to = spend_account(&post, currency, PG_GETARG_TEXT_PP(2), &tid);
-	if (from == to)
+	members[0] = spend_member(&post, currency, PG_GETARG_TEXT_PP(1));
+	members[1] = spend_member(&post, currency, PG_GETARG_TEXT_PP(2));
+	if (members[0] == members[1])
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_TRANSFER_TO_SELF),
 				 errmsg("points can't be transferred to the member who has them"),
 				 errdetail("Both keys are of one member."),
 				 errhint("Give the member who is to get the points.")));
+	spend_accounts(&post, currency, members, 2, accounts, &tid);
 	transfer.request.program_id = currency->program->program_id;
 	if (transfer.request.id != NULL)
 	{
@@ -101,11 +102,11 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 
 		points_print(-transfer.points, text);
 		transfer.request.content = psprintf("transfer %s account " INT64_FORMAT " to account " INT64_FORMAT "%s",
-											text, from, to, reason_content(transfer.reason));
+											text, accounts[0], accounts[1], reason_content(transfer.reason));
 	}
-	post_pair(&post, from, to, transfer_work, &transfer);
+	post_pair(&post, accounts[0], accounts[1], transfer_work, &transfer);
 	if (transfer.answer == 0)
-		request_keep(&post, &transfer.request, from, transfer.entry_no);
+		request_keep(&post, &transfer.request, accounts[0], transfer.entry_no);
 	post_end(&post);
-	PG_RETURN_INT64(transfer.answer != 0 ? transfer.answer : ENTRY_ID(from, transfer.entry_no));
+	PG_RETURN_INT64(transfer.answer != 0 ? transfer.answer : ENTRY_ID(accounts[0], transfer.entry_no));
 }
