@@ -21,7 +21,7 @@ COMMENT ON FUNCTION loyalty.release(bigint) IS
 
 -- The member and the rest are grouped by so that a condition on them is looked up, not filtered.
 CREATE VIEW loyalty.holds AS
-    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+    SELECT p.code AS program, a.member_key AS member, c.code AS currency,
            h.account_id * 100000000 + h.hold_no AS hold_id,
            e.event_time AS held_at,
            min(h.ends_at) AS ends_at,
@@ -37,7 +37,6 @@ CREATE VIEW loyalty.holds AS
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id)
     JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-    GROUP BY p.code, m.member, c.code, h.account_id, h.hold_no, e.event_time, e.reason;
+    GROUP BY p.code, a.member_key, c.code, h.account_id, h.hold_no, e.event_time, e.reason;
 COMMENT ON VIEW loyalty.holds IS 'Points reserved for a time: what became of each hold';

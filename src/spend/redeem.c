@@ -60,47 +60,41 @@ check_points(const Currency *currency, Points points)
 				 errhint("Round them first.")));
 }
 
-int64
-spend_member(Post *post, const Currency *currency, const text *key)
-{
-	int64		member_id = post_find_member(post, currency->program->program_id, key);
-
-	if (member_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
-				 errmsg("no such member in program \"%s\"", currency->program->code),
-				 errdetail("Nobody is enrolled under that key."),
-				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
-	return member_id;
-}
-
 void
-spend_accounts(Post *post, const Currency *currency, const int64 *members, int n, int64 *accounts, ItemPointer tid)
+spend_accounts(Post *post, const Currency *currency, const text **keys, int n, int64 *accounts, ItemPointer tid)
 {
-	bool		missing = false;
+	int64	   *missing = palloc(sizeof(int64) * n);
+	int			nmissing = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		accounts[i] = post_find_account(post, members[i], currency->currency_id, tid);
-		missing |= accounts[i] == 0;
+		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
+		if (accounts[i] != 0)
+			continue;
+		missing[nmissing] = post_find_member(post, currency->program->program_id, keys[i]);
+		if (missing[nmissing++] == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+					 errmsg("no such member in program \"%s\"", currency->program->code),
+					 errdetail("Nobody is enrolled under that key."),
+					 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
 	}
-	if (!missing)
+	if (nmissing == 0)
 		return;
 
-	/* All at once, so that they are opened in one order by everybody. */
-	post_open_accounts(currency->currency_id, members, n);
+	/* All at once, so that everybody opens them in one order. */
+	post_open_accounts(currency->currency_id, missing, nmissing);
 	post_renew(post);
 	for (int i = 0; i < n; i++)
-		accounts[i] = post_find_account(post, members[i], currency->currency_id, tid);
+		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
 }
 
 int64
-spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
+spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid)
 {
-	int64		member_id = spend_member(post, currency, member);
 	int64		account_id;
 
-	spend_accounts(post, currency, &member_id, 1, &account_id, tid);
+	spend_accounts(post, currency, &key, 1, &account_id, tid);
 	return account_id;
 }
 

@@ -13,13 +13,10 @@
 /* LY304 unless the points are above zero and no finer than the currency. */
 extern void check_points(const Currency *currency, Points points);
 
-/* The member of that key; LY002 for a stranger. */
-extern int64 spend_member(Post *post, const Currency *currency, const text *key);
-
-/* Accounts of a currency, opened if need be; *tid is a hint for the last one. */
-extern void spend_accounts(Post *post, const Currency *currency, const int64 *members, int n, int64 *accounts,
+/* Members' accounts of a currency, opened if need be; *tid is a hint for the last; LY002 for a stranger. */
+extern void spend_accounts(Post *post, const Currency *currency, const text **keys, int n, int64 *accounts,
 						   ItemPointer tid);
-extern int64 spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid);
+extern int64 spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid);
 
 extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
 

@@ -72,7 +72,7 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 	const Currency *currency;
 	Post		post;
 	ItemPointerData tid;
-	int64		members[2];
+	const text *keys[2];
 	int64		accounts[2];
 
 	require_argument(fcinfo, 0, "program");
@@ -86,15 +86,15 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 	transfer.reason = ARG_TEXT_OR_NULL(5);
 
 	post_begin(&post);
-	members[0] = spend_member(&post, currency, PG_GETARG_TEXT_PP(1));
-	members[1] = spend_member(&post, currency, PG_GETARG_TEXT_PP(2));
-	if (members[0] == members[1])
+	keys[0] = PG_GETARG_TEXT_PP(1);
+	keys[1] = PG_GETARG_TEXT_PP(2);
+	spend_accounts(&post, currency, keys, 2, accounts, &tid);
+	if (accounts[0] == accounts[1])
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_TRANSFER_TO_SELF),
 				 errmsg("points can't be transferred to the member who has them"),
 				 errdetail("Both keys are of one member."),
 				 errhint("Give the member who is to get the points.")));
-	spend_accounts(&post, currency, members, 2, accounts, &tid);
 	transfer.request.program_id = currency->program->program_id;
 	if (transfer.request.id != NULL)
 	{
