@@ -200,9 +200,9 @@ capture_work(Account *account, void *arg)
 	}
 }
 
-/* The account and its currency of a hold's id; LY004 when there can't be one. */
+/* The account and its currency of a hold's id, and where it was found; LY004 when there can't be one. */
 static int64
-hold_account(Post *post, int64 hold_id, int32 *hold_no, const Currency **currency)
+hold_account(Post *post, int64 hold_id, int32 *hold_no, const Currency **currency, ItemPointer tid)
 {
 	int64		account_id = hold_id / ENTRIES_PER_ACCOUNT;
 
@@ -210,6 +210,7 @@ hold_account(Post *post, int64 hold_id, int32 *hold_no, const Currency **currenc
 	*currency = hold_id <= 0 || *hold_no == 0 ? NULL : post_account_currency(post, account_id);
 	if (*currency == NULL)
 		refuse_unknown(hold_id);
+	ItemPointerCopy(&post->account.slot->tts_tid, tid);
 	return account_id;
 }
 
@@ -220,6 +221,7 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 	Holding		holding = {{0}};
 	Post		post;
 	const Currency *currency;
+	ItemPointerData tid;
 	int64		hold_id;
 	int64		account_id;
 
@@ -231,7 +233,7 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 	holding.reason = ARG_TEXT_OR_NULL(3);
 
 	post_begin(&post);
-	account_id = hold_account(&post, hold_id, &holding.hold_no, &currency);
+	account_id = hold_account(&post, hold_id, &holding.hold_no, &currency, &tid);
 	if (!holding.all)
 		check_points(currency, holding.points);
 	holding.request.program_id = currency->program->program_id;
@@ -243,7 +245,7 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 		holding.request.content = psprintf("capture %s hold " INT64_FORMAT "%s", holding.all ? "all" : text,
 										   hold_id, reason_content(holding.reason));
 	}
-	post_account(&post, account_id, NULL, capture_work, &holding);
+	post_account(&post, account_id, &tid, capture_work, &holding);
 	if (holding.answer == 0)
 		request_keep(&post, &holding.request, account_id, holding.entry_no);
 	post_end(&post);
@@ -282,12 +284,13 @@ loyalty_hold_release(PG_FUNCTION_ARGS)
 	Holding		holding = {{0}};
 	Post		post;
 	const Currency *currency;
+	ItemPointerData tid;
 	int64		account_id;
 
 	require_argument(fcinfo, 0, "hold_id");
 	post_begin(&post);
-	account_id = hold_account(&post, PG_GETARG_INT64(0), &holding.hold_no, &currency);
-	post_account(&post, account_id, NULL, release_work, &holding);
+	account_id = hold_account(&post, PG_GETARG_INT64(0), &holding.hold_no, &currency, &tid);
+	post_account(&post, account_id, &tid, release_work, &holding);
 	post_end(&post);
 	PG_RETURN_POINTS(holding.points);
 }
