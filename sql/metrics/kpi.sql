@@ -195,13 +195,17 @@ CREATE VIEW loyalty.points_liability AS
     SELECT p.code AS program, c.code AS currency, l.issued, l.lots, l.points::numeric AS points, l.pending::numeric AS pending,
            l.held::numeric AS held, l.ending_soon::numeric AS ending_soon, l.debt::numeric AS debt
     FROM (SELECT a.currency_id, l.issued, count(*) AS lots,
-                 loyalty.sum(CASE WHEN l.expires_at > now() THEN l.remaining ELSE l.held END) AS points,
+                 loyalty.sum(CASE WHEN l.expires_at > now() THEN l.remaining ELSE k.held END) AS points,
                  coalesce(loyalty.sum(l.remaining) FILTER (WHERE l.valid_from > now() AND l.expires_at > now()), 0) AS pending,
-                 loyalty.sum(l.held) AS held,
+                 loyalty.sum(k.held) AS held,
                  coalesce(loyalty.sum(l.remaining) FILTER (WHERE l.expires_at > now() AND l.expires_at <= now() + interval '90 days'), 0) AS ending_soon,
                  loyalty.points '0' AS debt
           FROM loyalty.lot l JOIN loyalty.account a USING (account_id)
-          WHERE l.open AND (l.expires_at > now() OR l.held > 0)
+          -- A hold that ended since the lot was written holds no more.
+          CROSS JOIN LATERAL (SELECT CASE WHEN l.held > 0 THEN l.held - (
+              SELECT coalesce(loyalty.sum(h.points - h.captured), 0) FROM loyalty.hold h
+              WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()) ELSE 0 END AS held) k
+          WHERE l.open AND (l.expires_at > now() OR k.held > 0)
           GROUP BY 1, 2
           UNION ALL
           SELECT a.currency_id, NULL, 0, '0', '0', '0', '0', loyalty.sum(a.debt)
@@ -259,7 +263,7 @@ COMMENT ON COLUMN loyalty.campaign_results.points_per_order IS 'points / orders'
 -- each program, fitted to the orders that earned its first currency.
 CREATE MATERIALIZED VIEW loyalty.clv_by_member AS
     WITH history AS MATERIALIZED (
-        SELECT c.program_id, a.member_id,
+        SELECT c.program_id, a.member_key,
                -- Of an order without an amount only the time is known.
                loyalty.rfm_agg(o.ordered_at, CASE WHEN o.amount > 0 THEN (o.amount - o.refunded)::numeric::float8 END, now(), '1 day', p.time_zone) AS rfm
         FROM loyalty._order o
@@ -267,11 +271,11 @@ CREATE MATERIALIZED VIEW loyalty.clv_by_member AS
         JOIN loyalty.currency c USING (currency_id)
         JOIN loyalty.program p USING (program_id)
         WHERE c.is_default AND (o.amount > o.refunded OR o.amount = 0)
-        GROUP BY c.program_id, p.time_zone, a.member_id
+        GROUP BY c.program_id, p.time_zone, a.member_key
     ), fitted AS MATERIALIZED (
         SELECT h.program_id, loyalty.clv_fit(h.rfm, 'mbgnbd', true) AS model FROM history h GROUP BY 1
     )
-    SELECT p.code AS program, m.member::text AS member,
+    SELECT p.code AS program, h.member_key AS member,
            loyalty.frequency(h.rfm) AS frequency,
            loyalty.recency(h.rfm)::numeric AS recency,
            loyalty.age(h.rfm)::numeric AS age,
@@ -287,7 +291,6 @@ CREATE MATERIALIZED VIEW loyalty.clv_by_member AS
     FROM history h
     JOIN fitted f USING (program_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id)
     WHERE h.rfm IS NOT NULL;
 CREATE UNIQUE INDEX clv_by_member_idx ON loyalty.clv_by_member (program, member);
 COMMENT ON MATERIALIZED VIEW loyalty.clv_by_member IS
@@ -314,28 +317,26 @@ COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS
     'Fits the models of lifetime value anew; readers of clv_by_member see the old numbers until it commits';
 
 CREATE VIEW loyalty.member_360 AS
-    SELECT p.code AS program, m.member::text AS member, m.enrolled_at,
-           loyalty.tier_name(a.tier) AS tier, loyalty.tier_rank(a.tier) AS tier_rank, a.tier_since, nullif(a.tier_until, 'infinity') AS tier_until,
+    SELECT p.code AS program, m.member, m.enrolled_at,
+           b.tier, b.tier_rank, a.tier_since, nullif(a.tier_until, 'infinity') AS tier_until,
            coalesce(o.orders, 0) AS orders, coalesce(o.revenue, 0) AS revenue, o.revenue / nullif(o.orders, 0) AS average_order,
            o.first_order_at, o.last_order_at,
            (now() AT TIME ZONE p.time_zone)::date - (o.last_order_at AT TIME ZONE p.time_zone)::date AS days_since_order,
-           coalesce(l.live - l.held, 0) - coalesce(a.debt::numeric, 0) AS available, coalesce(l.pending, 0) AS pending,
-           coalesce(l.held, 0) AS held, coalesce(a.debt::numeric, 0) AS debt,
-           coalesce(a.earned::numeric, 0) AS earned, coalesce(a.redeemed::numeric, 0) AS redeemed, coalesce(a.expired::numeric, 0) AS expired,
-           l.next_end AS next_expiry_at,
-           v.p_alive, v.clv
+           coalesce(b.available, 0) AS available, coalesce(b.pending, 0) AS pending, coalesce(b.held, 0) AS held, coalesce(b.debt, 0) AS debt,
+           coalesce(b.earned, 0) AS earned, coalesce(b.redeemed, 0) AS redeemed, coalesce(b.expired, 0) AS expired,
+           l.next_expiry_at, v.p_alive, v.clv
     FROM loyalty.member m
     JOIN loyalty.program p USING (program_id)
     LEFT JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
-    LEFT JOIN loyalty.account a ON a.member_id = m.member_id AND a.currency_id = c.currency_id
+    LEFT JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = m.member
+    LEFT JOIN loyalty.balances b ON b.program = p.code AND b.currency = c.code AND b.member = m.member
     -- Beside the account, so that one member costs one member.
     LEFT JOIN LATERAL (
-        SELECT count(*) AS orders, loyalty.sum(o.amount - o.refunded)::numeric AS revenue, min(o.ordered_at) AS first_order_at, max(o.ordered_at) AS last_order_at
+        SELECT count(*) AS orders, loyalty.sum(o.amount - o.refunded)::numeric AS revenue, min(o.ordered_at) AS first_order_at,
+               max(o.ordered_at) AS last_order_at
         FROM loyalty._order o WHERE o.account_id = a.account_id) o ON true
     LEFT JOIN LATERAL (
-        SELECT loyalty.sum(l.remaining) FILTER (WHERE l.valid_from <= now())::numeric AS live,
-               loyalty.sum(l.remaining) FILTER (WHERE l.valid_from > now())::numeric AS pending, loyalty.sum(l.held)::numeric AS held,
-               nullif(min(l.expires_at), 'infinity') AS next_end
+        SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
         FROM loyalty.lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
     LEFT JOIN loyalty.clv_by_member v ON v.program = p.code AND v.member = m.member;
 COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row: tier, orders, points of the program''s first currency, and value';

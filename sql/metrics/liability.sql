@@ -317,9 +317,17 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
         SELECT m.cohort, greatest(date_trunc('month', m.ended - interval '1 microsecond', zone), m.month), 0, 0, m.points
         FROM moved m WHERE m.ended IS NOT NULL AND m.kind <> 'expire'
         UNION ALL
-        SELECT l.issued, date_trunc('month', l.expires_at - interval '1 microsecond', zone), 0, 0, -l.held::numeric
-        FROM loyalty.lot l JOIN loyalty.account a USING (account_id)
-        WHERE a.currency_id = money AND l.held > 0 AND l.expires_at <= _development.as_of AND _development.as_of >= now()
+        -- What was held then and not captured yet is still to be redeemed.
+        SELECT l.issued, date_trunc('month', l.expires_at - interval '1 microsecond', zone), 0, 0,
+               (SELECT coalesce(-sum(t.points), 0) FROM loyalty.entry x JOIN loyalty.allocation t USING (account_id, entry_no)
+                WHERE x.account_id = h.account_id AND x.reverses = h.hold_no AND x.kind = 'redeem' AND t.lot_no = h.lot_no
+                  AND x.recorded_at <= known_at AND x.event_time <= _development.as_of)::numeric - h.points::numeric
+        FROM loyalty.hold h
+        JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+        JOIN loyalty.lot l ON l.account_id = h.account_id AND l.lot_no = h.lot_no
+        JOIN loyalty.account a ON a.account_id = h.account_id
+        WHERE a.currency_id = money AND l.expires_at <= _development.as_of AND e.recorded_at <= known_at
+          AND e.event_time <= _development.as_of AND _development.as_of < least(h.ends_at, h.released_at)
     )
     SELECT c.cohort, greatest(0, (extract(year FROM c.month AT TIME ZONE zone) * 12 + extract(month FROM c.month AT TIME ZONE zone)
                                   - extract(year FROM c.cohort) * 12 - extract(month FROM c.cohort))::int) AS age,

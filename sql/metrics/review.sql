@@ -18,9 +18,8 @@ CREATE VIEW loyalty.churn_risk AS
            v.clv / nullif(v.p_alive, 0) * (1 - v.p_alive) AS value_at_stake, v.reliable, v.computed_at
     FROM loyalty.clv_by_member v
     JOIN loyalty.program p ON p.code = v.program
-    JOIN loyalty.member m ON m.program_id = p.program_id AND m.member = v.member
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
-    LEFT JOIN loyalty.account a ON a.member_id = m.member_id AND a.currency_id = c.currency_id;
+    LEFT JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = v.member;
 COMMENT ON VIEW loyalty.churn_risk IS
     'Members by what the chance that they have left costs, as of the last refresh of clv_by_member: read it ORDER BY value_at_stake DESC NULLS LAST';
 COMMENT ON COLUMN loyalty.churn_risk.program IS 'code of the program';

@@ -173,6 +173,26 @@ SELECT is_empty($$ SELECT * FROM liability('empty', 1) $$, 'a program without po
 SELECT is(ultimate_redemption_rate('empty'), NULL, 'and has no rate');
 SELECT is_empty($$ SELECT * FROM deferred_revenue_journal('empty', now()::date, 1) $$, 'and no journal');
 
+-- ---- A lot that dies while 60 of its 100 are held: they count until the hold ends
+SELECT create_program('held', validity => '1 year'), enrol('held', 'ada');
+SELECT adjust('held', 'ada', 100, 'present');
+SELECT hold('held', 'ada', 60, '1 hour') AS hold_id \gset
+SET LOCAL session_replication_role = replica;
+UPDATE loyalty.entry SET event_time = now() - interval '9 days' WHERE account_id = :hold_id / 100000000;
+UPDATE loyalty.lot SET expires_at = now() - interval '5 days' WHERE account_id = :hold_id / 100000000;
+UPDATE loyalty.account SET next_change = '-infinity' WHERE account_id = :hold_id / 100000000;
+SET LOCAL session_replication_role = origin;
+SELECT is((SELECT array_agg(ARRAY[expired, outstanding]) FROM breakage('held', as_of => now() - d * interval '1 day')), want, format('%s days ago', d))
+FROM (VALUES (7, '{{0,100}}'::numeric[]), (1, '{{40,60}}'), (0, '{{40,60}}')) v (d, want);
+SELECT is((SELECT array_agg(ARRAY[points, held]) FROM points_liability WHERE program = 'held'), '{{60,60}}'::numeric[], 'the view has them too');
+SELECT capture(:hold_id, 10);
+SELECT is((SELECT array_agg(ARRAY[redeemed, expired, outstanding]) FROM breakage('held')), '{{10,40,50}}'::numeric[], 'captured in part');
+SET LOCAL session_replication_role = replica;
+UPDATE loyalty.hold SET ends_at = now() - interval '1 minute' WHERE account_id = :hold_id / 100000000;
+SET LOCAL session_replication_role = origin;
+SELECT is((SELECT array_agg(ARRAY[redeemed, expired, outstanding]) FROM breakage('held')), '{{10,90,0}}'::numeric[], 'ended by the clock');
+SELECT is_empty($$ SELECT * FROM points_liability WHERE program = 'held' $$, 'and the view has them no more');
+
 -- ---- A random history: what the liability counts is what the lots have left, to the last decimal
 SELECT create_program('random', 'Pacific/Auckland', validity => '4 months', validity_rounding => 'month', debt => 'negative', decimals => 2);
 SELECT create_currency('random', 'miles', validity => '45 days', pending => '10 days');
@@ -187,10 +207,11 @@ DECLARE
 	who text;
 	coin text;
 	spent bigint;
+	kept bigint;
 	had numeric;
 BEGIN
 	PERFORM setseed(0.4242);
-	FOR step IN 1 .. 900 LOOP
+	FOR step IN 1 .. 1100 LOOP
 		what := random();
 		who := 'm' || floor(random() * 25);
 		coin := (ARRAY['points', 'miles', 'stars'])[1 + floor(random() * 3)];
@@ -210,12 +231,26 @@ BEGIN
 			spent := NULL;
 		ELSIF what < 0.94 AND EXISTS (SELECT FROM loyalty.balances b WHERE b.program = 'random' AND b.member = who) THEN
 			PERFORM loyalty.adjust('random', who, floor(random() * 50)::bigint + 1, 'present', currency => coin);
-		ELSIF what < 0.95 THEN
+		ELSIF what < 0.96 THEN
+			had := (SELECT available FROM loyalty.balances b WHERE b.program = 'random' AND b.member = who AND b.currency = coin);
+			IF had >= 4 THEN
+				kept := loyalty.hold('random', who, floor(had / 2)::bigint, '1 hour', currency => coin);
+				IF what < 0.95 THEN
+					PERFORM loyalty.capture(kept, 1);
+				END IF;
+			END IF;
+		ELSIF what < 0.98 THEN
+			had := (SELECT available FROM loyalty.balances b WHERE b.program = 'random' AND b.member = who AND b.currency = coin);
+			IF had >= 4 AND who <> 'm0' THEN
+				PERFORM loyalty.enrol('random', 'm0'), loyalty.transfer('random', who, 'm0', floor(had / 3)::bigint, currency => coin);
+			END IF;
+		ELSIF what < 0.99 THEN
 			PERFORM loyalty._expire_accounts(ARRAY(SELECT account_id FROM loyalty.account ORDER BY 1), now() - random() * interval '150 days');
 		END IF;
 	END LOOP;
 END $$;
 SELECT cmp_ok(count(*), '>', 30::bigint, 'the history has entries of kind ' || kind) FROM entries WHERE program = 'random' AND kind IN ('earn', 'reverse', 'redeem', 'expire', 'giveback') GROUP BY kind ORDER BY kind;
+SELECT cmp_ok(count(*), '>', 3::bigint, 'the history has entries of kind ' || kind) FROM entries WHERE program = 'random' AND kind IN ('hold', 'transfer') GROUP BY kind ORDER BY kind;
 SELECT cmp_ok(count(*), '>', 5::bigint, 'some lots are past their end and not booked') FROM lots WHERE program = 'random' AND state = 'expired';
 SELECT is((SELECT sum(points) FROM liability('random', 0.0123, currency => c)),
 	(SELECT sum(remaining) FROM lots WHERE program = 'random' AND currency = c AND state IN ('live', 'pending')), c || ': the liability''s points are what lots have left')
