@@ -254,7 +254,7 @@ CREATE FUNCTION loyalty.ifrs15_journal(price numeric, points numeric, value_per_
     RETURNS TABLE (period int, line int, account text, debit numeric, credit numeric, memo text)
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 24 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
-    rate numeric := coalesce(redemption_rate, expected[1] / nullif(points, 0));
+    rate numeric := coalesce(redemption_rate, CASE WHEN points = 0 THEN 0 ELSE expected[1] / points END);
     split record;
 BEGIN
     SELECT * INTO split FROM loyalty.ifrs15_allocation(price, points, value_per_point, rate, standalone_price);

@@ -85,6 +85,8 @@ SELECT results_eq($$ SELECT period, line, account, debit, credit, memo FROM ifrs
 	          (2, 3, 'revenue', 84.73, 0, 'change of estimate'), (2, 4, 'contract liability', 0, 84.73, 'change of estimate') $$, 'journal');
 SELECT is(sum(debit - credit), 0::numeric, 'and it balances, whatever the numbers')
 FROM generate_series(1, 50) n, ifrs15_journal(n * 37.13, n * 7, 0.013 * n, ARRAY[n, n / 2.0, 1.5], ARRAY[n * 4.1, n * 5, n * 3 + 2], n % 5, n * 40) j;
+SELECT results_eq($$ SELECT account, debit, credit FROM ifrs15_journal(50, 0, 1, '{0}', '{0}') $$,
+	$$ VALUES ('receivables', 50.00, 0::numeric), ('revenue', 0, 50.00) $$, 'a sale without points');
 SELECT results_eq($$ SELECT round(goods, 4), round(deferred, 4) FROM ifrs15_allocation(90, 100, 0.1, 0.5, 100) $$,
 	'VALUES (85.7143, 4.2857)', 'the discount of a sale at 90 for goods of 100 is shared: 90*100/105 and 90*5/105');
 SELECT results_eq('SELECT goods, deferred FROM ifrs15_allocation(0, 0, 1, 1)', 'VALUES (0::numeric, 0::numeric)', 'nothing sold');
