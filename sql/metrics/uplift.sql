@@ -136,7 +136,7 @@ CREATE FUNCTION loyalty.sequential_test(summary loyalty.uplift_summary, planned 
 		adjusted boolean DEFAULT false, OUT difference float8, OUT standard_error float8, OUT p_value float8,
 		OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_uplift_sequential';
-CREATE FUNCTION loyalty.sample_ratio_test(summary loyalty.uplift_summary, share float8 DEFAULT 0.5, arm text DEFAULT 'treated', control text DEFAULT 'control',
+CREATE FUNCTION loyalty.sample_ratio_test(summary loyalty.uplift_summary, share float8 DEFAULT 0.5,
 		OUT chi_square float8, OUT df integer, OUT p_value float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_uplift_sample_ratio';
 CREATE FUNCTION loyalty.sample_ratio_test(summary loyalty.uplift_summary, arms text[], shares float8[],
@@ -207,7 +207,7 @@ COMMENT ON FUNCTION loyalty.proportion_test(loyalty.uplift_summary, float8, text
 COMMENT ON FUNCTION loyalty.cuped_test(loyalty.uplift_summary, float8, text, text) IS 'Welch t test of outcomes adjusted for a covariate';
 COMMENT ON FUNCTION loyalty.relative_lift(loyalty.uplift_summary, float8, text, text, boolean) IS 'difference over the mean of the control, with its delta method interval';
 COMMENT ON FUNCTION loyalty.sequential_test(loyalty.uplift_summary, bigint, float8, text, text, boolean) IS 'difference of two means with an interval that stays valid however often it is looked at';
-COMMENT ON FUNCTION loyalty.sample_ratio_test(loyalty.uplift_summary, float8, text, text) IS 'chi-square test of the members of two arms against the planned share';
+COMMENT ON FUNCTION loyalty.sample_ratio_test(loyalty.uplift_summary, float8) IS 'chi-square test of the treated and the control members against the planned share';
 COMMENT ON FUNCTION loyalty.sample_ratio_test(loyalty.uplift_summary, text[], float8[]) IS 'chi-square test of the members of all arms against the planned shares';
 COMMENT ON FUNCTION loyalty.incremental(loyalty.uplift_summary, float8, text, text, boolean) IS 'what the members of an arm did beyond what the control did';
 COMMENT ON FUNCTION loyalty.loyal_through(loyalty.uplift_summary, float8, text, text) IS 'how many members became loyal through a measure, those who would have anyway taken off';

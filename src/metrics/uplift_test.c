@@ -604,22 +604,36 @@ loyalty_uplift_sequential(PG_FUNCTION_ARGS)
 
 /* ----- were the members shared out as planned? ----- */
 
-/* Pearson's test: chi_square, df, p_value */
+/* Pearson's test: chi_square, df, p_value.  The arms are those of the plan. */
 static Datum
-return_chi_square(FunctionCallInfo fcinfo, const double *members, const double *shares, int n)
+return_chi_square(FunctionCallInfo fcinfo, char *const *arms, const double *shares, int n)
 {
+	UpliftSummary *summary = uplift_get_arg(fcinfo, 0);
+	double		members[UPLIFT_MAX_ARMS] = {0.0};
 	double		all = 0.0;
 	double		weights = 0.0;
 	double		chi_square = 0.0;
 	Row			row = {0};
 
-	for (int i = 0; i < n; i++)
+	for (int64 j = 0; j < summary->narms; j++)
 	{
+		const UpliftArm *arm = &summary->arm[j];
+		int			i = 0;
+
+		while (i < n && strcmp(arms[i], arm->name) != 0)
+			i++;
+		if (i == n)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_INVALID_METRIC),
+					 errmsg("arm \"%s\" has no planned share", arm->name),
+					 errhint("Give the names and the shares of all arms of the test.")));
+		members[i] = (double) arm->alone.n + (double) arm->paired.n;
 		all += members[i];
-		weights += shares[i];
 	}
 	if (all == 0.0)
 		PG_RETURN_NULL();
+	for (int i = 0; i < n; i++)
+		weights += shares[i];
 	for (int i = 0; i < n; i++)
 	{
 		double		expected = shares[i] / weights * all;
@@ -630,12 +644,6 @@ return_chi_square(FunctionCallInfo fcinfo, const double *members, const double *
 	row_add_datum(&row, Int32GetDatum(n - 1));
 	row_add(&row, chi_square_tail(chi_square, n - 1));
 	return row_finish(&row, fcinfo);
-}
-
-static inline double
-members_of(const UpliftArm *arm)
-{
-	return arm == NULL ? 0.0 : (double) arm->alone.n + (double) arm->paired.n;
 }
 
 static double
@@ -652,16 +660,14 @@ get_share(double share)
 Datum
 loyalty_uplift_sample_ratios(PG_FUNCTION_ARGS)
 {
-	UpliftSummary *summary = uplift_get_arg(fcinfo, 0);
 	Datum	   *names;
 	Datum	   *numbers;
 	bool	   *no_name;
 	bool	   *no_number;
 	int			n;
 	int			m;
-	double		members[UPLIFT_MAX_ARMS];
+	char	   *arms[UPLIFT_MAX_ARMS];
 	double		shares[UPLIFT_MAX_ARMS];
-	bool		planned[UPLIFT_MAX_ARMS] = {false};
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT,
 					  &names, &no_name, &n);
@@ -673,59 +679,37 @@ loyalty_uplift_sample_ratios(PG_FUNCTION_ARGS)
 				 errmsg("there must be a planned share for each arm, and 2 to %d arms", UPLIFT_MAX_ARMS)));
 	for (int i = 0; i < n; i++)
 	{
-		const UpliftArm *arm = NULL;
-		char	   *name;
-
 		if (no_name[i] || no_number[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("arms and shares must not be NULL")));
-		name = TextDatumGetCString(names[i]);
+		arms[i] = TextDatumGetCString(names[i]);
+		shares[i] = get_share(DatumGetFloat8(numbers[i]));
 		for (int j = 0; j < i; j++)
 		{
-			if (strcmp(TextDatumGetCString(names[j]), name) == 0)
+			if (strcmp(arms[i], arms[j]) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("arm \"%s\" is given twice", name)));
+						 errmsg("arm \"%s\" is given twice", arms[i])));
 		}
-		for (int64 j = 0; j < summary->narms; j++)
-		{
-			if (strcmp(summary->arm[j].name, name) == 0)
-			{
-				arm = &summary->arm[j];
-				planned[j] = true;
-			}
-		}
-		members[i] = members_of(arm);
-		shares[i] = get_share(DatumGetFloat8(numbers[i]));
 	}
-	for (int64 j = 0; j < summary->narms; j++)
-	{
-		if (!planned[j])
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_INVALID_METRIC),
-					 errmsg("arm \"%s\" has no planned share", summary->arm[j].name),
-					 errhint("Name all arms of the test.")));
-	}
-	return return_chi_square(fcinfo, members, shares, n);
+	return return_chi_square(fcinfo, arms, shares, n);
 }
 
-/* sample_ratio_test(summary, share of the treated, arm, control) */
+/* sample_ratio_test(summary, share of the treated) */
 Datum
 loyalty_uplift_sample_ratio(PG_FUNCTION_ARGS)
 {
-	UpliftSummary *summary = uplift_get_arg(fcinfo, 0);
 	double		share = PG_GETARG_FLOAT8(1);
-	double		shares[2] = {share, 1.0 - share};
-	double		members[2] = {
-		members_of(uplift_find_arm(summary, fcinfo, 2)),
-		members_of(uplift_find_arm(summary, fcinfo, 3))
-	};
+	char		control[] = UPLIFT_CONTROL;
+	char		treated[] = UPLIFT_TREATED;
+	char	   *const arms[] = {control, treated};
+	double		shares[] = {1.0 - share, share};
 
 	if (!(share > 0.0 && share < 1.0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the planned share must lie between 0 and 1"),
 				 errhint("Give 0.9 where 90 %% of the members were to be treated.")));
-	return return_chi_square(fcinfo, members, shares, 2);
+	return return_chi_square(fcinfo, arms, shares, 2);
 }
