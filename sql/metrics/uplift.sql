@@ -151,9 +151,9 @@ CREATE FUNCTION loyalty.incremental(summary loyalty.uplift_summary, confidence f
 CREATE FUNCTION loyalty.loyal_through(summary loyalty.uplift_summary, confidence float8 DEFAULT 0.95, arm text DEFAULT 'treated', control text DEFAULT 'control',
 		OUT members bigint, OUT loyal bigint, OUT anyway float8, OUT through float8, OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_uplift_loyal';
-CREATE FUNCTION loyalty.programme_roi(incremental_revenue float8, cost float8, margin float8 DEFAULT 1) RETURNS float8
+CREATE FUNCTION loyalty.program_roi(incremental_revenue float8, cost float8, margin float8 DEFAULT 1) RETURNS float8
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_uplift_roi';
-CREATE FUNCTION loyalty.programme_roi(summary loyalty.uplift_summary, cost float8, margin float8 DEFAULT 1, confidence float8 DEFAULT 0.95,
+CREATE FUNCTION loyalty.program_roi(summary loyalty.uplift_summary, cost float8, margin float8 DEFAULT 1, confidence float8 DEFAULT 0.95,
 		arm text DEFAULT 'treated', control text DEFAULT 'control', adjusted boolean DEFAULT false,
 		OUT incremental float8, OUT roi float8, OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_uplift_summary_roi';
@@ -211,8 +211,8 @@ COMMENT ON FUNCTION loyalty.sample_ratio_test(loyalty.uplift_summary, float8) IS
 COMMENT ON FUNCTION loyalty.sample_ratio_test(loyalty.uplift_summary, text[], float8[]) IS 'chi-square test of the members of all arms against the planned shares';
 COMMENT ON FUNCTION loyalty.incremental(loyalty.uplift_summary, float8, text, text, boolean) IS 'what the members of an arm did beyond what the control did';
 COMMENT ON FUNCTION loyalty.loyal_through(loyalty.uplift_summary, float8, text, text) IS 'how many members became loyal through a measure, those who would have anyway taken off';
-COMMENT ON FUNCTION loyalty.programme_roi(float8, float8, float8) IS '(incremental revenue x margin - cost) / cost';
-COMMENT ON FUNCTION loyalty.programme_roi(loyalty.uplift_summary, float8, float8, float8, text, text, boolean) IS 'return on what a measure cost, with its interval';
+COMMENT ON FUNCTION loyalty.program_roi(float8, float8, float8) IS '(incremental revenue x margin - cost) / cost';
+COMMENT ON FUNCTION loyalty.program_roi(loyalty.uplift_summary, float8, float8, float8, text, text, boolean) IS 'return on what a measure cost, with its interval';
 COMMENT ON FUNCTION loyalty.means_power(float8, float8, bigint, bigint, float8) IS 'power of a t test of two means';
 COMMENT ON FUNCTION loyalty.means_needed_n(float8, float8, float8, float8, float8) IS 'members that a t test of two means needs';
 COMMENT ON FUNCTION loyalty.proportions_power(float8, float8, bigint, bigint, float8) IS 'power of a z test of two proportions';

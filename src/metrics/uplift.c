@@ -97,21 +97,14 @@ merge_weight(int64 n1, int64 n2)
 void
 moments_merge(Moments *to, const Moments *from)
 {
-	if (from->n == 0)
-		return;
-	if (to->n == 0)
-	{
-		*to = *from;
-		return;
-	}
-	else
+	if (to->n > 0 && from->n > 0)
 	{
 		double		gap = moments_mean(to) - moments_mean(from);
 
-		sum_add_sum(&to->squares, from->squares);
 		sum_add(&to->squares, merge_weight(to->n, from->n) * gap * gap);
-		sum_add_sum(&to->sum, from->sum);
 	}
+	sum_add_sum(&to->squares, from->squares);
+	sum_add_sum(&to->sum, from->sum);
 	if (pg_add_s64_overflow(to->n, from->n, &to->n))
 		summary_overflow(SUMMARY_TYPE);
 }
@@ -886,7 +879,7 @@ loyalty_uplift_arms(PG_FUNCTION_ARGS)
 		set_float8(values, nulls, 2, true, moments_mean(&all));
 		set_float8(values, nulls, 3, all.n > 1, squares / degrees);
 		set_float8(values, nulls, 4, all.n > 1, sqrt(squares / degrees / (double) all.n));
-		values[5] = Int64GetDatum(arm->others == 0 ? (int64) sum_total(all.sum) : 0);
+		values[5] = Int64GetDatum(arm->others == 0 ? uplift_conversions(&all) : 0);
 		nulls[5] = arm->others != 0;
 		values[6] = Int64GetDatum(covered);
 		set_float8(values, nulls, 7, covered > 0, sum_total(arm->covariate) / (double) covered);

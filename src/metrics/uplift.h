@@ -75,4 +75,13 @@ uplift_outcomes(const UpliftArm *arm)
 	return all;
 }
 
+/* How many of outcomes that are all 0 or 1 are 1; a double may round a huge count up. */
+static inline int64
+uplift_conversions(const Moments *all)
+{
+	double		conversions = sum_total(all->sum);
+
+	return conversions >= (double) all->n ? all->n : (int64) conversions;
+}
+
 #endif							/* LOYALTY_UPLIFT_H */

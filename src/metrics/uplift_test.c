@@ -401,7 +401,7 @@ loyalty_uplift_roi(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(roi);
 }
 
-/* programme_roi(summary, cost, margin, confidence, arm, control, adjusted) */
+/* program_roi(summary, cost, margin, confidence, arm, control, adjusted) */
 Datum
 loyalty_uplift_summary_roi(PG_FUNCTION_ARGS)
 {
@@ -431,13 +431,15 @@ loyalty_uplift_summary_roi(PG_FUNCTION_ARGS)
 
 typedef struct Proportions
 {
-	double		n_arm;
+	int64		members;		/* of the arm, */
+	int64		conversions;	/* and how many of its outcomes are 1 */
+	double		n_arm;			/* the same as doubles */
 	double		n_control;
 	double		yes_arm;
 	double		yes_control;
 } Proportions;
 
-static double
+static int64
 conversions(const UpliftArm *arm, const Moments *all)
 {
 	if (arm->others != 0)
@@ -447,7 +449,7 @@ conversions(const UpliftArm *arm, const Moments *all)
 				 errdetail("In " INT64_FORMAT " of " INT64_FORMAT " rows of arm \"%s\" the outcome is neither.",
 						   arm->others, all->n, arm->name),
 				 errhint("Use welch_test for other outcomes.")));
-	return sum_total(all->sum);
+	return uplift_conversions(all);
 }
 
 static bool
@@ -460,11 +462,13 @@ get_proportions(FunctionCallInfo fcinfo, int argno, Proportions *p)
 	if (!get_arms(fcinfo, argno, &arm, &control))
 		return false;
 	m = uplift_outcomes(arm);
-	p->n_arm = (double) m.n;
-	p->yes_arm = conversions(arm, &m);
+	p->members = m.n;
+	p->conversions = conversions(arm, &m);
+	p->n_arm = (double) p->members;
+	p->yes_arm = (double) p->conversions;
 	m = uplift_outcomes(control);
 	p->n_control = (double) m.n;
-	p->yes_control = conversions(control, &m);
+	p->yes_control = (double) conversions(control, &m);
 	return true;
 }
 
@@ -540,8 +544,8 @@ loyalty_uplift_loyal(PG_FUNCTION_ARGS)
 	if (!get_proportions(fcinfo, 2, &p))
 		PG_RETURN_NULL();
 	half = quantile * unpooled_error(&p) * p.n_arm;
-	row_add_datum(&row, Int64GetDatum((int64) p.n_arm));
-	row_add_datum(&row, Int64GetDatum((int64) p.yes_arm));
+	row_add_datum(&row, Int64GetDatum(p.members));
+	row_add_datum(&row, Int64GetDatum(p.conversions));
 	row_add(&row, p.yes_control / p.n_control * p.n_arm);
 	row_add(&row, incremental_conversions(&p));
 	row_add(&row, incremental_conversions(&p) - half);

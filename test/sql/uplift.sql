@@ -92,7 +92,7 @@ FROM (SELECT uplift_agg(treated, outcome) AS s FROM uplift_members) a, relative_
 -- six treated, 4.6 each
 SELECT pg_temp.digits(total) AS total, pg_temp.digits(low) AS low, pg_temp.digits(high) AS high FROM (SELECT uplift_agg(treated, outcome) AS s FROM uplift_members) a, incremental(s);
 -- 27.6 at half margin, less 6, over 6
-SELECT pg_temp.digits(incremental) AS incremental, pg_temp.digits(roi) AS roi, pg_temp.digits(low) AS low, pg_temp.digits(high) AS high FROM (SELECT uplift_agg(treated, outcome) AS s FROM uplift_members) a, programme_roi(s, 6, 0.5);
+SELECT pg_temp.digits(incremental) AS incremental, pg_temp.digits(roi) AS roi, pg_temp.digits(low) AS low, pg_temp.digits(high) AS high FROM (SELECT uplift_agg(treated, outcome) AS s FROM uplift_members) a, program_roi(s, 6, 0.5);
 
 -- CUPED, values of numpy and scipy: theta over all eleven, then Welch on the adjusted outcomes
 SELECT uplift_agg(treated, outcome, before) FROM uplift_members WHERE NOT treated;
@@ -119,6 +119,8 @@ CREATE TABLE uplift_known AS SELECT rollup(s) AS s FROM unnest(ARRAY[uplift_summ
 SELECT pg_temp.digits(difference) AS difference, pg_temp.digits(standard_error) AS se, pg_temp.digits(z) AS z, pg_temp.digits(p_value) AS p, pg_temp.digits(low) AS low, pg_temp.digits(high) AS high, incremental FROM uplift_known, proportion_test(s);
 -- 180 of the 230 would be loyal anyway; the interval is 2000 times the one above
 SELECT members, loyal, anyway, through, pg_temp.digits(low) AS low, pg_temp.digits(high) AS high FROM uplift_known, loyal_through(s);
+-- counts up to the last bigint
+SELECT conversions, members FROM uplift_arms(uplift_summary('a', 9223372036854775807, 9223372036854775807));
 SELECT pg_temp.failure('SELECT loyalty.proportion_test(loyalty.uplift_agg(treated, outcome)) FROM uplift_members');
 SELECT pg_temp.failure('SELECT loyalty.loyal_through(loyalty.uplift_agg(treated, outcome)) FROM uplift_members');
 -- all or nobody: no z; the interval is a point
@@ -131,7 +133,7 @@ FROM (SELECT uplift_agg(i % 2 = 0, (i <= 3)::int) AS by_row FROM generate_series
 
 -- empty arms, single members, no variance, a control of zero
 SELECT uplift_agg(true, outcome), uplift_agg(NULL::text, outcome), uplift_agg(treated, NULL) FROM uplift_members WHERE outcome < 10;
-SELECT welch_test(s), proportion_test(s), cuped_test(s), relative_lift(s), incremental(s), sequential_test(s, 10), loyal_through(s), programme_roi(s, 1) FROM uplift_summary('treated', 5, 1) s;
+SELECT welch_test(s), proportion_test(s), cuped_test(s), relative_lift(s), incremental(s), sequential_test(s, 10), loyal_through(s), program_roi(s, 1) FROM uplift_summary('treated', 5, 1) s;
 SELECT welch_test(s, arm => 'never'), welch_test('()'), welch_test(NULL) FROM uplift_known;
 SELECT uplift_agg(treated, outcome), uplift_agg(arm, outcome), uplift_agg(treated, outcome, before), rollup(uplift_summary('a', 0, 0)) FROM uplift_members WHERE false;
 SELECT t.* FROM (SELECT uplift_agg(i = 1, i) AS s FROM generate_series(1, 2) i) a, welch_test(s) t;
@@ -174,9 +176,9 @@ FROM unnest(ARRAY['means_power(1, 0, 5, 5)', 'means_power(''NaN'', 1, 5, 5)', 'm
 	'proportions_power(-0.1, 0.5, 5, 5)', 'proportions_power(0.1, 50, 5, 5)', 'proportions_needed_n(0.5, 0.5)']) AS call;
 
 -- ROI: (1000 x 0.25 - 100) / 100
-SELECT programme_roi(1000, 100, 0.25), programme_roi(1000, 100), programme_roi(1000, 0), programme_roi(NULL, 1);
+SELECT program_roi(1000, 100, 0.25), program_roi(1000, 100), program_roi(1000, 0), program_roi(NULL, 1);
 SELECT call, pg_temp.failure('SELECT ' || call)
-FROM unnest(ARRAY['loyalty.programme_roi(1, -1)', 'loyalty.programme_roi(1, ''NaN'')', 'loyalty.programme_roi(1, 1, 30)', 'loyalty.programme_roi(''Infinity'', 1)', 'loyalty.programme_roi(1e300, 1e-300)', 'loyalty.programme_roi(s, -1) FROM uplift_known', 'loyalty.programme_roi(s, 1, 1.1) FROM uplift_known',
+FROM unnest(ARRAY['loyalty.program_roi(1, -1)', 'loyalty.program_roi(1, ''NaN'')', 'loyalty.program_roi(1, 1, 30)', 'loyalty.program_roi(''Infinity'', 1)', 'loyalty.program_roi(1e300, 1e-300)', 'loyalty.program_roi(s, -1) FROM uplift_known', 'loyalty.program_roi(s, 1, 1.1) FROM uplift_known',
 	'loyalty.welch_test(s, 95) FROM uplift_known', 'loyalty.relative_lift(s, 0) FROM uplift_known', 'loyalty.sequential_test(s, 0) FROM uplift_known', 'loyalty.proportion_test(s, ''NaN'') FROM uplift_known']) AS call;
 
 -- assignment: the first 8 bytes of SHA-256 of experiment, zero byte and key; by Python's hashlib m1 falls on 0.6401621159 in exp and 0.7643392731 in exp2,
