@@ -48,10 +48,14 @@ PG_FUNCTION_INFO_V1(loyalty_uplift_arms);
 
 /* ----- moments ----- */
 
+/*
+ * n value - sum, where the two may be large and lie close together: the product
+ * is not rounded.
+ */
 static inline double
 sum_gap(double n, double value, Sum sum)
 {
-	return (n * value - sum.high) - sum.low;
+	return fma(n, value, -sum.high) - sum.low;
 }
 
 static inline void
@@ -94,12 +98,24 @@ merge_weight(int64 n1, int64 n2)
 	return (double) n1 / ((double) n1 + (double) n2) * (double) n2;
 }
 
+/* The difference of two means, to the last digits of the difference. */
+static double
+mean_gap(Sum a, int64 a_n, Sum b, int64 b_n)
+{
+	double		a_mean = a.high / (double) a_n;
+	double		b_mean = b.high / (double) b_n;
+	double		a_rest = fma(-a_mean, (double) a_n, a.high) + a.low;
+	double		b_rest = fma(-b_mean, (double) b_n, b.high) + b.low;
+
+	return (a_mean - b_mean) + (a_rest / (double) a_n - b_rest / (double) b_n);
+}
+
 void
 moments_merge(Moments *to, const Moments *from)
 {
 	if (to->n > 0 && from->n > 0)
 	{
-		double		gap = moments_mean(to) - moments_mean(from);
+		double		gap = mean_gap(to->sum, to->n, from->sum, from->n);
 
 		sum_add(&to->squares, merge_weight(to->n, from->n) * gap * gap);
 	}
@@ -115,9 +131,10 @@ merge_arm(UpliftArm *to, const UpliftArm *from)
 	if (to->paired.n > 0 && from->paired.n > 0)
 	{
 		double		weight = merge_weight(to->paired.n, from->paired.n);
-		double		gap = moments_mean(&to->paired) - moments_mean(&from->paired);
-		double		covariate_gap = sum_total(to->covariate) / (double) to->paired.n -
-			sum_total(from->covariate) / (double) from->paired.n;
+		double		gap = mean_gap(to->paired.sum, to->paired.n,
+							   from->paired.sum, from->paired.n);
+		double		covariate_gap = mean_gap(to->covariate, to->paired.n,
+											 from->covariate, from->paired.n);
 
 		sum_add(&to->covariate_squares, weight * covariate_gap * covariate_gap);
 		sum_add(&to->products, weight * gap * covariate_gap);

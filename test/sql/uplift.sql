@@ -208,14 +208,14 @@ SELECT uplift_accum(s, true, 1) AS added, uplift_accum(s, 'new', 2, 3) AS added_
 SELECT variance FROM (SELECT uplift_agg(true, 1e9 + v) AS s FROM unnest(ARRAY[4, 7, 13, 16]) v) a, uplift_arms(s);
 SELECT pg_temp.digits(variance) AS variance, pg_temp.digits(correlation) AS correlation FROM (SELECT uplift_agg(true, 1e9 + v, 1e9 - v) AS s FROM unnest(ARRAY[4, 7, 13, 16]) v) a, uplift_arms(s);
 
--- parallel equals serial to the last digits; parts roll up to the whole; stored and read back
+-- parallel equals serial to the last digits, also far from 0; parts roll up to the whole; stored and read back
 CREATE TABLE uplift_many (i int, treated boolean, arm text, outcome float8, before float8) WITH (parallel_workers = 2);
 INSERT INTO uplift_many
 SELECT i, i % 3 = 0, 'arm ' || i % 4, exp((i::bigint * 7919 % 10007) / 2000.0) - 40, CASE WHEN i % 10 <> 0 THEN (i::bigint * 104729 % 10009) / 100.0 + exp((i::bigint * 7919 % 10007) / 2500.0) END
 FROM generate_series(1, 20000) i;
 ANALYZE uplift_many;
 CREATE VIEW uplift_all AS
-SELECT uplift_agg(treated, outcome) AS by_treated, uplift_agg(arm, outcome) AS by_arm, uplift_agg(treated, outcome, before) AS covariate, uplift_agg(arm, outcome, before) AS arm_covariate FROM uplift_many;
+SELECT uplift_agg(treated, outcome) AS by_treated, uplift_agg(arm, outcome) AS by_arm, uplift_agg(treated, outcome, before) AS covariate, uplift_agg(arm, outcome, before) AS arm_covariate, uplift_agg(treated, 1e6 + outcome, 1e6 - before) AS far FROM uplift_many;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
@@ -227,7 +227,7 @@ CREATE TABLE uplift_serial AS SELECT * FROM uplift_all;
 CREATE FUNCTION pg_temp.numbers(uplift_summary) RETURNS SETOF float8 LANGUAGE sql AS $$
 	SELECT split_part(field, ':', 2)::float8 FROM string_to_table(translate($1::text, '()', ',,'), ',') field WHERE field ~ ':[^a]' AND field !~ '^arm' $$;
 SELECT name, count(*), max(abs(p.number - s.number) / abs(s.number)) < 1e-14 AS same
-FROM (VALUES ('by_treated'), ('by_arm'), ('covariate'), ('arm_covariate')) v(name),
+FROM (VALUES ('by_treated'), ('by_arm'), ('covariate'), ('arm_covariate'), ('far')) v(name),
 	LATERAL (SELECT row_to_json(r) ->> name AS value FROM uplift_parallel r) pv, LATERAL (SELECT row_to_json(r) ->> name AS value FROM uplift_serial r) sv,
 	LATERAL ROWS FROM (pg_temp.numbers(pv.value::uplift_summary)) WITH ORDINALITY p(number, i) JOIN LATERAL ROWS FROM (pg_temp.numbers(sv.value::uplift_summary)) WITH ORDINALITY s(number, i) USING (i)
 GROUP BY name ORDER BY name;
