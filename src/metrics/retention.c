@@ -26,6 +26,9 @@
 
 #define STATE_VERSION	1
 
+/* Both summaries have three. */
+#define RETENTION_COUNTS	3
+
 static bool check_repeat(const int64 *count, Node *escontext);
 static bool check_retention(const int64 *count, Node *escontext);
 
@@ -59,7 +62,7 @@ typedef struct RepeatState
 {
 	KeySet	   *customers;
 	KeySet	   *orders;			/* (customer, order key); NULL if each row is an order */
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[RETENTION_COUNTS];
 } RepeatState;
 
 /* A customer's tag: the periods with an order. */
@@ -69,7 +72,7 @@ typedef struct RepeatState
 typedef struct RetentionState
 {
 	KeySet	   *customers;
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[RETENTION_COUNTS];
 } RetentionState;
 
 /* The bounds of a period, as int64 days or microseconds. */
@@ -145,14 +148,14 @@ PG_FUNCTION_INFO_V1(loyalty_retention_final_churn);
 static void
 send_counts(StringInfo buf, const int64 *count)
 {
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; i < RETENTION_COUNTS; i++)
 		pq_sendint64(buf, count[i]);
 }
 
 static void
 recv_counts(StringInfo buf, int64 *count)
 {
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; i < RETENTION_COUNTS; i++)
 		count[i] = pq_getmsgint64(buf);
 }
 
