@@ -499,10 +499,16 @@ read_cells(char *text, Cell **cells, Size *ncells, Node *escontext)
 	return true;
 }
 
+/* Of a time zone's name, so that it can be one of the fields of the text. */
 static bool
 has_only_name_characters(const char *zone)
 {
-	return strpbrk(zone, ",()") == NULL && strlen(zone) <= TZ_STRLEN_MAX;
+	for (const char *p = zone; *p != '\0'; p++)
+	{
+		if (*p <= ' ' || *p > '~' || strchr(",():", *p) != NULL)
+			return false;
+	}
+	return strlen(zone) <= TZ_STRLEN_MAX;
 }
 
 Datum
@@ -541,11 +547,11 @@ loyalty_cohort_in(PG_FUNCTION_ARGS)
 	else if (strcmp(fields[3].value, "calendar") != 0 &&
 			 !read_value(timestamp_in, fields[3].value, escontext, &origin))
 		PG_RETURN_NULL();
-	if (strlen(zone) > TZ_STRLEN_MAX)
+	if (!has_only_name_characters(zone))
 		ereturn(escontext, (Datum) 0,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid input syntax for type %s: \"%s\"", SUMMARY_TYPE, zone),
-				 errdetail("The name of a time zone has at most %d characters.", TZ_STRLEN_MAX)));
+				 errdetail("This can't be the name of a time zone.")));
 	if (!read_cells(fields[4].value, &cells, &ncells, escontext))
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(make_summary(flags, DatumGetTimestampTz(as_of), &period,
@@ -640,7 +646,8 @@ loyalty_cohort_send(PG_FUNCTION_ARGS)
 	pq_sendint32(&buf, summary->period.day);
 	pq_sendint32(&buf, summary->period.month);
 	pq_sendint64(&buf, summary->origin);
-	pq_sendcountedtext(&buf, zone_of(summary), strlen(zone_of(summary)), false);
+	pq_sendint32(&buf, strlen(zone_of(summary)));
+	pq_sendbytes(&buf, zone_of(summary), strlen(zone_of(summary)));	/* ASCII */
 	pq_sendint32(&buf, summary->ncells);
 	for (int32 i = 0; i < summary->ncells; i++)
 	{
@@ -835,6 +842,7 @@ put_cohort(ReturnSetInfo *rsinfo, const Cell *cells, int32 n, MatrixMode mode, i
 	}
 	for (uint32 period = 0; period < periods; period++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		watched += customers[period];
 		back += retained[period];
 		put_row(rsinfo, cells[0].cohort, period, watched, back);
