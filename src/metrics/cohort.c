@@ -278,6 +278,8 @@ make_summary(uint8 flags, TimestampTz as_of, const Interval *period, Timestamp o
 	else if ((period->month != 0) + (period->day != 0) + (period->time != 0) != 1 ||
 			 period->month < 0 || period->day < 0 || period->time < 0)
 		detail = "The period must be a positive number of months, or of days, or a clock time.";
+	else if ((flags & BY_DATE) && as_of % USECS_PER_DAY != 0)
+		detail = "A day as as_of has no time.";
 	else if ((flags & FROM_FIRST) && origin != DT_NOBEGIN)
 		detail = "Periods are counted from one origin.";
 	else if (origin == DT_NOEND)

@@ -87,7 +87,7 @@ SELECT s, s::cohort_summary::text = s AS same, pg_temp.receive('cohort_summary',
 	'(as_of:2024-04-15T10:00:00.5+00:00,period:7 days,time_zone:Europe/Paris,origin:first,cells:2024-01-01T00:00:00/3 0-0=3 2024-01-01T00:00:00/4 0-0=1 0-9=1)',
 	'(as_of:2024-04-15T00:00:00,period:3600000000 us,origin:2024-01-07T04:00:00,cells:)']) s;
 SELECT cohort_summary_send('(as_of:2000-01-02,period:2 days,origin:first,cells:2000-01-01T00:00:00/1 0-0=5)');
-SELECT pg_temp.failure('SELECT ''(as_of:2024-04-15,period:1 days,time_zone:a b,origin:first,cells:)''::loyalty.cohort_summary');
+SELECT pg_temp.failure('SELECT ''(as_of:' || f || ',origin:first,cells:)''::loyalty.cohort_summary') FROM unnest(ARRAY['2024-04-15,period:1 days,time_zone:a b', '2024-04-15 10:00,period:1 days']) f;
 SELECT pg_temp.receive('cohort_summary', '\x02'), pg_temp.receive('cohort_summary', overlay(cohort_summary_send(:'s') placing '\x04' from 2)), pg_temp.receive('cohort_summary', overlay(cohort_summary_send(:'s') placing '\x7fff' from 39));
 SELECT pg_temp.failure(format('SELECT %L::loyalty.cohort_summary', format('(as_of:2024-04-15,period:%s,origin:%s,cells:%s)', p, o, c)))
 FROM (VALUES ('1 month', 'first', ''), ('0 days', 'first', ''), ('-1 months', 'first', ''), ('1 months', 'second', ''), ('1 months', 'infinity', ''), ('1 days', 'first', '0-0=1'), ('1 days', 'first', '2024-01-01/3 0-1=1'),
