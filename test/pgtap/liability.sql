@@ -278,16 +278,16 @@ SELECT ok(bool_and(ultimate BETWEEN redeemed AND issued - expired AND outstandin
 SELECT ok(bool_and(gross = round(points * 0.0123, 2) AND gross = breakage + liability AND breakage >= 0), c || ': gross is breakage and liability')
 FROM unnest('{points,miles,stars}'::text[]) c, liability('random', 0.0123, 'survival', 0.1, currency => c) GROUP BY c;
 -- All was recorded in the present month, so its journal books the whole provision.
-SELECT is((SELECT sum(credit - debit) FROM liability_journal('random', now()::date, 0.0123, m, currency => c) WHERE account = 'loyalty provision'),
+SELECT is((SELECT sum(credit - debit) FROM liability_journal('random', (now() AT TIME ZONE 'Pacific/Auckland')::date, 0.0123, m, currency => c) WHERE account = 'loyalty provision'),
 	(SELECT sum(liability) FROM liability('random', 0.0123, m, currency => c)), format('%s by %s: the journal''s provision', c, m))
 FROM unnest('{points,miles,stars}'::text[]) c, unnest('{survival,chain_ladder,cape_cod}'::text[]) m;
-SELECT is((SELECT sum(credit - debit) FROM deferred_revenue_journal('random', now()::date, 0.02, 0.9, m, currency => c) WHERE account = 'contract liability'),
+SELECT is((SELECT sum(credit - debit) FROM deferred_revenue_journal('random', (now() AT TIME ZONE 'Pacific/Auckland')::date, 0.02, 0.9, m, currency => c) WHERE account = 'contract liability'),
 	(SELECT sum(deferred) FROM deferred_revenue('random', 0.02, 0.9, m, currency => c)), format('%s by %s: the journal''s contract liability', c, m))
 FROM unnest('{points,miles,stars}'::text[]) c, unnest('{survival,chain_ladder,cape_cod}'::text[]) m;
 SELECT is(sum(debit - credit), 0::numeric, 'journals balance') FROM (
-	SELECT debit, credit FROM unnest('{points,miles,stars}'::text[]) c, liability_journal('random', now()::date, 0.0123, currency => c)
+	SELECT debit, credit FROM unnest('{points,miles,stars}'::text[]) c, liability_journal('random', (now() AT TIME ZONE 'Pacific/Auckland')::date, 0.0123, currency => c)
 	UNION ALL
-	SELECT debit, credit FROM unnest('{points,miles,stars}'::text[]) c, deferred_revenue_journal('random', now()::date, 0.0123, currency => c)) j;
+	SELECT debit, credit FROM unnest('{points,miles,stars}'::text[]) c, deferred_revenue_journal('random', (now() AT TIME ZONE 'Pacific/Auckland')::date, 0.0123, currency => c)) j;
 -- A moment of the past, as balance() tells it: stars are never pending, never owed and never end.
 SELECT is((SELECT coalesce(sum(outstanding), 0) FROM breakage('random', as_of => at, currency => 'stars')),
 	(SELECT sum(balance('random', member, at, 'stars')::numeric) FROM balances WHERE program = 'random' AND currency = 'stars'), format('stars %s days ago', d))
