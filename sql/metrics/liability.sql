@@ -287,10 +287,11 @@ COMMENT ON FUNCTION loyalty.ifrs15_journal(numeric, numeric, numeric, numeric[],
 -- expired by an entry changes what was issued; the debt is nobody's lot. Of a lot that is
 -- past its end all that was not redeemed has expired, booked or not, but for what is held.
 -- At the present moment everything in the books counts, so that it ties to the lots.
--- (An account has an as_of too, hence the long name of the argument.)
+-- (An account has an as_of too, hence the long name of the argument.) All of a currency is
+-- read, so loops could only come from statistics that are out of date, and take for ever.
 CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, known_at timestamptz)
     RETURNS TABLE (cohort date, age int, issued numeric, redeemed numeric, expired numeric)
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 200 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 200 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off AS $$
     WITH effect AS (
         SELECT e.account_id, e.lot_no, e.points, e.event_time, e.recorded_at, e.kind
         FROM loyalty.entry e WHERE e.lot_no > 0
@@ -589,7 +590,7 @@ COMMENT ON FUNCTION loyalty.liability_journal(text, date, numeric, text, numeric
 -- carries its amount, so one of them is taken; a row belongs to the time it happened.
 CREATE FUNCTION loyalty._sales(money int, as_of timestamptz, known_at timestamptz)
     RETURNS TABLE (account_id bigint, source_id int, event text, line text, sold_at timestamptz, amount numeric)
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off AS $$
     SELECT r.account_id, r.source_id, r.event, r.line, min(r.sold_at), max(r.amount)::numeric
     FROM (SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id, min(e.event_time) AS sold_at,
                  sum(coalesce(e.base, 0) - coalesce(e.refunded, 0)) AS amount

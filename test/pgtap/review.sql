@@ -4,6 +4,7 @@ SET LOCAL client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS loyalty;
 SET LOCAL search_path = loyalty, public;
+SET LOCAL timezone = 'UTC';
 
 SELECT no_plan();
 
@@ -45,7 +46,6 @@ UNION ALL SELECT 'gus', timestamptz '2024-01-01 10:00+00' + m * interval '1 minu
 UNION ALL VALUES ('hal', timestamptz '2024-02-01', 10, 10, 'd3'), ('hal', '2024-02-02', 10, 10, 'd3'), ('hal', '2024-02-03', 20, 5, NULL),
 	('ivy', '2024-02-01', 10, 10, 'd3'), ('ivy', '2024-02-02', 10, 0, 'd3'), ('ivy', '2024-02-03', 0, 0, 'd3'),
 	('jon', '2024-02-01', 10, 10, 'd3'), ('jon', '2024-02-02', 10, 10, 'd1'), (NULL, '2024-02-02', 10, 10, 'd3'), ('kim', NULL, 10, 10, 'd3');
-SET LOCAL timezone = 'UTC';
 SELECT results_eq($$ SELECT member, flag, value, threshold, detail FROM review_flags('public.event', 'who', 'at', 'amount', 'refunded', 'device', max_velocity => 3, max_sharing => 2) $$, $$ VALUES
 	('fay', 'velocity', 4::numeric, 3::numeric, '4 events within 01:00:00 until 2024-01-01 11:00:00+00'),
 	('hal', 'refund ratio', 0.625, 0.5, '25 of 40 refunded, in 3 of 3 orders'), ('hal', 'shared device', 3, 2, '3 members used d3'),
