@@ -9,11 +9,11 @@ CREATE VIEW loyalty._effect AS
     FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no);
 COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 
-CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz) RETURNS loyalty.points
+CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at timestamptz DEFAULT 'infinity') RETURNS loyalty.points
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT coalesce(sum(f.points), 0)
     FROM loyalty._effect f LEFT JOIN loyalty.lot l USING (account_id, lot_no)
-    WHERE f.account_id = account AND f.event_time <= at
+    WHERE f.account_id = account AND f.event_time <= at AND f.recorded_at <= known_at
       AND (f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at));
 $$;
 
@@ -23,8 +23,42 @@ CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAUL
 COMMENT ON FUNCTION loyalty.balance(text, text, timestamptz, text) IS
     'Points a member can spend at a moment, past or future as known now; negative when in debt';
 
+-- The account of a member; NULL: enrolled, and without any entry of that currency.
+CREATE FUNCTION loyalty._account_of(program text, member text, currency text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    owner int := loyalty._program_id(program);
+    unit int;
+BEGIN
+    SELECT c.currency_id INTO unit FROM loyalty.currency c
+    WHERE c.program_id = owner AND CASE WHEN currency IS NULL THEN c.is_default ELSE c.code = currency END;
+    IF NOT FOUND THEN
+        PERFORM loyalty._refuse('LY003', format('program "%s" has no such currency', program), format('It was asked for "%s".', currency),
+            'Add it with loyalty.create_currency(), or leave the currency out to mean the program''s first.');
+    END IF;
+    IF NOT EXISTS (SELECT FROM loyalty.member m WHERE m.program_id = owner AND m.member = _account_of.member) THEN
+        PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
+            'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol(); keys are compared byte by byte.');
+    END IF;
+    RETURN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = unit AND a.member_key = _account_of.member);
+END $$;
+
+CREATE FUNCTION loyalty.balance_as_known(program text, member text, at timestamptz, known_at timestamptz, currency text DEFAULT NULL)
+    RETURNS loyalty.points
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    IF program IS NULL OR member IS NULL OR at IS NULL OR known_at IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- Points that never end are there to the end.
+    RETURN loyalty._balance_then(loyalty._account_of(program, member, currency),
+        CASE WHEN at = 'infinity' THEN '294276-12-31 23:59:59.999999+00' ELSE at END, known_at);
+END $$;
+COMMENT ON FUNCTION loyalty.balance_as_known(text, text, timestamptz, timestamptz, text) IS
+    'Points a member could spend at a moment, by what had been recorded up to another';
+
 CREATE VIEW loyalty.balances AS
-    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+    SELECT p.code AS program, a.member_key AS member, c.code AS currency,
            (lots.live - lots.held - a.debt::numeric) AS available,
            lots.pending AS pending,
            lots.held AS held,
@@ -37,7 +71,6 @@ CREATE VIEW loyalty.balances AS
     FROM loyalty.account a
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id)
     CROSS JOIN LATERAL (
         -- The totals hold until a lot begins or ends; then the lots are asked.
         SELECT a.live::numeric AS live, a.pending::numeric AS pending, a.held::numeric AS held
@@ -53,7 +86,7 @@ CREATE VIEW loyalty.balances AS
 COMMENT ON VIEW loyalty.balances IS 'What each member has of each currency now';
 
 CREATE VIEW loyalty.lots AS
-    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+    SELECT p.code AS program, a.member_key AS member, c.code AS currency,
            l.account_id, l.lot_no, l.issued,
            nullif(l.valid_from, '-infinity') AS valid_from,
            nullif(l.expires_at, 'infinity') AS expires_at,
@@ -69,6 +102,5 @@ CREATE VIEW loyalty.lots AS
     FROM loyalty.lot l
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
-    JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id);
+    JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.lots IS 'Points that came together and die together; valid_from NULL is at once, expires_at NULL never';
