@@ -663,7 +663,7 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 	Walk		walk = {0};
 	int64		first = PG_GETARG_INT64(0);
 	int			ncurrencies;
-	int64		account_id;
+	int64		account_id = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
