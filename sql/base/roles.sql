@@ -10,7 +10,7 @@ DECLARE
     app constant name[] := ARRAY['redeem', 'giveback', 'hold', 'capture', 'release', 'transfer', 'confirm',
         'balance', 'statement', 'tier_progress', 'enrol'];
     report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof'];
-    admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_right', '_tree', '_register_source', '_unregister_source',
+    admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_access', '_check_right', '_tree', '_register_source', '_unregister_source',
         '_set_triggers', '_noted_tables', '_note_tables', '_refuse_truncate', '_expiring_accounts', '_expire_accounts',
         '_tiers_to_review', '_review_tiers'];
     made text;

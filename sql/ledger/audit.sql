@@ -318,6 +318,9 @@ DECLARE
     ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
     accounts text;
 BEGIN
+    IF program IS NULL THEN
+        PERFORM loyalty._check_access(0);
+    END IF;
     SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4)', first, last), ' UNION ALL ' ORDER BY last)
     INTO accounts
     FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last

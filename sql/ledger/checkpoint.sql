@@ -80,6 +80,7 @@ DECLARE
     known bigint;
     contradicted bigint;
 BEGIN
+    PERFORM loyalty._check_access(0);
     -- One is taken at a time.
     LOCK TABLE loyalty.checkpoint IN SHARE ROW EXCLUSIVE MODE;
     SELECT c.* INTO before FROM loyalty.checkpoint c ORDER BY c.number DESC LIMIT 1;
@@ -172,6 +173,8 @@ BEGIN
         PERFORM loyalty._refuse('LY004', format('entry %s does not exist', entry_id),
             'No account has an entry of that number.', 'See view loyalty.entries for the ids.');
     END IF;
+    PERFORM loyalty._check_access((SELECT c.program_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
+                                   WHERE a.account_id = account));
     SELECT c.* INTO target FROM loyalty.checkpoint c
     WHERE proof.number IS NULL OR c.number = proof.number ORDER BY c.number DESC LIMIT 1;
     IF NOT FOUND THEN

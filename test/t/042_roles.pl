@@ -326,6 +326,7 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
 	SELECT loyalty._note_tables(1), loyalty._noted_tables(1);
+	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.unconfine('pg_monitor', 'club');
 	SELECT loyalty._unregister_source('public.orders', 'club');
 	SELECT loyalty._register_source('public.orders', 'club', 'customer', 'total', NULL, 'purchase', NULL, NULL, 'refunded', NULL, NULL, 'statement', 'defer');
 	SELECT loyalty.backfill('public.orders', 'club'), loyalty.retry_deferred('public.orders', 'club');
@@ -335,6 +336,61 @@ none(lines($node, 'postgres', q{
 		SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
 		WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0}),
 	'and every function that runs with the owner\'s rights was called');
+# ---------------------------------------------------------------- roles confined to programs
+
+sub closed
+{
+	my ($role, $sql, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	as($role, $sql);
+	like($error, qr/ERROR:  42501: role "\w+" is confined to other programs/, $name);
+}
+$node->safe_psql('postgres', q{
+	SELECT loyalty.create_program('cafe', ladder => 'a:0'), loyalty.create_program('kiosk'), loyalty.add_rule('cafe', 'base', points_per => 2);
+	CREATE TABLE public.sale (id int PRIMARY KEY, customer text, total numeric);
+	SELECT loyalty.attach('sale', 'club', 'customer', 'total'), loyalty.attach('sale', 'cafe', 'customer', 'total');
+	CREATE ROLE clerk; GRANT loyalty_app TO clerk; GRANT INSERT ON public.sale TO clerk;
+	CREATE ROLE junior; GRANT clerk TO junior;
+	SELECT loyalty.adjust('cafe', m, 100, 'x') FROM (SELECT 'pia' FROM loyalty.enrol('cafe', 'pia')) p (m);
+	SELECT loyalty.redeem('cafe', 'pia', 10, request_id => 'pia');
+	GRANT EXECUTE ON FUNCTION loyalty.proof, loyalty.verify TO clerk;
+	CREATE FUNCTION public.wrapped(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
+	CREATE FUNCTION public.lent(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
+	ALTER FUNCTION public.lent OWNER TO clerk;
+});
+my $spent = $node->safe_psql('postgres', q{SELECT entry_id FROM loyalty.entries WHERE program = 'cafe' AND kind = 'redeem'});
+allowed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, '90', 'a role that is not confined acts in every program');
+refused('clerk', q{SELECT loyalty.confine('clerk', 'club')}, 'and does not confine itself');
+allowed('desk', q{SELECT loyalty.confine('clerk', 'club'), loyalty.confine('clerk', 'club')}, '|', 'the administrator confines it');
+allowed('clerk', q{INSERT INTO public.sale VALUES (1, 'ron', 30), (2, 'pia', 5)}, '', 'what it sells earns in all programs');
+allowed('clerk', q{SELECT loyalty.redeem('club', 'ron', 10) IS NOT NULL, loyalty.enrol('club', 'sue') IS NOT NULL; SELECT loyalty.balance('club', 'ron');
+	SELECT max(balance) FROM loyalty.statement('club', 'ron', '-infinity', '2100-01-01'); SELECT tier FROM loyalty.tier_progress('club', 'ron');
+	SELECT count(*) FROM loyalty.verify('club')}, "t|t\n20\n30\nbronze\n0", 'it acts in its program');
+closed('clerk', "SELECT * FROM loyalty.$_", "it does not: $_") for "redeem('cafe', 'pia', 1)", "balance('cafe', 'pia')", "balance('cafe', 'pia', '2020-01-01')", "enrol('cafe', 'tom')",
+	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)", "verify('cafe')", 'verify()';
+closed('clerk', "SET ROLE loyalty_app; SELECT loyalty.balance('cafe', 'pia')", 'nor as another role that it may be');
+closed('clerk', "SELECT public.wrapped('cafe')", 'nor by a function that runs as another');
+closed('till', "SELECT public.lent('cafe')", 'who is not confined does not by a function that runs as it');
+closed('junior', "SELECT loyalty.balance('cafe', 'pia')", 'nor do its members');
+closed('postgres', "SET ROLE clerk; SELECT loyalty.balance('cafe', 'pia')", 'nor who becomes it');
+allowed('till', q{SELECT loyalty.balance('cafe', 'pia'), loyalty.balance('club', 'ron')}, '100|20', 'others do');
+allowed('postgres', q{SELECT loyalty.balance('cafe', 'pia')}, '100', 'superusers do');
+allowed('postgres', q{SET ROLE clerk; SELECT loyalty.balance('club', 'ron'); RESET ROLE; SELECT loyalty.confine('clerk', 'cafe'); SET ROLE clerk;
+	SELECT loyalty.balance('cafe', 'pia'), loyalty.balance('club', 'ron')}, "20\n\n100|20", 'a second program, in a session that knew of one');
+closed('clerk', q{SELECT loyalty.balance('kiosk', 'pia')}, 'and not a third');
+allowed('desk', q{SELECT loyalty.unconfine('clerk', 'cafe')}, '', 'taken back');
+closed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, 'it is closed again');
+$node->safe_psql('postgres', q{GRANT loyalty_admin TO clerk});
+closed('clerk', "SELECT loyalty.$_", "a confined administrator: not $_") for "unconfine('clerk')", "confine('till', 'club')", 'checkpoint()', "create_program('mine')",
+	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)";
+allowed('postgres', q{SELECT loyalty.unconfine('clerk'); SET ROLE clerk; SELECT loyalty.balance('cafe', 'pia')}, "\n100", 'with none left it is free');
+as('desk', "SELECT loyalty.confine(4711::oid::regrole, 'club')");
+like($error, qr/ERROR:  42704: role 4711 does not exist/, 'one that is not there can\'t be confined');
+as('desk', "SELECT loyalty.confine('clerk', 'shoe')");
+like($error, qr/ERROR:  LY001:/, 'nor to a program that is not there');
+as('desk', "SELECT loyalty.confine('clerk', NULL)");
+like($error, qr/ERROR:  LY001:/, 'nor to none');
+
 is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books hold');
 
 $node->stop;

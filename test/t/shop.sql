@@ -45,3 +45,4 @@ SELECT loyalty.giveback(loyalty.redeem('club', 'bob', 10), 4, request_id => 'giv
 CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
 SELECT loyalty.checkpoint();
+SELECT loyalty.confine('pg_monitor', 'club');
