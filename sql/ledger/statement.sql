@@ -17,13 +17,30 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    WITH effect AS (
-        SELECT e.kind, f.points::numeric AS points,
-               greatest(f.event_time, l.valid_from) AS begins, coalesce(l.expires_at, 'infinity') AS ends
+    WITH held AS (
+        SELECT h.lot_no, h.hold_no, h.points::numeric AS points, h.captured::numeric AS captured, e.event_time,
+               least(h.ends_at, h.released_at) AS ends_at
+        FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+        WHERE h.account_id = account
+    ), happened AS (
+        SELECT e.kind, f.lot_no, f.points::numeric AS points, f.event_time
         FROM loyalty._effect f
         JOIN loyalty.entry e ON e.account_id = f.account_id AND e.entry_no = f.entry_no
-        LEFT JOIN loyalty.lot l ON l.account_id = f.account_id AND l.lot_no = f.lot_no
-        WHERE f.account_id = account AND f.points <> 0
+        WHERE f.account_id = account
+        UNION ALL
+        -- Held points can't be spent but by capture, which releases them as it redeems them.
+        SELECT 'hold', h.lot_no, - h.points, h.event_time FROM held h
+        UNION ALL
+        SELECT 'release', h.lot_no, - c.points::numeric, e.event_time
+        FROM held h
+        JOIN loyalty.entry e ON e.account_id = account AND e.reverses = h.hold_no AND e.kind = 'redeem'
+        JOIN loyalty.allocation c ON c.account_id = account AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+        UNION ALL
+        SELECT 'release', h.lot_no, h.points - h.captured, h.ends_at FROM held h
+    ), effect AS (
+        SELECT f.kind, f.points, greatest(f.event_time, l.valid_from) AS begins, coalesce(l.expires_at, 'infinity') AS ends
+        FROM happened f LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+        WHERE f.points <> 0
     ), movement AS (
         SELECT f.kind, f.points, f.begins AS at FROM effect f WHERE f.begins < f.ends
         UNION ALL

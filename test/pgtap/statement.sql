@@ -70,6 +70,19 @@ SELECT is(pg_temp.lines('firm', 'cid', date_trunc('day', now()), date_trunc('day
     format('%1$s opening = 170, %1$s giveback 15 = 185, %1$s redeem -80 = 105, %1$s reverse -100 = 5, %1$s closing = 5', now()::date), 'a debt between');
 SELECT is(balance('firm', 'cid'), '5', '100 - 80 - 100 + 70 + 15');
 
+-- Held points can't be spent until they are released, captured, or the hold ends; they die with their lot.
+INSERT INTO public.firm VALUES (3, 'fay', 100, '2024-05-01 10:00+00');
+SELECT capture(hold('firm', 'fay', 60, '1 day'), 25);
+SELECT release(hold('firm', 'fay', 8, '1 day'));
+SELECT is(pg_temp.lines('firm', 'fay', date_trunc('day', now()), date_trunc('day', now()) + interval '2 days'),
+    format('%1$s opening = 100, %1$s hold -68 = 32, %1$s redeem -25 = 7, %1$s release 33 = 40, %2$s release 35 = 75, %2$s closing = 75', now()::date, now()::date + 1),
+    'held, captured in part, released by time');
+INSERT INTO public.orders VALUES (20, 'gus', 100, now());
+SELECT hold('club', 'gus', 60, '50 days');
+SELECT is(pg_temp.lines('club', 'gus', date_trunc('day', now()), '2100-01-01'),
+    format('%1$s opening = 0, %1$s earn 100 = 100, %1$s hold -60 = 40, %2$s expire -40 = 0, 2099-12-31 closing = 0', now()::date,
+           (now() + interval '1 month')::date + 1), 'dead before the hold ends');
+
 -- One that is enrolled and has nothing; another currency
 SELECT enrol('club', 'dan');
 SELECT is(pg_temp.lines('club', 'dan', '2024-01-01', '2024-02-01'), '2024-01-01 opening = 0, 2024-01-31 closing = 0', 'nothing');
@@ -83,15 +96,15 @@ SELECT results_eq($$SELECT sum(points), max(balance) FILTER (WHERE kind = 'closi
 -- Every statement of every account ties to balance(): before, at and after each moment at which anything happens.
 CREATE TEMP TABLE moment AS
     SELECT DISTINCT m.at + shift AS at FROM (SELECT event_time FROM entry UNION SELECT valid_from FROM lot UNION SELECT expires_at FROM lot
-        UNION SELECT now() UNION SELECT now() + interval '10 years') m (at), unnest(ARRAY[interval '0', '1 microsecond', '-1 microsecond']) shift
+        UNION SELECT ends_at FROM hold UNION SELECT now() UNION SELECT now() + interval '10 years') m (at), unnest(ARRAY[interval '0', '1 microsecond', '-1 microsecond']) shift
     WHERE isfinite(m.at);
 SELECT cmp_ok((SELECT count(*) FROM moment), '>', 40::bigint, 'there are many moments');
 SELECT is_empty($$
-    SELECT a.*, m.at, s.balance FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan')) a (program, member), moment m,
+    SELECT a.*, m.at, s.balance FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan'), ('firm', 'fay'), ('club', 'gus')) a (program, member), moment m,
         LATERAL statement(a.program, a.member, '-infinity', m.at) s
     WHERE s.kind = 'closing' AND s.balance <> balance(a.program, a.member, m.at - interval '1 microsecond')::numeric$$, 'closing is what balance() says');
 SELECT is_empty($$
-    SELECT a.*, m.at FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan')) a (program, member), moment m,
+    SELECT a.*, m.at FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan'), ('firm', 'fay'), ('club', 'gus')) a (program, member), moment m,
         LATERAL (SELECT sum(s.balance) FILTER (WHERE s.kind = 'opening') AS opening, coalesce(sum(s.points), 0) AS points,
                         sum(s.balance) FILTER (WHERE s.kind = 'closing') AS closing
                  FROM statement(a.program, a.member, m.at, now() + interval '20 years') s) s
@@ -123,7 +136,7 @@ FROM (VALUES ('2024-01-20', '2024-01-20', 100),                         -- the l
              ('2024-01-20', '2025-01-01', 120),
              ('2024-01-20', '-infinity', 0), ('2024-01-20', 'infinity', 120), ('-infinity', 'infinity', 0), ('infinity', 'infinity', 0)) v (at, known_at, points);
 SELECT is_empty($$
-    SELECT a.*, m.at FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan')) a (program, member), (TABLE moment UNION ALL VALUES ('infinity'::timestamptz), ('-infinity')) m
+    SELECT a.*, m.at FROM (VALUES ('club', 'ann'), ('york', 'bea'), ('firm', 'cid'), ('club', 'dan'), ('firm', 'fay'), ('club', 'gus')) a (program, member), (TABLE moment UNION ALL VALUES ('infinity'::timestamptz), ('-infinity')) m
     WHERE balance_as_known(a.program, a.member, m.at, 'infinity') <> balance(a.program, a.member, m.at)
        OR balance_as_known(a.program, a.member, m.at, now()) <> balance(a.program, a.member, m.at)$$, 'all that is known by now is what balance() goes by');
 SELECT is(balance_as_known('club', 'dan', now(), now(), 'miles'), '3', 'another currency');
