@@ -353,12 +353,15 @@ $node->safe_psql('postgres', q{
 	CREATE ROLE junior; GRANT clerk TO junior;
 	SELECT loyalty.adjust('cafe', m, 100, 'x') FROM (SELECT 'pia' FROM loyalty.enrol('cafe', 'pia')) p (m);
 	SELECT loyalty.redeem('cafe', 'pia', 10, request_id => 'pia');
+	SELECT loyalty.adjust('cafe', m, 100, 'x') FROM (SELECT 'quy' FROM loyalty.enrol('cafe', 'quy')) p (m);
+	SELECT loyalty.hold('cafe', 'quy', 10, '1 day');
 	GRANT EXECUTE ON FUNCTION loyalty.proof, loyalty.verify TO clerk;
 	CREATE FUNCTION public.wrapped(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
 	CREATE FUNCTION public.lent(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
 	ALTER FUNCTION public.lent OWNER TO clerk;
 });
 my $spent = $node->safe_psql('postgres', q{SELECT entry_id FROM loyalty.entries WHERE program = 'cafe' AND kind = 'redeem'});
+my $held = $node->safe_psql('postgres', 'SELECT hold_id FROM loyalty.holds');
 allowed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, '90', 'a role that is not confined acts in every program');
 refused('clerk', q{SELECT loyalty.confine('clerk', 'club')}, 'and does not confine itself');
 allowed('desk', q{SELECT loyalty.confine('clerk', 'club'), loyalty.confine('clerk', 'club')}, '|', 'the administrator confines it');
@@ -367,7 +370,8 @@ allowed('clerk', q{SELECT loyalty.redeem('club', 'ron', 10) IS NOT NULL, loyalty
 	SELECT max(balance) FROM loyalty.statement('club', 'ron', '-infinity', '2100-01-01'); SELECT tier FROM loyalty.tier_progress('club', 'ron');
 	SELECT count(*) FROM loyalty.verify('club')}, "t|t\n20\n30\nbronze\n0", 'it acts in its program');
 closed('clerk', "SELECT * FROM loyalty.$_", "it does not: $_") for "redeem('cafe', 'pia', 1)", "balance('cafe', 'pia')", "balance('cafe', 'pia', '2020-01-01')", "enrol('cafe', 'tom')",
-	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)", "verify('cafe')", 'verify()';
+	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)",
+	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "verify('cafe')", 'verify()';
 closed('clerk', "SET ROLE loyalty_app; SELECT loyalty.balance('cafe', 'pia')", 'nor as another role that it may be');
 closed('clerk', "SELECT public.wrapped('cafe')", 'nor by a function that runs as another');
 closed('till', "SELECT public.lent('cafe')", 'who is not confined does not by a function that runs as it');
