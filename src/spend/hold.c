@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-
 #include "base/errors.h"
 #include "ledger/reserve.h"
 #include "spend/spend.h"
