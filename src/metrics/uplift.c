@@ -618,7 +618,7 @@ loyalty_uplift_send(PG_FUNCTION_ARGS)
 	{
 		const UpliftArm *arm = &summary->arm[i];
 
-		pq_sendcountedtext(&buf, arm->name, strlen(arm->name), false);
+		compat_sendcountedtext(&buf, arm->name, strlen(arm->name));
 		pq_sendint64(&buf, arm->others);
 		send_moments(&buf, &arm->alone);
 		send_moments(&buf, &arm->paired);
