@@ -311,6 +311,8 @@ COMMENT ON COLUMN loyalty.clv_by_member.computed_at IS 'when the view was refres
 CREATE PROCEDURE loyalty.refresh_clv_by_member()
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
+    -- All programs at once.
+    PERFORM loyalty._check_access(0);
     REFRESH MATERIALIZED VIEW CONCURRENTLY loyalty.clv_by_member;
 END $$;
 COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS

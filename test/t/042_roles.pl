@@ -138,7 +138,7 @@ allowed('bi', q{
 	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify()},
 	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0", 'reports read views, statements and proofs');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|checkpoints|entries|holds|lots|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -322,6 +322,10 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	CALL loyalty.expire(); CALL loyalty.review_tiers();
 	SELECT loyalty.checkpoint() IS NOT NULL, loyalty.create_roles();
 	SELECT v.* FROM loyalty.verify('club') v;
+	SELECT FROM loyalty.points_development('club'), loyalty.liability('club', 1), loyalty.liability_journal('club', current_date, 1, 'cape_cod'),
+		loyalty.deferred_revenue('club', 1, 1, 'chain_ladder'), loyalty.deferred_revenue_journal('club', current_date, 1);
+	SELECT FROM loyalty.breakage('club') b, loyalty.ultimate_redemption_rate('club') u;
+	SET client_min_messages = error; CALL loyalty.refresh_clv_by_member(); RESET client_min_messages;
 	SELECT loyalty._enrol(1, '{zoe}', '2024-01-01');
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
