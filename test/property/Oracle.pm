@@ -135,13 +135,11 @@ sub rules_in_force
 	} 0 .. $#$rules;
 }
 
-# A recorded rule that a change of the row's time took out of force stays out of it: all
-# of its award is reversed, and it is not of the row's time.
-sub still_rates
+# Whether anything of a row's awards stands: a row of which nothing does is rated anew.
+sub stands
 {
-	my ($self, $award, $at) = @_;
-	my $rule = $self->{config}{rules}[ $award->{rule} ];
-	return $award->{base} != 0 || $award->{points} != $award->{forgiven} || ($rule->{from} <= $at && $at < $rule->{to});
+	my ($awards) = @_;
+	return scalar grep { $_->{base} != 0 } @{ $awards // [] };
 }
 
 # ---------------------------------------------------------------- lots
@@ -366,10 +364,10 @@ sub statement
 				$add->('leave', $before, moved => $after && $after->{earning}) if $booked;
 				if ($after && $after->{earning})
 				{
-					if ($booked && $before->{at} == $after->{at})
+					if (stands($booked) && $before->{at} == $after->{at})
 					{
 						$add->('award', $after, rules => [
-							sort { $a <=> $b } map { $_->{rule} } grep { $self->still_rates($_, $before->{at}) } @$booked ]);
+							sort { $a <=> $b } map { $_->{rule} } grep { $_->{base} != 0 } @$booked ]);
 					}
 					elsif ($booked || $begins) { $add->('award', $after) }
 				}
@@ -426,7 +424,7 @@ sub work_off
 		$account->{awards}{"$source->{name}/$image->{key}"} = $booked;
 
 		my $earning = $task->{do} eq 'change' && $image->{earning};
-		my $redated = $earning && $task->{before}{at} != $image->{at};
+		my $redated = $earning && ($task->{before}{at} != $image->{at} || !stands($booked));
 		my @in_force = $redated ? $self->rules_in_force($source, $image->{at}) : ();
 		my @fresh = grep {
 			my $number = $_;
@@ -436,7 +434,7 @@ sub work_off
 		{
 			my $rule = $self->{config}{rules}[ $award->{rule} ];
 			my $earns = $earning
-			  && ($redated ? grep { $_ == $award->{rule} } @in_force : $self->still_rates($award, $image->{at}));
+			  && ($redated ? grep { $_ == $award->{rule} } @in_force : $award->{base} != 0);
 			$award->{base} = $earns ? $image->{amount} : 0;
 			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded}) : 0;
 
