@@ -33,6 +33,7 @@
 #include "base/owner.h"
 #include "ledger/chain.h"
 #include "ledger/post.h"
+#include "ledger/reserve.h"
 
 void		(*post_review_hook) (Account *account) = NULL;
 void		(*post_store_hook) (Account *account) = NULL;
@@ -45,6 +46,8 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_EXPIRE] = "expire",
 	[ENTRY_ADJUST] = "adjust",
 	[ENTRY_REKEY] = "rekey",
+	[ENTRY_HOLD] = "hold",
+	[ENTRY_TRANSFER] = "transfer",
 };
 
 const char *
@@ -78,13 +81,13 @@ close_scans(Post *post)
 {
 	if (post->scanning_account_by_id)
 		table_scan_end(&post->account_by_id);
-	if (post->scanning_account_by_member)
-		table_scan_end(&post->account_by_member);
+	if (post->scanning_account_by_key)
+		table_scan_end(&post->account_by_key);
 	if (post->scanning_lot_open)
 		table_scan_end(&post->lot_open);
 	if (post->scanning_lot_by_no)
 		table_scan_end(&post->lot_by_no);
-	post->scanning_account_by_id = post->scanning_account_by_member = false;
+	post->scanning_account_by_id = post->scanning_account_by_key = false;
 	if (post->scanning_member_by_key)
 		table_scan_end(&post->member_by_key);
 	if (post->scanning_entry_by_event)
@@ -138,6 +141,8 @@ flush(Post *post)
 		table_flush(&post->lot);
 	if (post->allocation.rel != NULL)
 		table_flush(&post->allocation);
+	if (post->hold.rel != NULL)
+		table_flush(&post->hold);
 	if (post->entry.rel != NULL)
 		table_flush(&post->entry);
 	if (post->progress.rel != NULL)
@@ -154,6 +159,7 @@ post_end(Post *post)
 	table_finish(&post->tier_change);
 	table_finish(&post->progress);
 	table_finish(&post->request);
+	table_finish(&post->hold);
 	table_finish(&post->allocation);
 	table_finish(&post->entry);
 	table_finish(&post->lot);
@@ -279,24 +285,24 @@ post_next_entry(Post *post)
 }
 
 int64
-post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid)
+post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer tid)
 {
 	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(member_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(currency_id)}
+		{BTEqualStrategyNumber, Int32GetDatum(currency_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(key)}
 	};
 	bool		isnull;
 
-	if (!post->scanning_account_by_member)
-		table_scan_begin(&post->account_by_member, &post->account, "account_member_key",
+	if (!post->scanning_account_by_key)
+		table_scan_begin(&post->account_by_key, &post->account, "account_key",
 						 post->snapshot, 2, keys);
 	else
-		table_scan_again(&post->account_by_member, keys);
-	post->scanning_account_by_member = true;
+		table_scan_again(&post->account_by_key, keys);
+	post->scanning_account_by_key = true;
 
-	if (!table_scan_next(&post->account_by_member))
+	if (!table_scan_next(&post->account_by_key))
 	{
-		refuse_if_there_now(post, &post->account, "account_member_key", keys);
+		refuse_if_there_now(post, &post->account, "account_key", keys);
 		return 0;
 	}
 	ItemPointerCopy(&post->account.slot->tts_tid, tid);
@@ -353,7 +359,7 @@ read_account(Post *post, TupleTableSlot *slot)
 	account->member_id = DatumGetInt64(values[ACCOUNT_MEMBER]);
 	account->currency = currency_by_id(DatumGetInt32(values[ACCOUNT_CURRENCY]));
 	account->last_entry = DatumGetInt32(values[ACCOUNT_ENTRIES]);
-	account->last_lot = DatumGetInt32(values[ACCOUNT_LOTS]);
+	account->last_lot = account->stored_lots = DatumGetInt32(values[ACCOUNT_LOTS]);
 	account->posted = DatumGetPoints(values[ACCOUNT_POSTED]);
 	account->live = DatumGetPoints(values[ACCOUNT_LIVE]);
 	account->pending = DatumGetPoints(values[ACCOUNT_PENDING]);
@@ -377,6 +383,7 @@ read_account(Post *post, TupleTableSlot *slot)
 
 		memcpy(account->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
 	}
+	account->key = DatumGetTextPCopy(values[ACCOUNT_KEY]);
 	ItemPointerCopy(&slot->tts_tid, &account->tid);
 	return account;
 }
@@ -470,7 +477,7 @@ account_read_open(Account *account)
 	account->all_open = true;
 }
 
-static bool
+bool
 lot_alive(const Lot *lot, TimestampTz at)
 {
 	return lot->dates.valid_from <= at && at < lot->dates.expires_at;
@@ -576,7 +583,7 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->last_lot > 0 && !account->all_open && dates->expires_at > account->as_of)
+	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 
@@ -619,7 +626,7 @@ move(Account *account, Lot *lot, Points points)
 	}
 }
 
-/* Brings the totals to the session's time, if a lot began or ended since. */
+/* Brings the totals to the session's time, if a lot or a hold began or ended since. */
 static void
 roll_forward(Account *account)
 {
@@ -630,8 +637,9 @@ roll_forward(Account *account)
 		return;
 
 	account_read_open(account);
-	account->live = account->pending = 0;
 	account->next_change = DT_NOEND;
+	reserve_roll_forward(account);
+	account->live = account->pending = account->held = 0;
 	for (int i = 0; i < account->nlots; i++)
 	{
 		Lot		   *lot = account->lots[i];
@@ -644,6 +652,7 @@ roll_forward(Account *account)
 		else if (lot->dates.expires_at > account->as_of)
 		{
 			account->live += lot->remaining;
+			account->held += lot->held;
 			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
@@ -756,7 +765,7 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 
 	if (rest == 0)
 		return;
-	if (rest == points && entry->kind != ENTRY_GIVEBACK)
+	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER)
 		entry->lot_no = lot->lot_no;
 	else
 		account_allocate(account, entry, lot->lot_no, rest);
@@ -810,8 +819,8 @@ account_expire_lot(Account *account, Lot *lot)
 	move(account, lot, -points);
 }
 
-static int
-by_end(const void *a, const void *b)
+int
+lots_by_end(const void *a, const void *b)
 {
 	const Lot  *x = *(Lot *const *) a;
 	const Lot  *y = *(Lot *const *) b;
@@ -883,7 +892,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		n = account->nlots;
 		lots = palloc(sizeof(Lot *) * Max(n, 1));
 		memcpy(lots, account->lots, sizeof(Lot *) * n);
-		qsort(lots, n, sizeof(Lot *), by_end);
+		qsort(lots, n, sizeof(Lot *), lots_by_end);
 		for (int i = 0; i < n && left > 0; i++)
 		{
 			if (lots[i] == own || !lot_alive(lots[i], account->as_of))
@@ -951,6 +960,7 @@ store_account(Account *account)
 	nulls[ACCOUNT_TIER_UNTIL] = !account->has_tier_until;
 	values[ACCOUNT_HEAD] = PointerGetDatum(head);
 	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
+	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
 	ExecStoreVirtualTuple(slot);
 	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
 }
@@ -1096,6 +1106,7 @@ store_visit(Account *account)
 		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	for (int i = 0; i < account->nallocations; i++)
 		store_allocation(account, account->allocations[i]);
+	reserve_store(account);
 	if (account->nentries > 0)
 		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	for (int i = 0; i < account->nentries; i++)
@@ -1150,6 +1161,51 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		new_snapshot(post);
 		locked = true;
 		hint = &tid;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+void
+post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+{
+	MemoryContext old = CurrentMemoryContext;
+	int64		ids[2] = {Min(a, b), Max(a, b)};
+	ItemPointerData tids[2];
+	Account    *accounts[2];
+
+	if (ids[0] == ids[1] || ids[0] <= post->last_account)
+		elog(ERROR, "accounts must be visited in ascending order");
+	post->last_account = ids[1];
+
+	/* What one gets hangs on what the other has, so neither is looked at before both are ours. */
+	for (int i = 0; i < 2; i++)
+	{
+		if (!find_row(post, ids[i], NULL))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("account " INT64_FORMAT " is not there", ids[i]),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
+		table_lock_row(&post->account, &tids[i], post->snapshot);
+	}
+	new_snapshot(post);
+
+	MemoryContextReset(post->context);
+	MemoryContextSwitchTo(post->context);
+	for (int i = 0; i < 2; i++)
+	{
+		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
+			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
+		accounts[i] = read_account(post, post->account.slot);
+		roll_forward(accounts[i]);
+	}
+	work(accounts[a > b], accounts[a < b], arg);
+	for (int i = 0; i < 2; i++)
+	{
+		if (post_review_hook != NULL)
+			post_review_hook(accounts[i]);
+		if (accounts[i]->changed && !store_visit(accounts[i]))
+			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}
 	MemoryContextSwitchTo(old);
 }

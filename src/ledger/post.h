@@ -30,6 +30,8 @@ typedef enum EntryKind
 	ENTRY_EXPIRE,
 	ENTRY_ADJUST,
 	ENTRY_REKEY,
+	ENTRY_HOLD,
+	ENTRY_TRANSFER,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -40,19 +42,19 @@ typedef struct Entry
 	int32		lot_no;			/* all points went to or from this lot; 0: see the allocations */
 	Points		points;
 	TimestampTz event_time;
-	Points		base;			/* what the points were reckoned from */
+	Points		base;			/* what the points were reckoned from; what a hold reserves */
 	Points		refunded;
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes */
+	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
 	int			visits;
 	text	   *event;
-	text	   *line;
+	text	   *line;			/* of an event; the other side of a transfer */
 	text	   *reason;
 } Entry;
 
@@ -99,9 +101,11 @@ typedef struct Account
 	Post	   *post;
 	int64		account_id;
 	int64		member_id;
+	const text *key;			/* the member's */
 	const Currency *currency;
 	int32		last_entry;
 	int32		last_lot;
+	int32		stored_lots;	/* last_lot as it was read */
 	Points		posted;
 	Points		live;			/* of lots alive at as_of, held ones included */
 	Points		pending;
@@ -131,6 +135,9 @@ typedef struct Account
 	Allocation **allocations;
 	int			nallocations;
 	int			allocations_room;
+	struct Hold **holds;		/* see reserve.h; those read or made so far */
+	int			nholds;
+	int			holds_room;
 	MetricShift *shifts;
 	int			nshifts;
 	struct Standing *status;	/* the status wing's */
@@ -153,18 +160,19 @@ struct Post
 	Table		lot;
 	Table		entry;
 	Table		allocation;
+	Table		hold;
 	Table		request;
 	Table		progress;		/* the status wing's */
 	Table		tier_change;
 	TableScan	member_by_key;
 	TableScan	account_by_id;
-	TableScan	account_by_member;
+	TableScan	account_by_key;
 	TableScan	lot_open;
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
 	bool		scanning_member_by_key;
 	bool		scanning_account_by_id;
-	bool		scanning_account_by_member;
+	bool		scanning_account_by_key;
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
 	bool		scanning_entry_by_event;
@@ -193,8 +201,8 @@ extern bool post_next_entry(Post *post);
 /* The lot that the allocations of an entry name; 0: none. */
 extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
 
-/* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
-extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
+/* The account of the member of that key, 0 when there is none yet; *tid is a hint for post_account(). */
+extern int64 post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer tid);
 
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
@@ -205,6 +213,13 @@ extern Table *post_table(Post *post, Table *table, const char *name, int natts);
 /* One visit.  hint may be NULL. */
 extern void post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg);
 
+/*
+ * One visit of two accounts of one currency, both locked in ascending order
+ * before the work sees either.
+ */
+typedef void (*PairWork) (Account *a, Account *b, void *arg);
+extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
+
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
@@ -213,6 +228,10 @@ extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_expire_lot(Account *account, Lot *lot);
+
+/* For qsort() of Lot *: the order in which they pay. */
+extern int	lots_by_end(const void *a, const void *b);
+extern bool lot_alive(const Lot *lot, TimestampTz at);
 
 /* Into a lot that is dead: it repays no debt. */
 extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
@@ -242,8 +261,8 @@ enum
 	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
-	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD,
-	ACCOUNT_NATTS = ACCOUNT_HEAD
+	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY,
+	ACCOUNT_NATTS = ACCOUNT_KEY
 };
 enum
 {
