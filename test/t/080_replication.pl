@@ -35,7 +35,7 @@ $crm->safe_psql('postgres', $tables =~ s{CREATE TABLE stays .*}{}r . q{
 	SELECT loyalty.add_rule('club', 'base', points_per => 1);
 	SELECT loyalty.attach('orders', 'club', 'customer', 'total', refunded => 'refunded', status => 'status',
 		earning => '{paid}', for_each => 'row');
-	SELECT loyalty.attach('stays', 'club', 'customer', 'total', for_each => 'row');
+	SELECT loyalty.attach('stays', 'club', 'customer', 'total', for_each => 'row', on_error => 'defer');
 	SELECT loyalty.attach('visits', 'club', 'customer', 'total');
 	CREATE TABLE stays_2025 PARTITION OF stays FOR VALUES FROM (2025) TO (2026);
 });
@@ -99,11 +99,20 @@ $rest = "$rest, fay 41 bronze, gus 4 bronze";
 is($crm->safe_psql('postgres', $balances), $rest, 'rows written on the subscriber itself earn once');
 
 
+# Where errors are deferred, a row that can't be rated does not stop the worker.
+after(q{INSERT INTO stays VALUES (8, 'hal', -1, 2024), (9, 'hal', 2, 2024)}, "$rest, hal 2 bronze", 'the row beside one that can\'t be rated earns');
+is($crm->safe_psql('postgres', 'SELECT event, state FROM loyalty.deferred'), '8,2024|LY201', 'which is noted');
+$rest = "$rest, hal 2 bronze";
+after(q{UPDATE stays SET total = 4 WHERE id = 8}, $rest, 'corrected, it waits');
+is($crm->safe_psql('postgres', q{SELECT loyalty.retry_deferred('stays', 'club')}), 1, 'for retry_deferred()');
+$rest =~ s/hal 2/hal 6/;
+is($crm->safe_psql('postgres', $balances), $rest, 'and earns');
+
 # Attached for each statement, what arrives waits for backfill().
 after(q{INSERT INTO visits VALUES (1, 'bob', 8), (2, 'hal', 9); UPDATE visits SET total = 10 WHERE id = 2},
 	$rest, 'for each statement: what is replicated earns nothing');
 is($crm->safe_psql('postgres', q{SELECT loyalty.backfill('visits', 'club')}), 2, 'until backfill() picks it up');
-$rest = $rest =~ s/bob 7/bob 15/r . ', hal 10 bronze';
+$rest = $rest =~ s/bob 7/bob 15/r =~ s/hal 6/hal 16/r;
 is($crm->safe_psql('postgres', $balances), $rest, 'as it is by then');
 
 is($crm->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books hold');
