@@ -43,22 +43,25 @@ COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, 
 CREATE FUNCTION loyalty._review_tiers(accounts bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
 CREATE FUNCTION loyalty._tier_metric(account bigint, at timestamptz) RETURNS loyalty.points
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
 
-CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETURNS bigint[]
+-- The next n accounts by id, an array for each program.
+CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETURNS SETOF bigint[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    SELECT array_agg(account_id ORDER BY account_id) FROM (
-        SELECT a.account_id
+    SELECT array_agg(batch.account_id ORDER BY batch.account_id) FROM (
+        SELECT a.account_id, p.program_id
         FROM loyalty.account a
         JOIN loyalty.currency c USING (currency_id)
         JOIN loyalty.program p USING (program_id)
         WHERE c.is_default AND p.ladder IS NOT NULL AND a.account_id > after
-          AND (program IS NULL OR p.program_id = loyalty._program_id(program))
+          AND (program IS NULL OR p.code = program)
         ORDER BY a.account_id
-        LIMIT n) batch;
+        LIMIT n) batch
+    GROUP BY batch.program_id ORDER BY batch.program_id;
 $$;
 
--- It commits after each batch, so it can be stopped at any time and called again.
+-- It commits after each batch, so it can be stopped at any time and called again; as in
+-- expire() no transaction holds accounts of two programs.
 CREATE PROCEDURE loyalty.review_tiers(program text DEFAULT NULL, batch int DEFAULT 1000)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,15 +76,16 @@ BEGIN
         PERFORM loyalty._program_id(program);
     END IF;
     LOOP
-        accounts := loyalty._tiers_to_review(program, done, batch);
-        EXIT WHEN accounts IS NULL;
-        PERFORM loyalty._review_tiers(accounts);
-        done := accounts[pg_catalog.array_upper(accounts, 1)];
-        COMMIT;
+        FOR accounts IN SELECT * FROM loyalty._tiers_to_review(program, done, batch) LOOP
+            PERFORM loyalty._review_tiers(accounts);
+            done := greatest(done, accounts[pg_catalog.array_upper(accounts, 1)]);
+            COMMIT;
+        END LOOP;
+        EXIT WHEN NOT FOUND;
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE loyalty.review_tiers(text, int) IS
-    'Lowers tiers whose time is over and raises those that ripened, a batch of accounts a transaction; run it daily';
+    'Lowers tiers whose time is over and raises those that ripened, a batch of one program''s accounts a transaction; run it daily';
 
 CREATE FUNCTION loyalty.set_ladder(program text, ladder loyalty.ladder) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
@@ -105,7 +109,7 @@ COMMENT ON FUNCTION loyalty.set_ladder(text, loyalty.ladder) IS
 CREATE FUNCTION loyalty.tier_progress(program text, member text)
     RETURNS TABLE (tier text, tier_rank int, metric numeric, next_tier text, missing numeric,
                    tier_until timestamptz, missing_to_keep numeric)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     standing record;
     reached loyalty.points;

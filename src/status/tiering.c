@@ -667,7 +667,6 @@ metric_work(Account *account, void *arg)
 
 	if (account->currency->program->ladder != NULL && account->currency->is_default)
 		asked->metric = metric_in(account, &standing, window_at(account, &standing, asked->at));
-	account->changed = false;
 }
 
 /* _tier_metric(account bigint, at timestamptz) */
@@ -677,7 +676,7 @@ loyalty_tiering_metric(PG_FUNCTION_ARGS)
 	MetricAsked asked = {PG_GETARG_TIMESTAMPTZ(1), 0};
 	Post		post;
 
-	post_begin(&post);
+	post_begin_reading(&post);
 	post_account(&post, PG_GETARG_INT64(0), NULL, metric_work, &asked);
 	post_end(&post);
 	PG_RETURN_POINTS(asked.metric);
