@@ -259,20 +259,19 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
+-- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile.
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-DECLARE
-    start record;
 BEGIN
     -- The tier that asks for nothing is held from the start.
-    SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier INTO start
-    FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
-    WHERE c.currency_id = _open_accounts.currency_id;
     -- A scalar subquery, since a join planned while the table was small would go on reading it whole.
     INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since)
     SELECT u, start.currency_id, start.tier,
            CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END
-    FROM unnest(members) u ORDER BY u
+    FROM (SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier
+          FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
+          WHERE c.currency_id = _open_accounts.currency_id) start, unnest(members) u
+    ORDER BY u
     ON CONFLICT DO NOTHING;
 END $$;
 

@@ -40,8 +40,11 @@ CREATE VIEW loyalty.tier_history AS
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
 
-CREATE FUNCTION loyalty._review_tiers(accounts bigint[]) RETURNS void
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
+-- before: the ladder that the program had until now, if it has another one since.
+CREATE FUNCTION loyalty._review_tiers(accounts bigint[], before loyalty.ladder DEFAULT NULL) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
+CREATE FUNCTION loyalty._tier_bucket(currency_id int, enrolled_at timestamptz, at timestamptz) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_bucket';
 CREATE FUNCTION loyalty._tier_metric(account bigint, at timestamptz) RETURNS loyalty.points
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
 
@@ -87,24 +90,89 @@ END $$;
 COMMENT ON PROCEDURE loyalty.review_tiers(text, int) IS
     'Lowers tiers whose time is over and raises those that ripened, a batch of one program''s accounts a transaction; run it daily';
 
+-- Counts what the ledger has of the members of a program without a ladder, since without one
+-- nothing is counted: what stands of each award, at the time it was booked for at first.
+CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH RECURSIVE award AS (
+        SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id, min(e.entry_no) AS entry_no,
+               sum(e.points) - coalesce(sum(e.forgiven), 0) AS points,
+               coalesce(sum(e.base), 0) AS base, coalesce(sum(e.refunded), 0) AS refunded,
+               bool_and(e.kind = 'earn') AS untouched
+        FROM loyalty.currency c
+        JOIN loyalty.account a USING (currency_id)
+        JOIN loyalty.entry e USING (account_id)
+        WHERE c.program_id = owner AND c.is_default AND e.source_id IS NOT NULL AND e.kind IN ('earn', 'reverse', 'rekey')
+        GROUP BY e.account_id, e.source_id, e.event, e.line, e.rule_id
+        HAVING sum(e.points) - coalesce(sum(e.forgiven), 0) <> 0 OR sum(e.base) <> 0 OR bool_and(e.kind = 'earn')
+    ), begun AS (
+        SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.entry_no, e.kind, e.event_time
+        FROM award w JOIN loyalty.entry e USING (account_id, entry_no)
+        UNION ALL
+        -- A change of key is a pair of entries, first that of the old key: it began where that one did.
+        SELECT b.account_id, b.source_id, b.event, b.line, b.rule_id, f.entry_no, f.kind, f.event_time
+        FROM begun b
+        JOIN loyalty.entry o ON o.account_id = b.account_id AND o.entry_no = b.entry_no - 1
+        CROSS JOIN LATERAL (
+            SELECT e.entry_no, e.kind, e.event_time FROM loyalty.entry e
+            WHERE e.account_id = o.account_id AND e.event = o.event AND e.source_id = o.source_id
+              AND e.rule_id = o.rule_id AND e.line IS NOT DISTINCT FROM o.line
+            ORDER BY e.entry_no LIMIT 1) f
+        WHERE b.kind = 'rekey'
+    ), counted AS (
+        -- Amounts and visits are a row's, not an award's: the rules that rate it have its amount, others nothing.
+        SELECT w.account_id, b.event_time, w.points, w.base - w.refunded AS spend,
+               max(CASE WHEN w.base > 0 OR w.points > 0 OR w.untouched THEN 1 ELSE 0 END) OVER same_row AS visits,
+               row_number() OVER (same_row ORDER BY w.base DESC, w.rule_id) = 1 AS first_of_row
+        FROM award w
+        JOIN begun b ON b.account_id = w.account_id AND b.source_id = w.source_id AND b.event = w.event
+            AND b.line IS NOT DISTINCT FROM w.line AND b.rule_id = w.rule_id AND b.kind <> 'rekey'
+        WINDOW same_row AS (PARTITION BY w.account_id, w.source_id, w.event, w.line)
+    )
+    INSERT INTO loyalty.tier_progress_bucket (account_id, bucket, metric)
+    SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,
+           sum(CASE WHEN p.tier_metric = 'points' THEN t.points
+                    WHEN NOT t.first_of_row THEN 0
+                    WHEN p.tier_metric = 'spend' THEN t.spend
+                    ELSE t.visits END) AS metric
+    FROM counted t
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.member m USING (member_id)
+    JOIN loyalty.program p USING (program_id)
+    GROUP BY t.account_id, bucket;
+$$;
+
 CREATE FUNCTION loyalty.set_ladder(program text, ladder loyalty.ladder) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
+    before loyalty.ladder;
     accounts bigint[];
 BEGIN
     IF ladder IS NULL THEN
         PERFORM loyalty._refuse('LY101', format('program "%s" can''t lose its ladder', program),
             'Members hold tiers of it.', 'Set a ladder of one step.');
     END IF;
-    UPDATE loyalty.program p SET ladder = set_ladder.ladder WHERE p.program_id = owner;
-    accounts := loyalty._tiers_to_review(program, 0, NULL);
-    IF accounts IS NOT NULL THEN
-        PERFORM loyalty._review_tiers(accounts);
+    SELECT p.ladder INTO before FROM loyalty.program p WHERE p.program_id = owner FOR NO KEY UPDATE;
+    IF before IS NULL THEN
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            PERFORM loyalty._refuse('25001', format('the first ladder of program "%s" can''t be set in this transaction', program),
+                format('It is %s: what others booked since it began would not be counted.', current_setting('transaction_isolation')),
+                'Set it at READ COMMITTED.');
+        END IF;
+        -- Each posting is counted once: those before by us, those after by themselves.
+        LOCK TABLE loyalty.account IN SHARE ROW EXCLUSIVE MODE;
     END IF;
+    UPDATE loyalty.program p SET ladder = set_ladder.ladder WHERE p.program_id = owner;
+    IF before IS NULL THEN
+        PERFORM loyalty._count_history(owner);
+    END IF;
+    FOR accounts IN SELECT * FROM loyalty._tiers_to_review(program, 0, NULL) LOOP
+        PERFORM loyalty._review_tiers(accounts, before);
+    END LOOP;
 END $$;
 COMMENT ON FUNCTION loyalty.set_ladder(text, loyalty.ladder) IS
-    'Gives a program a new ladder: tiers are carried over by name, and members who reach a higher step move up at once';
+    'Gives a program a new ladder, or its first one: tiers are carried over by name, and members who reach a higher step move up at once';
 
 CREATE FUNCTION loyalty.tier_progress(program text, member text)
     RETURNS TABLE (tier text, tier_rank int, metric numeric, next_tier text, missing numeric,
