@@ -104,12 +104,12 @@ SELECT create_program('waiting', validity => '1 year', pending => '1 day', ladde
 SELECT add_rule(p, 'base', points_per => 1) > 0 FROM unnest(ARRAY['ahead', 'waiting']) p;
 CREATE TABLE public.booking (id int PRIMARY KEY, who text, amount numeric, at timestamptz);
 SELECT attach('public.booking', p, 'who', amount => 'amount', event_time => 'at') > 0 FROM unnest(ARRAY['ahead', 'waiting']) p;
-INSERT INTO public.booking VALUES (1, 'ann', 100, now() + interval '30 days');
+INSERT INTO public.booking VALUES (1, 'ann', 100, now() + interval '720 hours');
 SELECT is(pg_temp.balances_at('ahead', 'ann', (now() - interval '1 microsecond')::text, now()::text, (now() + interval '1 day')::text), '0 100 100', 'not before it was booked, but from then on');
 SELECT ok(redeem('ahead', 'ann', 40) > 0, '... it is spent before its date');
 SELECT results_eq($$ SELECT expires_at FROM lots WHERE program = 'ahead' $$,
-	$$ SELECT date_trunc('day', now() + interval '30 days' + interval '1 year') + interval '1 day' $$, '... and expires as of its date');
-SELECT is(pg_temp.balances_at('waiting', 'ann', now()::text, (now() + interval '31 days' - interval '1 microsecond')::text, (now() + interval '31 days')::text), '0 0 100', 'what shall wait for its date is pending');
+	$$ SELECT (date_trunc('day', (now() + interval '720 hours') AT TIME ZONE 'UTC' + interval '1 year') + interval '1 day') AT TIME ZONE 'UTC' $$, '... and expires as of its date');
+SELECT is(pg_temp.balances_at('waiting', 'ann', now()::text, (now() + interval '744 hours' - interval '1 microsecond')::text, (now() + interval '744 hours')::text), '0 0 100', 'what shall wait for its date is pending');
 SELECT is((SELECT tier || metric FROM tier_progress('waiting', 'ann')), 'none0', '... for the tier, too');
 SELECT pg_temp.balanced('dated in the future');
 
