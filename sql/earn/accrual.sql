@@ -12,7 +12,7 @@ COMMENT ON FUNCTION loyalty.retry_deferred(regclass, text) IS
 
 CREATE VIEW loyalty.entries AS
     SELECT e.account_id * 100000000 + e.entry_no AS entry_id,
-           p.code AS program, m.member::text AS member, c.code AS currency,
+           p.code AS program, a.member_key AS member, c.code AS currency,
            e.kind, e.points::numeric AS points, e.event_time, e.recorded_at,
            s.relation::text AS source, e.event::text AS event, e.line::text AS line,
            r.name AS rule, r.version AS rule_version,
@@ -24,7 +24,6 @@ CREATE VIEW loyalty.entries AS
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id)
     LEFT JOIN loyalty.source s USING (source_id)
     LEFT JOIN loyalty.rule r USING (rule_id);
 COMMENT ON VIEW loyalty.entries IS 'The ledger''s entries, with the program, member, rule and event they belong to';

@@ -231,11 +231,13 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
     SELECT a.account_id, NULL::bigint,
            CASE WHEN m.member_id IS NULL THEN format('member %s is not there', a.member_id)
                 WHEN c.currency_id IS NULL THEN format('currency %s is not there', a.currency_id)
+                WHEN m.program_id = c.program_id THEN 'its key is not that of its member'
                 ELSE 'its member and its currency belong to two programs' END
     FROM loyalty.account a
     LEFT JOIN loyalty.member m ON m.member_id = a.member_id
     LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
     WHERE m.member_id IS NULL OR c.currency_id IS NULL OR m.program_id <> c.program_id
+       OR a.member_key <> m.member
     UNION ALL
     SELECT max(a.account_id), NULL, 'its member has another account of the same currency'
     FROM loyalty.account a GROUP BY a.member_id, a.currency_id HAVING count(*) > 1
@@ -259,7 +261,7 @@ BEGIN
     UNION ALL
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
-                      'account_pkey', 'account_member_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
+                      'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)

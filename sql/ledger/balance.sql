@@ -24,7 +24,7 @@ COMMENT ON FUNCTION loyalty.balance(text, text, timestamptz, text) IS
     'Points a member can spend at a moment, past or future as known now; negative when in debt';
 
 CREATE VIEW loyalty.balances AS
-    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+    SELECT p.code AS program, a.member_key AS member, c.code AS currency,
            (lots.live - lots.held - a.debt::numeric) AS available,
            lots.pending AS pending,
            lots.held AS held,
@@ -37,7 +37,6 @@ CREATE VIEW loyalty.balances AS
     FROM loyalty.account a
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id)
     CROSS JOIN LATERAL (
         -- The totals hold until a lot begins or ends; then the lots are asked.
         SELECT a.live::numeric AS live, a.pending::numeric AS pending, a.held::numeric AS held
@@ -53,7 +52,7 @@ CREATE VIEW loyalty.balances AS
 COMMENT ON VIEW loyalty.balances IS 'What each member has of each currency now';
 
 CREATE VIEW loyalty.lots AS
-    SELECT p.code AS program, m.member::text AS member, c.code AS currency,
+    SELECT p.code AS program, a.member_key AS member, c.code AS currency,
            l.account_id, l.lot_no, l.issued,
            nullif(l.valid_from, '-infinity') AS valid_from,
            nullif(l.expires_at, 'infinity') AS expires_at,
@@ -69,6 +68,5 @@ CREATE VIEW loyalty.lots AS
     FROM loyalty.lot l
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
-    JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.member m USING (member_id);
+    JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.lots IS 'Points that came together and die together; valid_from NULL is at once, expires_at NULL never';

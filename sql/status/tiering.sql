@@ -31,12 +31,12 @@ CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.tier
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
 
 CREATE VIEW loyalty.tier_history AS
-    SELECT p.code AS program, m.member::text AS member, h.change_no, h.changed_at, h.recorded_at,
+    SELECT p.code AS program, a.member_key AS member, h.change_no, h.changed_at, h.recorded_at,
            loyalty.tier_name(h.from_tier) AS from_tier, loyalty.tier_name(h.to_tier) AS to_tier,
            h.reason, h.metric::numeric AS metric
     FROM loyalty.tier_change h
     JOIN loyalty.account a USING (account_id)
-    JOIN loyalty.member m USING (member_id)
+    JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
 
@@ -186,8 +186,7 @@ BEGIN
     SELECT a.account_id, a.tier, a.tier_until, p.ladder INTO standing
     FROM loyalty.program p
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
-    JOIN loyalty.member m ON m.program_id = p.program_id AND m.member = tier_progress.member
-    JOIN loyalty.account a ON a.member_id = m.member_id AND a.currency_id = c.currency_id
+    JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = tier_progress.member
     WHERE p.program_id = loyalty._program_id(program);
     IF NOT FOUND THEN
         PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),

@@ -23,6 +23,8 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -33,6 +35,7 @@
 
 #define QUEUE_ROWS	1000
 #define QUEUE_BYTES	(256 * 1024)
+#define ROOM_FOR_UPDATE	512		/* bytes free on a page that is not pruned yet */
 
 Oid
 loyalty_namespace(void)
@@ -510,12 +513,54 @@ table_scan_again(TableScan *scan, const TableKey *keys)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * The row of an index entry, as the heap's own fetch has it but for when the
+ * page is pruned: our pages are kept with room for updates, and core would
+ * prune at each visit as soon as that room is touched.
+ */
+static bool
+fetch_heap_row(TableScan *scan, ItemPointerData tid)
+{
+	Relation	rel = scan->table->rel;
+	TupleTableSlot *slot = scan->table->slot;
+	HeapTuple	tuple = &((BufferHeapTupleTableSlot *) slot)->base.tupdata;
+	Buffer		buffer = ReadBuffer(rel, ItemPointerGetBlockNumber(&tid));
+	bool		all_dead = false;
+	bool		found;
+
+	if (PageGetHeapFreeSpace(BufferGetPage(buffer)) < ROOM_FOR_UPDATE)
+		heap_page_prune_opt(rel, buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&tid, rel, buffer, scan->scan->xs_snapshot, tuple, &all_dead, true);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	if (found)
+	{
+		tuple->t_tableOid = RelationGetRelid(rel);
+		ExecStorePinnedBufferHeapTuple(tuple, slot, buffer);
+		return true;
+	}
+	ReleaseBuffer(buffer);
+	if (!scan->scan->xactStartedInRecovery)
+		scan->scan->kill_prior_tuple = all_dead;
+	return false;
+}
+
 /* The index may remember things (which of its tuples are dead) until the scan ends. */
 bool
 table_scan_next(TableScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
-	bool		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
+	bool		found = false;
+
+	if (scan->table->rel->rd_tableam == GetHeapamTableAmRoutine())
+	{
+		ItemPointer tid;
+
+		while (!found && (tid = index_getnext_tid(scan->scan, ForwardScanDirection)) != NULL)
+			found = fetch_heap_row(scan, *tid);
+	}
+	else
+		found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->slot);
 
 	/* A row that the snapshot does not show may have been looked at in the slot. */
 	if (!found)

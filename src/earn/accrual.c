@@ -1169,14 +1169,6 @@ by_key(const void *a, const void *b, void *arg)
 	return result != 0 ? result : (int) VARSIZE_ANY_EXHDR(x) - (int) VARSIZE_ANY_EXHDR(y);
 }
 
-/* Which members the rows need; those they bring new are to be enrolled. */
-typedef enum Need
-{
-	NEED_NOTHING,
-	NEED_LOOKUP,
-	NEED_ENROLLED
-} Need;
-
 static void
 want_accounts(Accrual *accrual, const Row *row, Known *known)
 {
@@ -1200,56 +1192,42 @@ want_accounts(Accrual *accrual, const Row *row, Known *known)
 	}
 }
 
-/* The accounts of the rows' members: known[member * ncurrencies + currency]. */
-static Known *
-find_accounts(Accrual *accrual, const Row *rows, int n)
+/* Opens the accounts that are wanted and not there, of the members in order, enrolling those who are new. */
+static void
+open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 {
 	Post	   *post = &accrual->post;
 	int32		program_id = accrual->source->program_id;
 	int			ncurrencies = accrual->ncurrencies;
-	Known	   *known = palloc_extended(sizeof(Known) * accrual->nmembers * ncurrencies,
-									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	uint8	   *need = palloc0(accrual->nmembers);
 	int64	   *ids = palloc_extended(sizeof(int64) * accrual->nmembers, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	int		   *order = palloc(sizeof(int) * accrual->nmembers);
-	const text **missing = palloc(sizeof(text *) * accrual->nmembers);
-	int64	   *opened = palloc(sizeof(int64) * accrual->nmembers);
-	int			nmissing = 0;
-	int			norder = 0;
+	int		   *lacking = palloc(sizeof(int) * norder);
+	const text **unknown = palloc(sizeof(text *) * norder);
+	int64	   *opened = palloc(sizeof(int64) * norder);
+	int			nlacking = 0;
+	int			nunknown = 0;
 
-	for (int i = 0; i < n; i++)
-	{
-		const Row  *row = &rows[i];
-
-		if (row->before != NULL && row->before->member != NULL && need[row->before->member_no] == NEED_NOTHING)
-			need[row->before->member_no] = NEED_LOOKUP;
-		if (row->after != NULL && row->after->member != NULL && VARSIZE_ANY_EXHDR(row->after->member) > 0)
-		{
-			need[row->after->member_no] = NEED_ENROLLED;
-			want_accounts(accrual, row, &known[row->after->member_no * ncurrencies]);
-		}
-	}
-	for (int i = 0; i < accrual->nmembers; i++)
-		if (need[i] != NEED_NOTHING)
-			order[norder++] = i;
-
-	/* In key order the index is walked from one end to the other. */
-	if (norder > 8)
-		qsort_arg(order, norder, sizeof(int), by_key, accrual);
 	for (int i = 0; i < norder; i++)
 	{
+		Known	   *accounts = &known[order[i] * ncurrencies];
+		bool		lacks = false;
+
+		for (int c = 0; c < ncurrencies; c++)
+			lacks |= accounts[c].wanted && accounts[c].account_id == 0;
+		if (!lacks)
+			continue;
 		CHECK_FOR_INTERRUPTS();
+		lacking[nlacking++] = order[i];
 		ids[order[i]] = post_find_member(post, program_id, accrual->keys[order[i]]);
-		if (ids[order[i]] == 0 && need[order[i]] == NEED_ENROLLED)
-			missing[nmissing++] = accrual->keys[order[i]];
+		if (ids[order[i]] == 0)
+			unknown[nunknown++] = accrual->keys[order[i]];
 	}
-	if (nmissing > 0)
+	if (nunknown > 0)
 	{
-		post_enrol(program_id, missing, nmissing);
+		post_enrol(program_id, unknown, nunknown);
 		post_renew(post);
-		for (int i = 0; i < norder; i++)
-			if (ids[order[i]] == 0 && need[order[i]] == NEED_ENROLLED)
-				ids[order[i]] = post_find_member(post, program_id, accrual->keys[order[i]]);
+		for (int i = 0; i < nlacking; i++)
+			if (ids[lacking[i]] == 0)
+				ids[lacking[i]] = post_find_member(post, program_id, accrual->keys[lacking[i]]);
 	}
 
 	for (int c = 0; c < ncurrencies; c++)
@@ -1257,33 +1235,75 @@ find_accounts(Accrual *accrual, const Row *rows, int n)
 		int32		currency_id = accrual->currencies[c]->currency_id;
 		int			nopened = 0;
 
-		for (int i = 0; i < norder; i++)
-		{
-			Known	   *account = &known[order[i] * ncurrencies + c];
-
-			if (ids[order[i]] == 0)
-				continue;
-			account->account_id = post_find_account(post, ids[order[i]], currency_id, &account->tid);
-			if (account->account_id == 0 && account->wanted)
-				opened[nopened++] = ids[order[i]];
-		}
+		for (int i = 0; i < nlacking; i++)
+			if (known[lacking[i] * ncurrencies + c].wanted && known[lacking[i] * ncurrencies + c].account_id == 0)
+				opened[nopened++] = ids[lacking[i]];
 		if (nopened == 0)
 			continue;
 		post_open_accounts(currency_id, opened, nopened);
 		post_renew(post);
+		for (int i = 0; i < nlacking; i++)
+		{
+			Known	   *account = &known[lacking[i] * ncurrencies + c];
+
+			if (account->wanted && account->account_id == 0)
+				account->account_id = post_find_account(post, currency_id, accrual->keys[lacking[i]], &account->tid);
+		}
+	}
+	pfree(ids);
+	pfree(lacking);
+	pfree(unknown);
+	pfree(opened);
+}
+
+/*
+ * The accounts of the rows' members: known[member * ncurrencies + currency].
+ * Those of a row as it is are opened if need be, those of what it was are not.
+ */
+static Known *
+find_accounts(Accrual *accrual, const Row *rows, int n)
+{
+	int			ncurrencies = accrual->ncurrencies;
+	Known	   *known = palloc_extended(sizeof(Known) * accrual->nmembers * ncurrencies,
+									   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	bool	   *needed = palloc0(sizeof(bool) * accrual->nmembers);
+	int		   *order = palloc(sizeof(int) * accrual->nmembers);
+	int			norder = 0;
+	bool		lacking = false;
+
+	for (int i = 0; i < n; i++)
+	{
+		const Row  *row = &rows[i];
+
+		if (row->before != NULL && row->before->member != NULL)
+			needed[row->before->member_no] = true;
+		if (row->after != NULL && row->after->member != NULL && VARSIZE_ANY_EXHDR(row->after->member) > 0)
+		{
+			needed[row->after->member_no] = true;
+			want_accounts(accrual, row, &known[row->after->member_no * ncurrencies]);
+		}
+	}
+	for (int i = 0; i < accrual->nmembers; i++)
+		if (needed[i])
+			order[norder++] = i;
+
+	/* In key order the index is walked from one end to the other. */
+	if (norder > 8)
+		qsort_arg(order, norder, sizeof(int), by_key, accrual);
+	for (int c = 0; c < ncurrencies; c++)
 		for (int i = 0; i < norder; i++)
 		{
 			Known	   *account = &known[order[i] * ncurrencies + c];
 
-			if (ids[order[i]] != 0 && account->account_id == 0 && account->wanted)
-				account->account_id = post_find_account(post, ids[order[i]], currency_id, &account->tid);
+			CHECK_FOR_INTERRUPTS();
+			account->account_id = post_find_account(&accrual->post, accrual->currencies[c]->currency_id,
+													accrual->keys[order[i]], &account->tid);
+			lacking |= account->wanted && account->account_id == 0;
 		}
-	}
-	pfree(need);
-	pfree(ids);
+	if (lacking)
+		open_accounts(accrual, known, order, norder);
+	pfree(needed);
 	pfree(order);
-	pfree(missing);
-	pfree(opened);
 	return known;
 }
 

@@ -87,8 +87,6 @@ loyalty_balance(PG_FUNCTION_ARGS)
 	TimestampTz at;
 	Table		table;
 	TableKey	keys[2];
-	bool		isnull;
-	int64		member_id;
 	Datum	   *values;
 	int64		account_id;
 	TimestampTz as_of;
@@ -105,23 +103,20 @@ loyalty_balance(PG_FUNCTION_ARGS)
 		at--;					/* points that never end are there to the end */
 	currency = program_currency(program, PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
 
-	table_open_for_read(&table, "member", MEMBER_NATTS);
-	keys[0] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(program->program_id)};
-	keys[1] = (TableKey) {BTEqualStrategyNumber, PG_GETARG_DATUM(1)};
-	if (!look_up(&table, "member_key", 2, keys))
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
-				 errmsg("no such member in program \"%s\"", program->code),
-				 errdetail("Nobody is enrolled under that key."),
-				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
-	member_id = DatumGetInt64(slot_getattr(table.slot, MEMBER_ID, &isnull));
-	table_finish(&table);
-
 	table_open_for_read(&table, "account", ACCOUNT_NATTS);
-	keys[0] = (TableKey) {BTEqualStrategyNumber, Int64GetDatum(member_id)};
-	keys[1] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(currency->currency_id)};
-	if (!look_up(&table, "account_member_key", 2, keys))
+	keys[0] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(currency->currency_id)};
+	keys[1] = (TableKey) {BTEqualStrategyNumber, PG_GETARG_DATUM(1)};
+	if (!look_up(&table, "account_key", 2, keys))
 	{
+		table_finish(&table);
+		table_open_for_read(&table, "member", MEMBER_NATTS);
+		keys[0].value = Int32GetDatum(program->program_id);
+		if (!look_up(&table, "member_key", 2, keys))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+					 errmsg("no such member in program \"%s\"", program->code),
+					 errdetail("Nobody is enrolled under that key."),
+					 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
 		table_finish(&table);
 		PG_RETURN_POINTS(0);
 	}

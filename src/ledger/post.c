@@ -78,13 +78,13 @@ close_scans(Post *post)
 {
 	if (post->scanning_account_by_id)
 		table_scan_end(&post->account_by_id);
-	if (post->scanning_account_by_member)
-		table_scan_end(&post->account_by_member);
+	if (post->scanning_account_by_key)
+		table_scan_end(&post->account_by_key);
 	if (post->scanning_lot_open)
 		table_scan_end(&post->lot_open);
 	if (post->scanning_lot_by_no)
 		table_scan_end(&post->lot_by_no);
-	post->scanning_account_by_id = post->scanning_account_by_member = false;
+	post->scanning_account_by_id = post->scanning_account_by_key = false;
 	if (post->scanning_member_by_key)
 		table_scan_end(&post->member_by_key);
 	if (post->scanning_entry_by_event)
@@ -310,24 +310,24 @@ post_next_entry(Post *post)
 }
 
 int64
-post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid)
+post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer tid)
 {
 	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(member_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(currency_id)}
+		{BTEqualStrategyNumber, Int32GetDatum(currency_id)},
+		{BTEqualStrategyNumber, PointerGetDatum(key)}
 	};
 	bool		isnull;
 
-	if (!post->scanning_account_by_member)
-		table_scan_begin(&post->account_by_member, &post->account, "account_member_key",
+	if (!post->scanning_account_by_key)
+		table_scan_begin(&post->account_by_key, &post->account, "account_key",
 						 post->snapshot, 2, keys);
 	else
-		table_scan_again(&post->account_by_member, keys);
-	post->scanning_account_by_member = true;
+		table_scan_again(&post->account_by_key, keys);
+	post->scanning_account_by_key = true;
 
-	if (!table_scan_next(&post->account_by_member))
+	if (!table_scan_next(&post->account_by_key))
 	{
-		refuse_if_there_now(post, &post->account, "account_member_key", keys);
+		refuse_if_there_now(post, &post->account, "account_key", keys);
 		return 0;
 	}
 	ItemPointerCopy(&post->account.slot->tts_tid, tid);
@@ -384,7 +384,7 @@ read_account(Post *post, TupleTableSlot *slot)
 	account->member_id = DatumGetInt64(values[ACCOUNT_MEMBER]);
 	account->currency = currency_by_id(DatumGetInt32(values[ACCOUNT_CURRENCY]));
 	account->last_entry = DatumGetInt32(values[ACCOUNT_ENTRIES]);
-	account->last_lot = DatumGetInt32(values[ACCOUNT_LOTS]);
+	account->last_lot = account->stored_lots = DatumGetInt32(values[ACCOUNT_LOTS]);
 	account->posted = DatumGetPoints(values[ACCOUNT_POSTED]);
 	account->live = DatumGetPoints(values[ACCOUNT_LIVE]);
 	account->pending = DatumGetPoints(values[ACCOUNT_PENDING]);
@@ -408,6 +408,7 @@ read_account(Post *post, TupleTableSlot *slot)
 
 		memcpy(account->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
 	}
+	account->key = DatumGetTextPCopy(values[ACCOUNT_KEY]);
 	ItemPointerCopy(&slot->tts_tid, &account->tid);
 	return account;
 }
@@ -607,7 +608,7 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->last_lot > 0 && !account->all_open && dates->expires_at > account->as_of)
+	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 
@@ -982,6 +983,7 @@ store_account(Account *account)
 	nulls[ACCOUNT_TIER_UNTIL] = !account->has_tier_until;
 	values[ACCOUNT_HEAD] = PointerGetDatum(head);
 	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
+	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
 	ExecStoreVirtualTuple(slot);
 	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
 }

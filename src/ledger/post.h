@@ -99,9 +99,11 @@ typedef struct Account
 	Post	   *post;
 	int64		account_id;
 	int64		member_id;
+	const text *key;			/* the member's */
 	const Currency *currency;
 	int32		last_entry;
 	int32		last_lot;
+	int32		stored_lots;	/* last_lot as it was read */
 	Points		posted;
 	Points		live;			/* of lots alive at as_of, held ones included */
 	Points		pending;
@@ -159,13 +161,13 @@ struct Post
 	Table		tier_change;
 	TableScan	member_by_key;
 	TableScan	account_by_id;
-	TableScan	account_by_member;
+	TableScan	account_by_key;
 	TableScan	lot_open;
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
 	bool		scanning_member_by_key;
 	bool		scanning_account_by_id;
-	bool		scanning_account_by_member;
+	bool		scanning_account_by_key;
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
 	bool		scanning_entry_by_event;
@@ -197,8 +199,8 @@ extern bool post_next_entry(Post *post);
 /* The lot that the allocations of an entry name; 0: none. */
 extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
 
-/* The account of a member, 0 when there is none yet; *tid is a hint for post_account(). */
-extern int64 post_find_account(Post *post, int64 member_id, int32 currency_id, ItemPointer tid);
+/* The account of the member of that key, 0 when there is none yet; *tid is a hint for post_account(). */
+extern int64 post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer tid);
 
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
@@ -246,8 +248,8 @@ enum
 	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
-	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD,
-	ACCOUNT_NATTS = ACCOUNT_HEAD
+	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY,
+	ACCOUNT_NATTS = ACCOUNT_KEY
 };
 enum
 {

@@ -63,23 +63,21 @@ check_points(const Currency *currency, Points points)
 int64
 spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
 {
-	int64		member_id = post_find_member(post, currency->program->program_id, member);
-	int64		account_id;
+	int64		account_id = post_find_account(post, currency->currency_id, member, tid);
+	int64		member_id;
 
+	if (account_id != 0)
+		return account_id;
+	member_id = post_find_member(post, currency->program->program_id, member);
 	if (member_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
 				 errmsg("no such member in program \"%s\"", currency->program->code),
 				 errdetail("Nobody is enrolled under that key."),
 				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
-	account_id = post_find_account(post, member_id, currency->currency_id, tid);
-	if (account_id == 0)
-	{
-		post_open_accounts(currency->currency_id, &member_id, 1);
-		post_renew(post);
-		account_id = post_find_account(post, member_id, currency->currency_id, tid);
-	}
-	return account_id;
+	post_open_accounts(currency->currency_id, &member_id, 1);
+	post_renew(post);
+	return post_find_account(post, currency->currency_id, member, tid);
 }
 
 void

@@ -312,7 +312,7 @@ FROM (VALUES ('posted', '100', '100 points are posted, the entries come to 119.5
              ('as_of', 'as_of - interval ''1 second''', 'its totals are as of %, an entry was recorded at %'),
              ('next_change', 'next_change + interval ''1 year''', 'its totals as of % hold until %, by the lots until %'),
              ('next_change', 'as_of', 'its totals as of % hold until %'),
-             ('currency_id', '(SELECT currency_id FROM currency WHERE code = ''points'' AND program_id <> (SELECT program_id FROM program WHERE code = ''shop'') LIMIT 1)',
+             ('currency_id', '(SELECT currency_id FROM currency WHERE code = ''points'' AND program_id <> (SELECT program_id FROM program WHERE code = ''shop'') AND currency_id NOT IN (SELECT o.currency_id FROM account o WHERE o.member_key = account.member_key) LIMIT 1)',
               'its rules give another currency than its own'),
              ('member_id', '4711', 'member 4711 is not there'), ('currency_id', '4711', 'currency 4711 is not there'),
              ('member_id', '(SELECT member_id FROM member JOIN program USING (program_id) WHERE code = ''firm'' AND member = ''cid'')',
@@ -325,8 +325,9 @@ SELECT pg_temp.finds('a member deleted', :gil_strict, NULL, 'member % is not the
 SELECT pg_temp.finds('a member put into another program', :gil_strict, NULL, 'its member and its currency belong to two programs',
     $$UPDATE member SET program_id = 4711 WHERE member_id = (SELECT member_id FROM account WHERE account_id = @)$$);
 SELECT pg_temp.finds('a second account of a member', 4711000, NULL, 'its member has another account of the same currency', format($$
-    ALTER TABLE account DROP CONSTRAINT account_member_key; CREATE UNIQUE INDEX account_member_key ON account (member_id, currency_id, account_id);
-    INSERT INTO account (account_id, member_id, currency_id) SELECT @, member_id, currency_id FROM account WHERE account_id = %s$$, :ann));
+    ALTER TABLE account DROP CONSTRAINT account_key; CREATE UNIQUE INDEX account_key ON account (currency_id, member_key, account_id);
+    INSERT INTO account (account_id, member_id, currency_id, member_key) SELECT @, member_id, currency_id, member_key FROM account WHERE account_id = %s$$, :ann));
+SELECT pg_temp.finds('an account under another key', :gil_strict, NULL, 'its key is not that of its member', $$UPDATE account SET member_key = 'mallory' WHERE account_id = @$$);
 SELECT pg_temp.finds('a second member of one key', NULL, NULL, 'member % has the key of another member of its program', $$
     ALTER TABLE member DROP CONSTRAINT member_key; CREATE UNIQUE INDEX member_key ON member (program_id, member, member_id);
     INSERT INTO member (program_id, member, enrolled_at) SELECT program_id, member, enrolled_at FROM member LIMIT 1$$);
@@ -363,7 +364,7 @@ SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     DROP TRIGGER loyalty_guard ON entry; CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON entry EXECUTE FUNCTION pg_temp.nothing()$$);
-SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_member_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_member_key');
+SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_key');
 SELECT pg_temp.finds('a key that is not unique', NULL, NULL, 'unique index loyalty.request_pkey is not there',
     'ALTER TABLE request DROP CONSTRAINT request_pkey; CREATE INDEX request_pkey ON request (program_id, request_id)');
 SELECT pg_temp.finds('an event trigger disabled', NULL, NULL, 'event trigger loyalty_watch_tables is not in force', 'ALTER EVENT TRIGGER loyalty_watch_tables DISABLE');
@@ -408,10 +409,10 @@ SELECT is_empty($$
         ARRAY(SELECT rule_id FROM rule ORDER BY 1), ARRAY(SELECT currency_id FROM rule ORDER BY rule_id)) v$$,
     'each account by itself holds');
 SELECT results_eq($$
-    SELECT r.n::bigint, v.account, v.entry_id, v.problem FROM (SELECT min(account_id) AS low, max(account_id) AS high FROM account) a,
+    SELECT r.n::bigint, v.account, v.entry_id, v.problem FROM (SELECT min(account_id) AS low, max(account_id) AS high, (SELECT account_id FROM account ORDER BY 1 OFFSET 1 LIMIT 1) AS second FROM account) a,
         (VALUES (1), (2)) r (n),
-        _verify_accounts(CASE n WHEN 1 THEN low ELSE low + 1 END, CASE n WHEN 1 THEN low ELSE high END, ARRAY(SELECT source_id FROM source ORDER BY 1),
-            ARRAY[]::int[], ARRAY[]::int[]) v WHERE v.account <= low + 1 ORDER BY v.account$$, $$
+        _verify_accounts(CASE n WHEN 1 THEN low ELSE second END, CASE n WHEN 1 THEN low ELSE high END, ARRAY(SELECT source_id FROM source ORDER BY 1),
+            ARRAY[]::int[], ARRAY[]::int[]) v WHERE v.account <= second ORDER BY v.account$$, $$
     SELECT n, account_id, account_id * 100000000 + 1, format('rule version %s is not there', rule_id)
     FROM (SELECT row_number() OVER (ORDER BY account_id) AS n, account_id, rule_id FROM entry WHERE entry_no = 1) e WHERE n <= 2 ORDER BY n$$,
     'a range tells of its own accounts');
