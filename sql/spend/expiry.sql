@@ -3,19 +3,22 @@
 CREATE FUNCTION loyalty._expire_accounts(accounts bigint[], as_of timestamptz) RETURNS bigint
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_expiry_book';
 
--- The next n accounts by id, an array for each program.
+-- The next n accounts by id, an array for each program. The batch is found first, along the
+-- index of open lots, which ends there.
 CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, after bigint, n int) RETURNS SETOF bigint[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    SELECT array_agg(batch.account_id ORDER BY batch.account_id) FROM (
-        SELECT DISTINCT l.account_id, c.program_id
-        FROM loyalty.lot l
-        JOIN loyalty.account a USING (account_id)
-        JOIN loyalty.currency c USING (currency_id)
-        WHERE l.open AND l.expires_at <= _expiring_accounts.as_of AND l.remaining > l.held AND l.account_id > after
-          AND (program IS NULL OR c.program_id = (SELECT p.program_id FROM loyalty.program p WHERE p.code = program))
-        ORDER BY l.account_id
-        LIMIT n) batch
-    GROUP BY batch.program_id ORDER BY batch.program_id;
+    SELECT array_agg(batch.account_id ORDER BY batch.account_id)
+    FROM (SELECT DISTINCT l.account_id
+          FROM loyalty.lot l
+          WHERE l.open AND l.expires_at <= as_of AND l.remaining > l.held AND l.account_id > after
+            AND (program IS NULL OR EXISTS (
+                  SELECT FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
+                  WHERE a.account_id = l.account_id AND p.code = program))
+          ORDER BY l.account_id
+          LIMIT n) batch
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.currency c USING (currency_id)
+    GROUP BY c.program_id ORDER BY c.program_id;
 $$;
 
 -- It commits after each batch, so it can be stopped at any time; called again it goes on.

@@ -91,42 +91,42 @@ COMMENT ON PROCEDURE loyalty.review_tiers(text, int) IS
     'Lowers tiers whose time is over and raises those that ripened, a batch of one program''s accounts a transaction; run it daily';
 
 -- Counts what the ledger has of the members of a program without a ladder, since without one
--- nothing is counted: what stands of each award, at the time it was booked for at first.
+-- nothing is counted: what stands of each award, at the time it was booked for at first. What the
+-- recursion adds is little, so its estimates are far off: nothing large is joined to it.
 CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
     WITH RECURSIVE award AS (
-        SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id, min(e.entry_no) AS entry_no,
+        SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id,
                sum(e.points) - coalesce(sum(e.forgiven), 0) AS points,
                coalesce(sum(e.base), 0) AS base, coalesce(sum(e.refunded), 0) AS refunded,
-               bool_and(e.kind = 'earn') AS untouched
+               bool_and(e.kind = 'earn') AS untouched,
+               min(e.entry_no) AS first_entry, (array_agg(e.kind ORDER BY e.entry_no))[1] AS first_kind,
+               (array_agg(e.event_time ORDER BY e.entry_no))[1] AS event_time
         FROM loyalty.currency c
         JOIN loyalty.account a USING (currency_id)
         JOIN loyalty.entry e USING (account_id)
         WHERE c.program_id = owner AND c.is_default AND e.source_id IS NOT NULL AND e.kind IN ('earn', 'reverse', 'rekey')
         GROUP BY e.account_id, e.source_id, e.event, e.line, e.rule_id
         HAVING sum(e.points) - coalesce(sum(e.forgiven), 0) <> 0 OR sum(e.base) <> 0 OR bool_and(e.kind = 'earn')
-    ), begun AS (
-        SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.entry_no, e.kind, e.event_time
-        FROM award w JOIN loyalty.entry e USING (account_id, entry_no)
         UNION ALL
         -- A change of key is a pair of entries, first that of the old key: it began where that one did.
-        SELECT b.account_id, b.source_id, b.event, b.line, b.rule_id, f.entry_no, f.kind, f.event_time
-        FROM begun b
-        JOIN loyalty.entry o ON o.account_id = b.account_id AND o.entry_no = b.entry_no - 1
+        SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.points, w.base, w.refunded, w.untouched,
+               f.entry_no, f.kind, f.event_time
+        FROM award w
+        JOIN loyalty.entry o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
         CROSS JOIN LATERAL (
             SELECT e.entry_no, e.kind, e.event_time FROM loyalty.entry e
             WHERE e.account_id = o.account_id AND e.event = o.event AND e.source_id = o.source_id
               AND e.rule_id = o.rule_id AND e.line IS NOT DISTINCT FROM o.line
             ORDER BY e.entry_no LIMIT 1) f
-        WHERE b.kind = 'rekey'
+        WHERE w.first_kind = 'rekey'
     ), counted AS (
         -- Amounts and visits are a row's, not an award's: the rules that rate it have its amount, others nothing.
-        SELECT w.account_id, b.event_time, w.points, w.base - w.refunded AS spend,
+        SELECT w.account_id, w.event_time, w.points, w.base - w.refunded AS spend,
                max(CASE WHEN w.base > 0 OR w.points > 0 OR w.untouched THEN 1 ELSE 0 END) OVER same_row AS visits,
                row_number() OVER (same_row ORDER BY w.base DESC, w.rule_id) = 1 AS first_of_row
         FROM award w
-        JOIN begun b ON b.account_id = w.account_id AND b.source_id = w.source_id AND b.event = w.event
-            AND b.line IS NOT DISTINCT FROM w.line AND b.rule_id = w.rule_id AND b.kind <> 'rekey'
+        WHERE w.first_kind <> 'rekey'
         WINDOW same_row AS (PARTITION BY w.account_id, w.source_id, w.event, w.line)
     )
     INSERT INTO loyalty.tier_progress_bucket (account_id, bucket, metric)
