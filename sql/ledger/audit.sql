@@ -62,6 +62,13 @@ BEGIN
                         WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
         FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
         GROUP BY l.account_id
+    ), holds AS (
+        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
+        FROM loyalty.hold h WHERE h.account_id BETWEEN first AND last AND h.open
+    ), kept AS (
+        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest FROM holds h GROUP BY h.account_id, h.lot_no
+    ), first_end AS (
+        SELECT h.account_id, min(h.ends_at) AS ends_at FROM holds h GROUP BY h.account_id
     )
     -- Entries by themselves: number, hash, form, allocations.
     SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no), w.problem
@@ -87,6 +94,8 @@ BEGIN
                  THEN format('of lot %s %s points expired, by its entries %s', lot_no, l.expired, w.expired)
                  WHEN l.remaining < 0 OR l.held < 0 OR l.held > l.remaining
                  THEN format('lot %s has %s points left and %s held', lot_no, l.remaining, l.held)
+                 WHEN l.held::numeric <> coalesce(k.rest, 0)
+                 THEN format('of lot %s %s points are held, by its holds %s', lot_no, coalesce(l.held, 0), coalesce(k.rest, 0))
                  WHEN l.open <> (l.remaining > 0)
                  THEN format('lot %s has %s points left and says that it is %s', lot_no, l.remaining,
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)
@@ -97,7 +106,7 @@ BEGIN
                  WHEN extract(day FROM l.issued) <> 1
                  THEN format('lot %s was issued on %s, that is no month', lot_no, l.issued)
                  END AS problem
-          FROM lot_walk w FULL JOIN lots l USING (account_id, lot_no)) f
+          FROM lot_walk w FULL JOIN lots l USING (account_id, lot_no) LEFT JOIN kept k USING (account_id, lot_no)) f
     WHERE f.problem IS NOT NULL
 
     UNION ALL
@@ -130,11 +139,14 @@ BEGIN
              THEN format('its totals are as of %s, an entry was recorded at %s', a.as_of, w.at) END,
         CASE WHEN a.next_change > h.next_change OR a.next_change <= a.as_of
              THEN format('its totals as of %s hold until %s, by the lots until %s', a.as_of, a.next_change,
-                         coalesce(h.next_change, 'infinity')) END
+                         coalesce(h.next_change, 'infinity')) END,
+        CASE WHEN a.next_change > n.ends_at
+             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END
         ], NULL))
     FROM accounts a
     LEFT JOIN account_walk w ON w.account_id = a.account_id
     LEFT JOIN holdings h ON h.account_id = a.account_id
+    LEFT JOIN first_end n ON n.account_id = a.account_id
     LEFT JOIN (SELECT * FROM walk w WHERE w.lot_no = 0) d ON d.account_id = a.account_id
 
     UNION ALL
@@ -154,14 +166,15 @@ END $$;
 COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) IS
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
 
--- Entries that answer to other rows: what was given back, requests, changes of key, reversals.
+-- Entries that answer to other rows: what was given back, held or transferred, requests, changes
+-- of key, reversals.
 CREATE FUNCTION loyalty._verify_links() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH linked AS MATERIALIZED (
-        SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.recorded_at, e.base, e.refunded, e.forgiven,
-               e.source_id, e.rule_id, e.reverses, e.kind, e.event
+        SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
+               e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
         FROM loyalty.entry e WHERE e.kind <> 'earn' AND e.kind <> 'expire'
     ), given_back AS (
         SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
@@ -188,12 +201,69 @@ BEGIN
     HAVING bool_or(p.returned::numeric <> p.due)
 
     UNION ALL
+    -- A hold reserves what its entry says, in rows that end alike, and what of it is captured
+    -- was redeemed in its name.
+    SELECT h.account_id, loyalty._entry_id(h.account_id, h.hold_no),
+           CASE WHEN h.held IS NULL THEN format('of lot %s %s points are captured, it held none', h.lot_no, h.redeemed)
+                WHEN e.base IS NULL THEN format('points of lot %s are held for it, it is not a hold', h.lot_no)
+                WHEN h.captured <> h.redeemed
+                THEN format('of lot %s %s points are captured, by its redemptions %s', h.lot_no, h.captured, h.redeemed)
+                WHEN h.captured > h.held THEN format('of lot %s %s points are captured, it held %s', h.lot_no, h.captured, h.held)
+                WHEN h.all_held <> e.base::numeric THEN format('it holds %s points of lots, by its entry %s', h.all_held, e.base)
+                WHEN h.ends_at <> h.first_end OR h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held
+                THEN 'it does not end at one time'
+                WHEN h.ends_at <= e.event_time THEN format('it ended at %s, before it was made', h.ends_at)
+                WHEN h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
+                THEN format('it says that it is %s, as of %s', CASE WHEN h.open THEN 'open' ELSE 'over' END, a.as_of)
+                END
+    FROM (SELECT p.*, sum(p.held) OVER hold AS all_held, min(p.ends_at) OVER hold AS first_end, min(p.released_at) OVER hold AS first_release
+          FROM (SELECT account_id, hold_no, lot_no, max(points) AS held, coalesce(max(captured), 0) AS captured,
+                       coalesce(sum(redeemed), 0) AS redeemed, bool_or(open) AS open, min(ends_at) AS ends_at, min(released_at) AS released_at
+                FROM (SELECT h.account_id, h.hold_no, h.lot_no, h.points::numeric AS points, h.captured::numeric AS captured,
+                             NULL::numeric AS redeemed, h.open, h.ends_at, h.released_at
+                      FROM loyalty.hold h
+                      UNION ALL
+                      SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
+                             - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
+                      FROM linked r LEFT JOIN loyalty.allocation c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
+                      WHERE r.kind = 'redeem' AND r.reverses IS NOT NULL) u
+                GROUP BY account_id, hold_no, lot_no) p
+          WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
+    LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
+    LEFT JOIN loyalty.account a ON a.account_id = h.account_id
+    WHERE e.base IS NULL OR h.held IS NULL OR h.captured <> h.redeemed OR h.captured > h.held OR h.all_held <> e.base::numeric
+       OR h.ends_at <> h.first_end OR (h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held)
+       OR h.ends_at <= e.event_time
+       OR h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
+
+    UNION ALL
+    SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
+    FROM linked e
+    WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM loyalty.hold h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
+
+    UNION ALL
+    -- What one side of a transfer takes the other gives, at one time and in one currency.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no),
+           CASE WHEN o.line IS NULL THEN format('the other side of the transfer, entry %s, is not there', e.line)
+                ELSE format('its side of the transfer moves %s points, entry %s moves %s', e.points, e.line, o.points) END
+    FROM linked e
+    LEFT JOIN linked o ON o.kind = 'transfer' AND loyalty._entry_id(o.account_id, o.entry_no)::text = e.line
+        AND o.line = loyalty._entry_id(e.account_id, e.entry_no)::text AND o.account_id <> e.account_id
+        AND o.recorded_at = e.recorded_at AND o.event_time = e.event_time
+    LEFT JOIN loyalty.account a ON a.account_id = e.account_id
+    LEFT JOIN loyalty.account b ON b.account_id = o.account_id
+    WHERE e.kind = 'transfer' AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
+
+    UNION ALL
     -- Each answer to a request has the request, and each request its answer.
     SELECT coalesce(q.account_id, e.account_id), loyalty._entry_id(coalesce(q.account_id, e.account_id), coalesce(q.entry_no, e.entry_no)),
            CASE WHEN q.request_id IS NULL THEN format('the request %L that it answered is not there', e.event)
                 ELSE format('request %L names it, it did not answer that request', q.request_id) END
-    FROM (SELECT e.account_id, e.entry_no, e.event, e.recorded_at, e.kind || ' ' || CASE e.kind
-                     WHEN 'giveback' THEN '' ELSE format('%s account %s ', e.points, e.account_id) END AS content, c.program_id
+    FROM (SELECT e.account_id, e.entry_no, e.event, e.recorded_at, CASE
+                     WHEN e.kind = 'giveback' THEN 'giveback '
+                     WHEN e.reverses IS NOT NULL THEN 'capture '
+                     ELSE format('%s %s account %s ', e.kind, CASE e.kind WHEN 'hold' THEN e.base ELSE e.points END, e.account_id)
+                     END AS content, c.program_id
           FROM linked e
           LEFT JOIN loyalty.account a ON a.account_id = e.account_id
           LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
@@ -253,7 +323,7 @@ CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, 
 BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
-    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) g (name)
+    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) g (name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
                         AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
@@ -261,7 +331,7 @@ BEGIN
     UNION ALL
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
-                      'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'request_pkey',
+                      'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)

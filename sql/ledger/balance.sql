@@ -12,9 +12,20 @@ COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz) RETURNS loyalty.points
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT coalesce(sum(f.points), 0)
-    FROM loyalty._effect f LEFT JOIN loyalty.lot l USING (account_id, lot_no)
-    WHERE f.account_id = account AND f.event_time <= at
-      AND (f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at));
+    FROM (SELECT f.lot_no, f.points FROM loyalty._effect f WHERE f.account_id = account AND f.event_time <= at
+          UNION ALL
+          -- What was held and not captured by then.
+          SELECT h.lot_no, - h.points
+          FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          WHERE h.account_id = account AND e.event_time <= at AND at < least(h.ends_at, h.released_at)
+          UNION ALL
+          SELECT h.lot_no, - c.points
+          FROM loyalty.hold h
+          JOIN loyalty.entry e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
+          JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+          WHERE h.account_id = account AND e.event_time <= at AND at < least(h.ends_at, h.released_at)) f
+    LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
 $$;
 
 CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)
@@ -38,13 +49,17 @@ CREATE VIEW loyalty.balances AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
     CROSS JOIN LATERAL (
-        -- The totals hold until a lot begins or ends; then the lots are asked.
+        -- The totals hold until a lot or a hold begins or ends; then the lots are asked.
         SELECT a.live::numeric AS live, a.pending::numeric AS pending, a.held::numeric AS held
         WHERE now() < a.next_change
         UNION ALL
         SELECT coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= now()), 0),
                coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > now()), 0),
-               coalesce(sum(l.held::numeric), 0)
+               -- A hold that ended since the lot was written holds no more.
+               coalesce(sum(CASE WHEN l.held > 0 THEN l.held::numeric - (
+                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+                   WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
+                   END), 0)
         FROM loyalty.lot l
         WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()
         HAVING now() >= a.next_change
@@ -59,7 +74,10 @@ CREATE VIEW loyalty.lots AS
            l.earned_at,
            l.credited::numeric AS credited,
            l.remaining::numeric AS remaining,
-           l.held::numeric AS held,
+           CASE WHEN l.held > 0 THEN l.held::numeric - (
+               SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+               WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
+               ELSE 0 END AS held,
            l.expired::numeric AS expired,
            CASE WHEN NOT l.open THEN 'used'
                 WHEN l.expires_at <= now() THEN 'expired'

@@ -4,6 +4,8 @@
 -- is account_id * 100000000 + entry_no.
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
+-- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
+-- hold that a redemption captures. line of a transfer: the id of its other side.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -64,6 +66,25 @@ CREATE TABLE loyalty.allocation (
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE loyalty.allocation IS 'Ties an entry to the lots it touched, and says how much of each was given back since';
 
+-- What a hold keeps of one lot; hold_no is its entry's number. It counts in lot.held while
+-- open, which is until it is captured whole, released, or found to be past its end. ends_at
+-- and released_at are the same in all rows of a hold that have something left.
+CREATE TABLE loyalty.hold (
+    account_id  bigint NOT NULL,
+    hold_no     int NOT NULL,
+    lot_no      int NOT NULL,
+    open        boolean NOT NULL,
+    points      loyalty.points NOT NULL,
+    captured    loyalty.points NOT NULL,
+    ends_at     timestamptz NOT NULL,
+    released_at timestamptz,
+    PRIMARY KEY (account_id, hold_no, lot_no),
+    CONSTRAINT hold_amounts CHECK (points > 0 AND captured >= 0 AND captured <= points
+        AND NOT (open AND (captured = points OR released_at IS NOT NULL)))
+) WITH (fillfactor = 80);
+CREATE INDEX hold_open_idx ON loyalty.hold (account_id, ends_at) WHERE open;
+COMMENT ON TABLE loyalty.hold IS 'Points of lots that are reserved: what each hold keeps of each lot';
+
 -- One row for each call that an application may repeat, kept for ever.
 CREATE TABLE loyalty.request (
     program_id  int NOT NULL,
@@ -79,6 +100,7 @@ COMMENT ON TABLE loyalty.request IS 'Answers given to request ids, so that a rep
 SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.hold', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.request', '');
 
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.entry
@@ -86,6 +108,8 @@ CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.entr
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.lot
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.allocation
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.hold
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.request
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();

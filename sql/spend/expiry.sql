@@ -10,7 +10,11 @@ CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, afte
     SELECT array_agg(batch.account_id ORDER BY batch.account_id)
     FROM (SELECT DISTINCT l.account_id
           FROM loyalty.lot l
-          WHERE l.open AND l.expires_at <= as_of AND l.remaining > l.held AND l.account_id > after
+          -- What is held goes by the holds' own end, which nobody may have written down yet.
+          WHERE l.open AND l.expires_at <= as_of AND l.account_id > after
+            AND (l.remaining > l.held OR EXISTS (
+                  SELECT FROM loyalty.hold h
+                  WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()))
             AND (program IS NULL OR EXISTS (
                   SELECT FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
                   WHERE a.account_id = l.account_id AND p.code = program))

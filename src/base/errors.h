@@ -40,6 +40,10 @@
 #define ERRCODE_LY_REQUEST_REUSED		LY_STATE('3', '0', '5')
 #define ERRCODE_LY_INVALID_TIME			LY_STATE('3', '0', '6')
 #define ERRCODE_LY_ACCOUNT_FULL			LY_STATE('3', '0', '7')
+#define ERRCODE_LY_CAPTURE_BEYOND		LY_STATE('3', '0', '8')
+#define ERRCODE_LY_HOLD_EXPIRED			LY_STATE('3', '0', '9')
+#define ERRCODE_LY_HOLD_RELEASED		LY_STATE('3', '1', '0')
+#define ERRCODE_LY_TRANSFER_TO_SELF		LY_STATE('3', '1', '1')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

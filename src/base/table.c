@@ -435,7 +435,7 @@ table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot)
 
 	result = table_tuple_lock(table->rel, tid, snapshot, table->slot,
 							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock,
-							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+							  IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
 	if (result == TM_Updated && IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

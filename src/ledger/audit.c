@@ -70,17 +70,22 @@ typedef struct Form
 	bool		nothing;		/* or none */
 	bool		award;			/* names source, rule and event */
 	bool		reverses;		/* names an earlier entry */
+	bool		captures;		/* may name one */
+	bool		holds;			/* says in base what it reserves */
+	bool		pair;			/* names its other side in line */
 	bool		lot;			/* of one lot, without allocations */
 } Form;
 
 static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_EARN] = {.least = 1, .most = 1, .nothing = true, .award = true},
 	[ENTRY_REVERSE] = {.least = -1, .most = -1, .nothing = true, .award = true},
-	[ENTRY_REDEEM] = {.least = -1, .most = -1},
+	[ENTRY_REDEEM] = {.least = -1, .most = -1, .captures = true},
 	[ENTRY_GIVEBACK] = {.least = 1, .most = 1, .reverses = true},
 	[ENTRY_EXPIRE] = {.least = -1, .most = -1, .lot = true},
 	[ENTRY_ADJUST] = {.least = -1, .most = 1},
 	[ENTRY_REKEY] = {.least = -1, .most = 1, .nothing = true, .award = true},
+	[ENTRY_HOLD] = {.nothing = true, .holds = true},
+	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -416,10 +421,14 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
 			return "does not name its source, rule and event";
 	}
-	else if (entry->source_id != 0 || entry->rule_id != 0 || entry->line != NULL ||
-			 entry->base != 0 || entry->refunded != 0 || entry->forgiven != 0)
+	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair) ||
+			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
-	if (entry->kind != ENTRY_REKEY && (entry->reverses != 0) != form->reverses)
+	if (form->holds && entry->base <= 0)
+		return "does not say what it reserves";
+	if (form->pair && entry->line == NULL)
+		return "does not name its other side";
+	if (entry->kind != ENTRY_REKEY && !form->captures && (entry->reverses != 0) != form->reverses)
 		return form->reverses ? "does not name the entry it reverses" : "names an entry it reverses";
 	if (entry->reverses < 0 || entry->reverses >= entry->entry_no)
 		return "reverses an entry that is not before it";

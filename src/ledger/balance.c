@@ -2,9 +2,9 @@
  * balance.c
  *		What a member can spend, now and at any other time.
  *
- * The account's totals hold from the moment they were written until a lot of
- * it begins or ends; outside that the lots or, for the past, the entries are
- * asked.
+ * The account's totals hold from the moment they were written until a lot or
+ * a hold of it begins or ends; outside that the lots and the holds or, for the
+ * past, the entries are asked.
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
-#include "ledger/post.h"
+#include "ledger/reserve.h"
 
 PG_FUNCTION_INFO_V1(loyalty_balance);
 
@@ -35,6 +35,33 @@ look_up(Table *table, const char *index, int nkeys, const TableKey *keys)
 	return found;
 }
 
+/* What the lots' rows have as held although its hold is over by then, of lots in the list. */
+static Points
+held_no_more(int64 account_id, TimestampTz at, const List *lots)
+{
+	Table		hold;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTLessEqualStrategyNumber, TimestampTzGetDatum(at)}
+	};
+	Points		sum = 0;
+
+	table_open_for_read(&hold, "hold", HOLD_NATTS);
+	table_scan_begin(&scan, &hold, "hold_open_idx", GetActiveSnapshot(), 2, keys);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = hold.slot->tts_values - 1;
+
+		slot_getallattrs(hold.slot);
+		if (list_member_int(lots, DatumGetInt32(values[HOLD_LOT])))
+			sum = points_add(sum, DatumGetPoints(values[HOLD_POINTS]) - DatumGetPoints(values[HOLD_CAPTURED]));
+	}
+	table_scan_end(&scan);
+	table_finish(&hold);
+	return sum;
+}
+
 static Points
 balance_from_lots(int64 account_id, TimestampTz at)
 {
@@ -45,6 +72,7 @@ balance_from_lots(int64 account_id, TimestampTz at)
 		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
 	};
 	Points		sum = 0;
+	List	   *held = NIL;
 
 	table_open_for_read(&lot, "lot", LOT_NATTS);
 	table_scan_begin(&scan, &lot, "lot_open_idx", GetActiveSnapshot(), 2, keys);
@@ -53,12 +81,15 @@ balance_from_lots(int64 account_id, TimestampTz at)
 		Datum	   *values = lot.slot->tts_values - 1;
 
 		slot_getallattrs(lot.slot);
-		if (DatumGetTimestampTz(values[LOT_VALID_FROM]) <= at)
-			sum = points_add(sum, DatumGetPoints(values[LOT_REMAINING]) - DatumGetPoints(values[LOT_HELD]));
+		if (DatumGetTimestampTz(values[LOT_VALID_FROM]) > at)
+			continue;
+		sum = points_add(sum, DatumGetPoints(values[LOT_REMAINING]) - DatumGetPoints(values[LOT_HELD]));
+		if (DatumGetPoints(values[LOT_HELD]) > 0)
+			held = lappend_int(held, DatumGetInt32(values[LOT_NO]));
 	}
 	table_scan_end(&scan);
 	table_finish(&lot);
-	return sum;
+	return held == NIL ? sum : points_add(sum, held_no_more(account_id, at, held));
 }
 
 /* From what the entries had done to each lot by then. */

@@ -33,6 +33,7 @@
 #include "base/owner.h"
 #include "ledger/chain.h"
 #include "ledger/post.h"
+#include "ledger/reserve.h"
 
 void		(*post_review_hook) (Account *account) = NULL;
 void		(*post_store_hook) (Account *account) = NULL;
@@ -45,6 +46,8 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_EXPIRE] = "expire",
 	[ENTRY_ADJUST] = "adjust",
 	[ENTRY_REKEY] = "rekey",
+	[ENTRY_HOLD] = "hold",
+	[ENTRY_TRANSFER] = "transfer",
 };
 
 const char *
@@ -169,6 +172,8 @@ flush(Post *post)
 		table_flush(&post->lot);
 	if (post->allocation.rel != NULL)
 		table_flush(&post->allocation);
+	if (post->hold.rel != NULL)
+		table_flush(&post->hold);
 	if (post->entry.rel != NULL)
 		table_flush(&post->entry);
 	if (post->progress.rel != NULL)
@@ -185,6 +190,7 @@ post_end(Post *post)
 	table_finish(&post->tier_change);
 	table_finish(&post->progress);
 	table_finish(&post->request);
+	table_finish(&post->hold);
 	table_finish(&post->allocation);
 	table_finish(&post->entry);
 	table_finish(&post->lot);
@@ -502,7 +508,7 @@ account_read_open(Account *account)
 	account->all_open = true;
 }
 
-static bool
+bool
 lot_alive(const Lot *lot, TimestampTz at)
 {
 	return lot->dates.valid_from <= at && at < lot->dates.expires_at;
@@ -651,7 +657,7 @@ move(Account *account, Lot *lot, Points points)
 	}
 }
 
-/* Brings the totals to the session's time, if a lot began or ended since. */
+/* Brings the totals to the session's time, if a lot or a hold began or ended since. */
 static void
 roll_forward(Account *account)
 {
@@ -662,8 +668,9 @@ roll_forward(Account *account)
 		return;
 
 	account_read_open(account);
-	account->live = account->pending = 0;
 	account->next_change = DT_NOEND;
+	reserve_roll_forward(account);
+	account->live = account->pending = account->held = 0;
 	for (int i = 0; i < account->nlots; i++)
 	{
 		Lot		   *lot = account->lots[i];
@@ -676,6 +683,7 @@ roll_forward(Account *account)
 		else if (lot->dates.expires_at > account->as_of)
 		{
 			account->live += lot->remaining;
+			account->held += lot->held;
 			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
@@ -788,7 +796,7 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 
 	if (rest == 0)
 		return;
-	if (rest == points && entry->kind != ENTRY_GIVEBACK)
+	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER)
 		entry->lot_no = lot->lot_no;
 	else
 		account_allocate(account, entry, lot->lot_no, rest);
@@ -842,8 +850,8 @@ account_expire_lot(Account *account, Lot *lot)
 	move(account, lot, -points);
 }
 
-static int
-by_end(const void *a, const void *b)
+int
+lots_by_end(const void *a, const void *b)
 {
 	const Lot  *x = *(Lot *const *) a;
 	const Lot  *y = *(Lot *const *) b;
@@ -915,7 +923,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		n = account->nlots;
 		lots = palloc(sizeof(Lot *) * Max(n, 1));
 		memcpy(lots, account->lots, sizeof(Lot *) * n);
-		qsort(lots, n, sizeof(Lot *), by_end);
+		qsort(lots, n, sizeof(Lot *), lots_by_end);
 		for (int i = 0; i < n && left > 0; i++)
 		{
 			if (lots[i] == own || !lot_alive(lots[i], account->as_of))
@@ -1129,6 +1137,7 @@ store_visit(Account *account)
 		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	for (int i = 0; i < account->nallocations; i++)
 		store_allocation(account, account->allocations[i]);
+	reserve_store(account);
 	if (account->nentries > 0)
 		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	for (int i = 0; i < account->nentries; i++)
@@ -1184,6 +1193,51 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		new_snapshot(post);
 		locked = true;
 		hint = &tid;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+void
+post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+{
+	MemoryContext old = CurrentMemoryContext;
+	int64		ids[2] = {Min(a, b), Max(a, b)};
+	ItemPointerData tids[2];
+	Account    *accounts[2];
+
+	if (ids[0] == ids[1] || ids[0] <= post->last_account)
+		elog(ERROR, "accounts must be visited in ascending order");
+	post->last_account = ids[1];
+
+	/* What one gets hangs on what the other has, so neither is looked at before both are ours. */
+	for (int i = 0; i < 2; i++)
+	{
+		if (!find_row(post, ids[i], NULL))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("account " INT64_FORMAT " is not there", ids[i]),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
+		table_lock_row(&post->account, &tids[i], post->snapshot);
+	}
+	new_snapshot(post);
+
+	MemoryContextReset(post->context);
+	MemoryContextSwitchTo(post->context);
+	for (int i = 0; i < 2; i++)
+	{
+		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
+			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
+		accounts[i] = read_account(post, post->account.slot);
+		roll_forward(accounts[i]);
+	}
+	work(accounts[a > b], accounts[a < b], arg);
+	for (int i = 0; i < 2; i++)
+	{
+		if (post_review_hook != NULL)
+			post_review_hook(accounts[i]);
+		if (accounts[i]->changed && !store_visit(accounts[i]))
+			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}
 	MemoryContextSwitchTo(old);
 }

@@ -30,6 +30,8 @@ typedef enum EntryKind
 	ENTRY_EXPIRE,
 	ENTRY_ADJUST,
 	ENTRY_REKEY,
+	ENTRY_HOLD,
+	ENTRY_TRANSFER,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -40,19 +42,19 @@ typedef struct Entry
 	int32		lot_no;			/* all points went to or from this lot; 0: see the allocations */
 	Points		points;
 	TimestampTz event_time;
-	Points		base;			/* what the points were reckoned from */
+	Points		base;			/* what the points were reckoned from; what a hold reserves */
 	Points		refunded;
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes */
+	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
 	int			visits;
 	text	   *event;
-	text	   *line;
+	text	   *line;			/* of an event; the other side of a transfer */
 	text	   *reason;
 } Entry;
 
@@ -133,6 +135,9 @@ typedef struct Account
 	Allocation **allocations;
 	int			nallocations;
 	int			allocations_room;
+	struct Hold **holds;		/* see reserve.h; those read or made so far */
+	int			nholds;
+	int			holds_room;
 	MetricShift *shifts;
 	int			nshifts;
 	struct Standing *status;	/* the status wing's */
@@ -156,6 +161,7 @@ struct Post
 	Table		lot;
 	Table		entry;
 	Table		allocation;
+	Table		hold;
 	Table		request;
 	Table		progress;		/* the status wing's */
 	Table		tier_change;
@@ -211,6 +217,13 @@ extern Table *post_table(Post *post, Table *table, const char *name, int natts);
 /* One visit.  hint may be NULL. */
 extern void post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg);
 
+/*
+ * One visit of two accounts of one currency, both locked in ascending order
+ * before the work sees either.
+ */
+typedef void (*PairWork) (Account *a, Account *b, void *arg);
+extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
+
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
@@ -219,6 +232,10 @@ extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_expire_lot(Account *account, Lot *lot);
+
+/* For qsort() of Lot *: the order in which they pay. */
+extern int	lots_by_end(const void *a, const void *b);
+extern bool lot_alive(const Lot *lot, TimestampTz at);
 
 /* Into a lot that is dead: it repays no debt. */
 extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);

@@ -60,32 +60,66 @@ check_points(const Currency *currency, Points points)
 				 errhint("Round them first.")));
 }
 
-int64
-spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid)
+void
+spend_accounts(Post *post, const Currency *currency, const text **keys, int n, int64 *accounts, ItemPointer tid)
 {
-	int64		account_id = post_find_account(post, currency->currency_id, member, tid);
-	int64		member_id;
+	int64	   *missing = palloc(sizeof(int64) * n);
+	int			nmissing = 0;
 
-	if (account_id != 0)
-		return account_id;
-	member_id = post_find_member(post, currency->program->program_id, member);
-	if (member_id == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
-				 errmsg("no such member in program \"%s\"", currency->program->code),
-				 errdetail("Nobody is enrolled under that key."),
-				 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
-	post_open_accounts(currency->currency_id, &member_id, 1);
+	for (int i = 0; i < n; i++)
+	{
+		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
+		if (accounts[i] != 0)
+			continue;
+		missing[nmissing] = post_find_member(post, currency->program->program_id, keys[i]);
+		if (missing[nmissing++] == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+					 errmsg("no such member in program \"%s\"", currency->program->code),
+					 errdetail("Nobody is enrolled under that key."),
+					 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+	}
+	if (nmissing == 0)
+		return;
+
+	/* All at once, so that everybody opens them in one order. */
+	post_open_accounts(currency->currency_id, missing, nmissing);
 	post_renew(post);
-	return post_find_account(post, currency->currency_id, member, tid);
+	for (int i = 0; i < n; i++)
+		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
+}
+
+int64
+spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid)
+{
+	int64		account_id;
+
+	spend_accounts(post, currency, &key, 1, &account_id, tid);
+	return account_id;
 }
 
 void
-refuse_insufficient(Points missing)
+refuse_blocked(const Account *account)
 {
+	if (account->currency->debt == DEBT_BLOCK && account->debt > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_ACCOUNT_BLOCKED),
+				 errmsg("redeeming is blocked by a debt"),
+				 errdetail("Points that were taken back had been spent already."),
+				 errhint("New points repay the debt; loyalty.balances shows it.")));
+}
+
+int
+spendable_lots(Account *account, TimestampTz at, Points points, Lot ***lots)
+{
+	int			count;
+	Points		wanted = points_add(points, account->debt);
+	Points		found = account_read_live(account, at, wanted, lots, &count);
 	char		text[POINTS_MAXLEN];
 
-	points_print(missing, text);
+	if (found >= wanted)
+		return count;
+	points_print(wanted - found, text);
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INSUFFICIENT_POINTS),
 			 errmsg("not enough points"),
@@ -98,13 +132,9 @@ static void
 spend(Account *account, Entry *entry, Points points)
 {
 	Lot		  **lots;
-	int			count;
-	Points		wanted = points_add(points, account->debt);
-	Points		found = account_read_live(account, account->as_of, wanted, &lots, &count);
+	int			count = spendable_lots(account, account->as_of, points, &lots);
 	Points		left = points;
 
-	if (found < wanted)
-		refuse_insufficient(wanted - found);
 	for (int i = 0; i < count && left > 0; i++)
 	{
 		Points		part = Min(left, lots[i]->remaining - lots[i]->held);
@@ -123,12 +153,8 @@ spend_work(Account *account, void *arg)
 	spending->answer = request_answer(account->post, &spending->request);
 	if (spending->answer != 0)
 		return;
-	if (spending->kind == ENTRY_REDEEM && account->currency->debt == DEBT_BLOCK && account->debt > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_ACCOUNT_BLOCKED),
-				 errmsg("redeeming is blocked by a debt"),
-				 errdetail("Points that were taken back had been spent already."),
-				 errhint("New points repay the debt; loyalty.balances shows it.")));
+	if (spending->kind == ENTRY_REDEEM)
+		refuse_blocked(account);
 
 	if (spending->points > 0)
 	{

@@ -13,12 +13,18 @@
 /* LY304 unless the points are above zero and no finer than the currency. */
 extern void check_points(const Currency *currency, Points points);
 
-/* The member's account of a currency, opened if need be; LY002 for a stranger. */
-extern int64 spend_account(Post *post, const Currency *currency, const text *member, ItemPointer tid);
+/* Members' accounts of a currency, opened if need be; *tid is a hint for the last; LY002 for a stranger. */
+extern void spend_accounts(Post *post, const Currency *currency, const text **keys, int n, int64 *accounts,
+						   ItemPointer tid);
+extern int64 spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid);
 
 extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
 
-extern _Noreturn void refuse_insufficient(Points missing);
+/* LY302 where the currency blocks spending until a debt is repaid. */
+extern void refuse_blocked(const Account *account);
+
+/* The lots that pay at that time, and their number; LY301 when there is not enough beside a debt. */
+extern int	spendable_lots(Account *account, TimestampTz at, Points points, Lot ***lots);
 
 /* The last part of a request's content: no reason is not the same as an empty one. */
 extern char *reason_content(const text *reason);

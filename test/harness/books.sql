@@ -60,7 +60,7 @@ CREATE FUNCTION pg_temp.books() RETURNS TABLE (account bigint, fault text) LANGU
 		JOIN loyalty.program p ON p.program_id = c.program_id
 		JOIN loyalty.balances b ON (b.program, b.member, b.currency) = (p.code, m.member, c.code)
 	WHERE loyalty.balance(p.code, m.member, now(), c.code)::numeric <> b.available
-	   OR b.available + b.debt <> (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lots l
+	   OR b.available + b.held + b.debt <> (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lots l
 		WHERE l.account_id = a.account_id AND l.state = 'live')
 	   OR b.pending <> (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lots l
 		WHERE l.account_id = a.account_id AND l.state = 'pending')

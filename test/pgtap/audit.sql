@@ -95,6 +95,15 @@ INSERT INTO feed VALUES (1, 'joe', 12), (2, 'joe', 13);
 UPDATE feed SET amount = 11 WHERE id = 1;
 INSERT INTO orders (id, who, amount) VALUES ('z1', NULL, 1000);
 
+-- kim: a hold of two lots, captured in part, one that is released and one captured whole;
+-- seven points to lou, two of them back
+INSERT INTO orders (id, who, amount, at) VALUES ('m1', 'kim', 30, now() - interval '200 days'), ('m2', 'kim', 40, now() - interval '100 days');
+SELECT capture(hold('shop', 'kim', 50, '1 day', 'hold-1'), 35, 'take-1', 'shipped');
+SELECT release(hold('shop', 'kim', 10, '2 days'));
+SELECT capture(hold('shop', 'kim', 5, '1 day'));
+SELECT transfer('shop', 'kim', 'lou', 7, 'gift-1') FROM enrol('shop', 'lou');
+SELECT transfer('shop', 'lou', 'kim', 2);
+
 -- By hand: what is earned, less what is taken back, spent and expired.
 SELECT is(balance('shop', 'ann'), '119.5', 'ann: 190.1 earned, 7.5 - 3 adjusted, 120.1 spent, 15 + 30 given back');
 SELECT is(balance('shop', 'ann', currency => 'miles'), '17', 'ann: three welcomes of 5, and 2');
@@ -107,7 +116,9 @@ SELECT is(balance('strict', 'gil'), '20', 'gil: 100 - 80 - 100 + 50 + 50, a debt
 SELECT is(balance('firm', 'hal'), '-35', 'hal: spent 35 of an order that was deleted');
 SELECT is(balance('shop', 'ida'), '13.5', 'ida: (4 + 5) * (1 + 0.5)');
 SELECT is(balance('shop', 'joe'), '24', 'joe: 11 + 13');
-SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey'],
+SELECT is(balance('shop', 'kim'), '10', 'kim: 70 - 35 - 5 - 7 + 2, of which 15 are held');
+SELECT is(balance('shop', 'lou'), '5', 'lou: 7 - 2');
+SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey', 'hold', 'transfer'],
     'entries of every kind are there');
 SELECT is((SELECT sum(debt) FROM account), '35', 'and a debt');
 SELECT is((SELECT sum(waived) FROM lot), '70', 'and points that had expired when they were taken back');
@@ -142,12 +153,14 @@ SELECT is_empty($$
 SELECT pg_temp.account('shop', 'ann') AS ann, pg_temp.account('shop', 'ann', 'miles') AS ann_miles, pg_temp.account('shop', 'bob') AS bob,
        pg_temp.account('shop', 'eve') AS eve, pg_temp.account('shop', 'fay') AS fay, pg_temp.account('shop', 'gil') AS gil,
        pg_temp.account('strict', 'gil') AS gil_strict, pg_temp.account('firm', 'bob') AS bob_firm,
+       pg_temp.account('shop', 'kim') AS kim, pg_temp.account('shop', 'lou') AS lou,
        pg_temp.account('solo', 'joe') AS joe, (SELECT source_id FROM source WHERE relation = 'lines'::regclass) AS lines,
        (SELECT source_id FROM source WHERE relation = 'feed'::regclass AND for_each = 'row') AS feed \gset
 
 -- A superuser does the damage (@ is the account), verify() must tell what is expected of that
--- account and entry and nothing of any other account, and all is undone.
-CREATE FUNCTION pg_temp.finds(what text, account bigint, entry_no int, problem text, damage text) RETURNS text
+-- account and entry and nothing of any other account but the one at the other side of a
+-- transfer, and all is undone.
+CREATE FUNCTION pg_temp.finds(what text, account bigint, entry_no int, problem text, damage text, other bigint DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql AS $$
 DECLARE
     told text[];
@@ -161,7 +174,7 @@ BEGIN
                coalesce(bool_or(v.account IS NOT DISTINCT FROM finds.account
                                 AND v.entry_id IS NOT DISTINCT FROM finds.account * 100000000 + finds.entry_no
                                 AND v.problem LIKE finds.problem), false),
-               count(*) FILTER (WHERE v.account IS DISTINCT FROM finds.account)
+               count(*) FILTER (WHERE v.account IS DISTINCT FROM finds.account AND (other IS NULL OR v.account IS DISTINCT FROM other))
         INTO told, found, others
         FROM loyalty.verify() v;
         RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO1';
@@ -220,7 +233,10 @@ FROM (VALUES ($$'earn', -1, 1, 1, 1, 'x'$$, 'an entry of kind earn takes points'
              ($$'adjust', 1, 1, 1$$, 'an entry of kind adjust has what only awards have'),
              ($$'giveback', 1$$, 'an entry of kind giveback does not name the entry it reverses'),
              ($$'giveback', 1, reverses => 9$$, 'an entry of kind giveback reverses an entry that is not before it'),
-             ($$'redeem', -1, 1, reverses => 1$$, 'an entry of kind redeem names an entry it reverses'),
+             ($$'adjust', -1, 1, reverses => 1$$, 'an entry of kind adjust names an entry it reverses'),
+             ($$'hold', 0$$, 'an entry of kind hold does not say what it reserves'), ($$'hold', 1, 1$$, 'an entry of kind hold gives points'),
+             ($$'hold', -1, 1$$, 'an entry of kind hold takes points'), ($$'transfer', 1, 1$$, 'an entry of kind transfer does not name its other side'),
+             ($$'transfer', 0$$, 'an entry of kind transfer moves nothing'),
              ($$'expire', -1$$, 'an entry of kind expire does not name its lot'),
              ($$'earn', 1, 1, 4711, 1, 'x'$$, 'source 4711 is not there'), ($$'earn', 1, 1, 1, 4711, 'x'$$, 'rule version 4711 is not there'),
              ($$'giveback', 1, 1, reverses => 3$$, 'what it gives back, entry 3, is not a redemption')) c (args, problem);
@@ -301,6 +317,42 @@ SELECT pg_temp.finds('less returned, to give it back again', :ann, 4, 'its alloc
 SELECT pg_temp.finds('returned, where nothing was', :gil_strict, 2, 'its allocations were given back 80 points, by the entries 0', $$UPDATE allocation SET returned = 80 WHERE account_id = @ AND entry_no = 2$$);
 SELECT pg_temp.finds('returned to the other lot', :ann, 4, 'its allocations were given back 45 points, by the entries 45', $$UPDATE allocation SET returned = returned + CASE lot_no WHEN 1 THEN 1 ELSE -1 END WHERE account_id = @ AND entry_no = 4$$);
 
+-- Holds
+SELECT pg_temp.finds('more held than its entry says', :kim, 3, 'it holds 51 points of lots, by its entry 50', $$UPDATE hold SET points = 31 WHERE account_id = @ AND hold_no = 3 AND lot_no = 1$$);
+SELECT pg_temp.finds('its lot tells too', :kim, 1, 'of lot 1 0 points are held, by its holds 1', $$UPDATE hold SET points = 31, open = true WHERE account_id = @ AND hold_no = 3 AND lot_no = 1$$);
+SELECT pg_temp.finds('less captured, to capture it again', :kim, 3, 'of lot 2 0 points are captured, by its redemptions 5', $$
+    UPDATE hold SET captured = 0 WHERE account_id = @ AND hold_no = 3 AND lot_no = 2;
+    UPDATE lot SET held = held + 5 WHERE account_id = @ AND lot_no = 2; UPDATE account SET held = held + 5 WHERE account_id = @$$);
+SELECT pg_temp.finds('more captured', :kim, 3, 'of lot 2 6 points are captured, by its redemptions 5', $$UPDATE hold SET captured = 6 WHERE account_id = @ AND hold_no = 3 AND lot_no = 2$$);
+SELECT pg_temp.finds('a hold emptied', :kim, 3, 'no lot is held for it', $$DELETE FROM hold WHERE account_id = @ AND hold_no = 3$$);
+SELECT pg_temp.finds('what was captured of it tells too', :kim, 3, 'of lot 1 30 points are captured, it held none', $$DELETE FROM hold WHERE account_id = @ AND hold_no = 3$$);
+SELECT pg_temp.finds('another lot', :kim, 3, 'of lot 1 30 points are captured, it held none', $$UPDATE hold SET lot_no = 9 WHERE account_id = @ AND hold_no = 3 AND lot_no = 1$$);
+SELECT pg_temp.finds('a capture of what is no hold', :ann, 1, 'of lot 1 1 points are captured, it held none', $$SELECT pg_temp.add(@, 'redeem', -1, 1, reverses => 1)$$);
+SELECT pg_temp.finds('a capture of more than is held', :kim, 3, 'of lot 2 5 points are captured, by its redemptions 105', $$SELECT pg_temp.add(@, 'redeem', -100, 2, reverses => 3)$$);
+SELECT pg_temp.finds('points held for what is no hold', :kim, 2, 'points of lot 2 are held for it, it is not a hold', $$INSERT INTO hold VALUES (@, 2, 2, false, 1, 0, now() + interval '1 day', now())$$);
+SELECT pg_temp.finds('points held for nobody', 4711000, 1, 'points of lot 1 are held for it, it is not a hold', $$INSERT INTO hold VALUES (@, 1, 1, false, 1, 0, now(), now())$$);
+SELECT pg_temp.finds('lots that end apart', :kim, 3, 'it does not end at one time', $$UPDATE hold SET ends_at = ends_at + interval '1 hour' WHERE account_id = @ AND hold_no = 3 AND lot_no = 2$$);
+SELECT pg_temp.finds('an end before its begin', :kim, 3, 'it ended at %, before it was made', $$UPDATE hold SET ends_at = ends_at - interval '1 day' WHERE account_id = @ AND hold_no = 3$$);
+SELECT pg_temp.finds('closed before its time', :kim, 3, 'it says that it is over, as of %', $$
+    UPDATE hold SET open = false WHERE account_id = @ AND hold_no = 3;
+    UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
+SELECT pg_temp.finds('not released after all', :kim, 5, 'it says that it is over, as of %', $$UPDATE hold SET released_at = NULL WHERE account_id = @$$);
+SELECT pg_temp.finds('opened again after its release', :kim, 5, 'it says that it is open, as of %', $$ALTER TABLE hold DROP CONSTRAINT hold_amounts; UPDATE hold SET open = true WHERE account_id = @ AND hold_no = 5$$);
+SELECT pg_temp.finds('held points of a lot', :kim, 2, 'of lot 2 14 points are held, by its holds 15', $$UPDATE lot SET held = 14 WHERE account_id = @ AND lot_no = 2$$);
+SELECT pg_temp.finds('held points of a lot and its account', :kim, 2, 'of lot 2 0 points are held, by its holds 15', $$UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
+SELECT pg_temp.finds('a next change after the hold''s end', :kim, NULL, 'its totals as of % hold until %, by its holds until %', $$UPDATE account SET next_change = as_of + interval '25 hours' WHERE account_id = @$$);
+
+-- Transfers
+SELECT pg_temp.finds('one side deleted', :kim, 8, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 1', :lou), :lou);
+SELECT pg_temp.finds('the other deleted', :lou, 1, format('the other side of the transfer, entry %s, is not there', :kim::bigint * 100000000 + 8), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 8', :kim), :kim);
+SELECT pg_temp.finds('more points on one side', :lou, 1, format('its side of the transfer moves 8 points, entry %s moves -7', :kim::bigint * 100000000 + 8), 'UPDATE entry SET points = 8 WHERE account_id = @ AND entry_no = 1', :kim);
+SELECT pg_temp.finds('seen from the other', :kim, 8, format('its side of the transfer moves -7 points, entry %s moves 8', :lou::bigint * 100000000 + 1), format('UPDATE entry SET points = 8 WHERE account_id = %s AND entry_no = 1', :lou), :lou);
+SELECT pg_temp.finds('another side named', :kim, 8, 'the other side of the transfer, entry 7, is not there', $$UPDATE entry SET line = '7' WHERE account_id = @ AND entry_no = 8$$, :lou);
+SELECT pg_temp.finds('the same transfer named twice', :kim, 9, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1),
+    format('UPDATE entry SET line = %L WHERE account_id = @ AND entry_no = 9', :lou::bigint * 100000000 + 1), :lou);
+SELECT pg_temp.finds('between two currencies', :kim, 8, 'its side of the transfer moves -7 points, entry % moves 7', format('UPDATE account SET currency_id = %s WHERE account_id = %s',
+    (SELECT currency_id FROM account WHERE account_id = :ann_miles), :lou), :lou);
+
 -- Accounts and members
 SELECT pg_temp.finds(format('%s of an account', col), :ann, NULL, problem, format('ALTER TABLE account DROP CONSTRAINT account_totals; UPDATE account SET %s = %s WHERE account_id = @', col, value))
 FROM (VALUES ('posted', '100', '100 points are posted, the entries come to 119.5'), ('posted', '100', '100 points are posted, the lots have 119.5 and the debt is 0'),
@@ -346,6 +398,9 @@ SELECT pg_temp.finds(format('%s of a request', col), :ann, 4, 'request % names i
     format('UPDATE request SET %s = %s WHERE request_id = ''till-1''', col, value))
 FROM (VALUES ('request_id', '''till-0'''), ('program_id', 'program_id + 1'), ('recorded_at', 'recorded_at + interval ''1 day'''),
              ('content', 'replace(content, ''120.1'', ''1'')')) c (col, value);
+SELECT pg_temp.finds(format('content of request %s', id), :kim, no, format('request ''%s'' names it, it did not answer that request', id),
+    format('UPDATE request SET content = replace(content, %L, %L) WHERE request_id = %L', was, becomes, id))
+FROM (VALUES ('hold-1', 3, 'hold 50', 'hold 5'), ('take-1', 4, 'capture', 'redeem'), ('gift-1', 8, 'transfer -7', 'transfer -6')) c (id, no, was, becomes);
 
 -- Rules and sources, here of one account only
 SELECT pg_temp.finds('a rule version deleted', :joe, 1, 'rule version % is not there',
@@ -359,7 +414,7 @@ SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there'
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name;
 SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not guarded', 'ALTER TABLE entry DISABLE TRIGGER loyalty_guard');
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
@@ -422,9 +477,9 @@ SELECT is_empty('SELECT * FROM verify()', 'and with all of that undone the books
 -- ---------------------------------------------------------------- guards
 
 SELECT throws_ok(format('%s %s', verb, name), 'LY401', format('table "%s" changes only through the ledger''s functions', name), format('%s of %s is refused', verb, name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
+FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
 SELECT throws_ok(format('UPDATE %s SET %s = %2$s WHERE false', name, col), 'LY401', NULL, format('UPDATE of %s is refused', name))
-FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('request', 'content')) t (name, col);
+FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('hold', 'captured'), ('request', 'content')) t (name, col);
 CREATE ROLE audited_owner;
 GRANT USAGE ON SCHEMA loyalty, audited TO audited_owner;
 ALTER TABLE entry OWNER TO audited_owner;

@@ -234,13 +234,24 @@ sub adjustment
 		points => chance(0.5) ? $points : -$points, request => $self->request, reason => 'goodwill' };
 }
 
+sub hold
+{
+	my ($self, $currency) = @_;
+	my $unit = $self->{config}{currencies}{$currency}{unit};
+	return { do => 'hold', currency => $currency, member => chance(0.03) ? 'nobody' : pick(@{ $self->{config}{members} }),
+		points => weighted(50 => $unit * between(1, 60 * 10000 / $unit), 5 => 10000 * between(100, 600), 1 => 0),
+		ttl => weighted(4 => '10 minutes', 3 => '20 days', 2 => '300 milliseconds', 2 => '1 year'),
+		request => $self->request, reason => pick(undef, 'basket') };
+}
+
 sub operation
 {
 	my ($self, $mine) = @_;
 	my $do = weighted(
 		14 => 'insert', 8 => 'insert_many', 22 => 'update', 6 => 'delete',
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
-		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill');
+		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
+		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer');
 	my $config = $self->{config};
 	my $table = chance(0.85) || !grep({ $_->{table} eq 'visits' } @{ $config->{sources} }) ? 'orders' : 'visits';
 	my ($currency) = pick(sort keys %{ $config->{currencies} });
@@ -293,6 +304,21 @@ sub operation
 		return { do => 'giveback', of => rand(), instead => $self->adjustment($currency), points => chance(0.6) ? $unit * between(1, 30 * 10000 / $unit) : undef,
 			request => $self->request, reason => undef,
 			grace => weighted(5 => undef, 1 => '10 days', 1 => '400 milliseconds') };
+	}
+	return $self->hold($currency) if $do eq 'hold';
+	if ($do eq 'capture' || $do eq 'release')
+	{
+		return { do => $do, of => rand(), instead => $self->hold($currency),
+			($do eq 'capture' ? (points => chance(0.5) ? $unit * between(1, 30 * 10000 / $unit) : undef,
+				request => $self->request, reason => undef) : ()) };
+	}
+	if ($do eq 'transfer')
+	{
+		return { do => 'transfer', currency => $currency, member => pick(@{ $config->{members} }),
+			to => chance(0.03) ? 'nobody' : pick(@{ $config->{members} }),
+			points => weighted(50 => $unit * between(1, 60 * 10000 / $unit), 5 => 10000 * between(100, 600), 1 => $unit / 2,
+				($self->{at_once} ? () : (10 => 'all'))),
+			request => $self->request, reason => pick(undef, 'gift') };
 	}
 	my $source = pick(@{ $config->{sources} });
 	return { do => 'backfill', table => $source->{table}, program => $source->{program} };

@@ -28,13 +28,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -46,7 +46,7 @@ sub account
 	{
 		my $before = $world->{accounts}{$key};
 		$world->{accounts}{$key} = $before ? dclone($before)
-		  : { lots => [], debt => 0, now => ALWAYS, awards => {}, effects => [], paid => {}, total => {} };
+		  : { lots => [], debt => 0, now => ALWAYS, awards => {}, effects => [], paid => {}, holds => {}, total => {} };
 	}
 	return $world->{accounts}{$key};
 }
@@ -71,6 +71,11 @@ sub aged
 		my $account = account($branch, $key);
 		$account->{now} = $move->($account->{now});
 		$_->[0] = $move->($_->[0]) foreach @{ $account->{effects} };
+		foreach my $hold (values %{ $account->{holds} })
+		{
+			$hold->{$_} = $move->($hold->{$_}) foreach grep { defined $hold->{$_} } qw(from to released);
+			$_->[0] = $move->($_->[0]) foreach @{ $hold->{taken} };
+		}
 		foreach my $lot (@{ $account->{lots} })
 		{
 			$lot->{$_} = $move->($lot->{$_}) foreach qw(from to earned);
@@ -165,6 +170,32 @@ sub lot
 	return $no ? $account->{lots}[ $no - 1 ] : undef;
 }
 
+sub holds_at
+{
+	my ($hold, $at) = @_;
+	return $hold->{from} <= $at && $at < $hold->{to} && !(defined $hold->{released} && $hold->{released} <= $at);
+}
+
+# What of a lot is held, by the account's clock or at a later time: what holds that are not
+# over have not captured yet.
+sub held
+{
+	my ($account, $lot, $at) = @_;
+	$at = $account->{now} if !defined $at || $at < $account->{now};
+	my $sum = 0;
+	foreach my $hold (grep { holds_at($_, $at) } values %{ $account->{holds} })
+	{
+		$sum += $_->{points} - $_->{captured} foreach grep { $_->{lot} == $lot->{no} } @{ $hold->{parts} };
+	}
+	return $sum;
+}
+
+sub free
+{
+	my ($account, $lot) = @_;
+	return $lot->{remaining} - held($account, $lot);
+}
+
 sub in_order_of_paying
 {
 	return sort { $a->{to} <=> $b->{to} || $a->{earned} <=> $b->{earned} || $a->{no} <=> $b->{no} } @_;
@@ -195,8 +226,8 @@ sub move
 sub settle
 {
 	my ($world, $key, $account, $lot) = @_;
-	return if $lot->{remaining} == 0 || $lot->{to} > $account->{now};
-	my $rest = $lot->{remaining};
+	my $rest = free($account, $lot);
+	return if $rest == 0 || $lot->{to} > $account->{now};
 	move($account, entry($world, $key, 'expire', $lot->{to}), $lot, -$rest);
 	$lot->{expired} += $rest;
 }
@@ -244,7 +275,8 @@ sub take_back
 	my ($self, $account, $entry, $own, $points) = @_;
 	my $from = sub {
 		my ($lot) = @_;
-		my $part = $points < $lot->{remaining} ? $points : $lot->{remaining};
+		my $free = free($account, $lot);
+		my $part = $points < $free ? $points : $free;
 		return if $part <= 0;
 		move($account, $entry, $lot, -$part);
 		$points -= $part;
@@ -535,12 +567,29 @@ sub answered
 	return $before->{answer};
 }
 
-sub live
+# How much of each lot pays, in that order: [lot, points].
+sub payments
 {
-	my ($account) = @_;
-	my $sum = 0;
-	$sum += $_->{remaining} foreach grep { alive($_, $account->{now}) } @{ $account->{lots} };
-	return $sum;
+	my ($account, $points, $at) = @_;
+	my @payments;
+	my @lots = in_order_of_paying(grep { alive($_, $at) } @{ $account->{lots} });
+	my $missing = $points + $account->{debt};
+	$missing -= free($account, $_) foreach @lots;
+	refuse('LY301', $missing) if $missing > 0;
+	foreach my $lot (@lots)
+	{
+		my $free = free($account, $lot);
+		my $part = $points < $free ? $points : $free;
+		push @payments, [ $lot, $part ] if $part > 0;
+		$points -= $part;
+	}
+	return @payments;
+}
+
+sub refuse_blocked
+{
+	my ($self, $account, $currency) = @_;
+	refuse('LY302') if $account->{debt} > 0 && $self->{config}{currencies}{$currency}{debt} eq 'block';
 }
 
 sub spend
@@ -558,8 +607,7 @@ sub spend
 	return $before if defined $before;
 
 	my $account = visit($world, $key, $now);
-	refuse('LY302')
-	  if $op->{do} eq 'redeem' && $account->{debt} > 0 && $self->{config}{currencies}{$currency}{debt} eq 'block';
+	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
 	my $entry = entry($world, $key, $op->{do}, $now);
 	$entry->{id} = $answer;
 	if ($op->{do} eq 'adjust' && $points > 0)
@@ -569,17 +617,12 @@ sub spend
 	}
 	else
 	{
-		my $wanted = abs $points;
-		my $missing = $wanted + $account->{debt} - live($account);
-		refuse('LY301', $missing) if $missing > 0;
-		foreach my $lot (in_order_of_paying(grep { alive($_, $now) } @{ $account->{lots} }))
+		foreach (payments($account, abs $points, $account->{now}))
 		{
-			my $part = $wanted < $lot->{remaining} ? $wanted : $lot->{remaining};
-			next if $part == 0;
+			my ($lot, $part) = @$_;
 			move($account, $entry, $lot, -$part);
 			push @{ $account->{paid}{$answer} }, { lot => $lot->{no}, points => $part, returned => 0 }
 			  if $op->{do} eq 'redeem';
-			$wanted -= $part;
 		}
 		$world->{redemptions}{$answer} = $key if $op->{do} eq 'redeem';
 	}
@@ -672,6 +715,134 @@ sub make_up
 	}
 }
 
+# Reserves points of the lots that a redemption would take.
+sub hold
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $currency = $op->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	my $key = "$currency/$op->{member}";
+
+	$self->check_points($currency, $op->{points});
+	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
+	my $content = join ' ', 'hold', $key, $op->{points}, $op->{ttl}, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	$self->refuse_blocked($account, $currency);
+	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0 } } payments($account, $op->{points}, $account->{now});
+	my $entry = entry($world, $key, 'hold', $now);
+	$entry->{id} = $answer;
+	$account->{holds}{$answer} = { from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
+	$world->{holds}{$answer} = $key;
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+sub rest
+{
+	my ($hold) = @_;
+	my $rest = 0;
+	$rest += $_->{points} - $_->{captured} foreach @{ $hold->{parts} };
+	return $rest;
+}
+
+# Its parts, in the order in which their lots pay.
+sub parts_of
+{
+	my ($account, $hold) = @_;
+	my %part = map { $_->{lot} => $_ } @{ $hold->{parts} };
+	return map { $part{ $_->{no} } } in_order_of_paying(map { lot($account, $_) } keys %part);
+}
+
+sub capture
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $key = $world->{holds}{ $op->{entry} } // refuse('LY004');
+	my $currency = currency_of($key);
+	my $program = $self->{config}{currencies}{$currency}{program};
+
+	$self->check_points($currency, $op->{points}) if defined $op->{points};
+	my $content = join ' ', 'capture', $op->{entry}, $op->{points} // 'all', $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	my $hold = $account->{holds}{ $op->{entry} };
+	my $rest = rest($hold);
+	my $points = $op->{points} // $rest;
+	refuse('LY310') if $rest > 0 && defined $hold->{released};
+	refuse('LY309') if $rest > 0 && $hold->{to} <= $account->{now};
+	refuse('LY308', $rest) if $points > $rest || $points == 0;
+
+	my $entry = entry($world, $key, 'redeem', $now);
+	$entry->{id} = $answer;
+	foreach my $part (parts_of($account, $hold))
+	{
+		my $taken = $part->{points} - $part->{captured};
+		$taken = $points if $taken > $points;
+		next if $taken == 0;
+		$points -= $taken;
+		$part->{captured} += $taken;
+		push @{ $hold->{taken} }, [ $now, $part->{lot}, $taken ];
+		push @{ $account->{paid}{$answer} }, { lot => $part->{lot}, points => $taken, returned => 0 };
+		move($account, $entry, lot($account, $part->{lot}), -$taken);
+	}
+	$world->{redemptions}{$answer} = $key;
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# Answers the points that it set free.
+sub release
+{
+	my ($self, $world, $op, $now) = @_;
+	my $key = $world->{holds}{ $op->{entry} } // refuse('LY004');
+	my $account = visit($world, $key, $now);
+	my $hold = $account->{holds}{ $op->{entry} };
+	my $rest = rest($hold);
+	return 0 if $rest == 0 || defined $hold->{released} || $hold->{to} <= $account->{now};
+	my @open = grep { $_->{captured} < $_->{points} } parts_of($account, $hold);
+	$hold->{released} = $now;
+	settle($world, $key, $account, lot($account, $_->{lot})) foreach @open;
+	return $rest;
+}
+
+# Points change hands and keep their dates.
+sub transfer
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $currency = $op->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	my ($from_key, $to_key) = map { "$currency/$_" } @$op{qw(member to)};
+	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now, $now) : $op->{points};
+
+	$self->check_points($currency, $points);
+	refuse('LY002') if grep { !$world->{members}{"$program/$_"} } @$op{qw(member to)};
+	refuse('LY311') if $from_key eq $to_key;
+	my $content = join ' ', 'transfer', $from_key, $to_key, $points, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
+	$self->refuse_blocked($from, $currency);
+	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
+	my ($taken, $given) = map { entry($world, $_, 'transfer', $now) } $from_key, $to_key;
+	$world->{statement} = ++$statements;
+	foreach (@payments)
+	{
+		my ($lot, $part) = @$_;
+		move($from, $taken, $lot, -$part);
+		credit($world, $to, $given, { map { $_ => $lot->{$_} } qw(from to issued) }, $now, $part);
+	}
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
 # What could be spent at a moment: what had happened by then to lots alive then. From now
 # on that is all that is there, though its transaction may have begun a little later.
 sub balance
@@ -686,6 +857,15 @@ sub balance
 	{
 		my ($time, $lot, $points) = @$_;
 		$sum += $points if $time <= $at && ($lot == 0 || alive(lot($account, $lot), $at));
+	}
+	foreach my $hold (grep { holds_at($_, $at) } values %{ $account->{holds} })
+	{
+		foreach (map({ [ $_->{lot}, -$_->{points} ] } @{ $hold->{parts} }),
+			map({ [ $_->[1], $_->[2] ] } grep { $_->[0] <= $at } @{ $hold->{taken} }))
+		{
+			my ($lot, $points) = @$_;
+			$sum += $points if alive(lot($account, $lot), $at);
+		}
 	}
 	return $sum;
 }
@@ -737,6 +917,10 @@ sub perform
 	}
 	return $self->spend($world, $op, $now, $answer) if $do eq 'redeem' || $do eq 'adjust';
 	return $self->give_back($world, $op, $now, $answer) if $do eq 'giveback';
+	return $self->hold($world, $op, $now, $answer) if $do eq 'hold';
+	return $self->capture($world, $op, $now, $answer) if $do eq 'capture';
+	return $self->release($world, $op, $now) if $do eq 'release';
+	return $self->transfer($world, $op, $now, $answer) if $do eq 'transfer';
 	if ($do eq 'balance')
 	{
 		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now, $now) } @{ $op->{at} };
@@ -763,12 +947,12 @@ sub changed
 sub expire
 {
 	my ($world, $key, $now, $expected) = @_;
-	my $account = account($world, $key);
+	my $account = visit($world, $key, $now);
 	my ($from, $to) = split /\.\./, $expected->{lot};
 	foreach my $lot (grep { $_->{from} == $from && $_->{to} == $to } @{ $account->{lots} })
 	{
-		next if $lot->{to} > $now || $lot->{remaining} != -$expected->{points};
-		my $rest = $lot->{remaining};
+		my $rest = free($account, $lot);
+		next if $lot->{to} > $now || $rest != -$expected->{points};
 		move($account, entry($world, $key, 'expire', $lot->{to}), $lot, -$rest);
 		$lot->{expired} += $rest;
 		return 1;

@@ -36,7 +36,8 @@ SELECT 'm' || n % 50 + 1, now() - n % 5 * interval '1 day', n % 90 + 0.37 FROM g
 
 CREATE TABLE redemption (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, entry_id bigint NOT NULL);
 CREATE TABLE returned (entry_id bigint NOT NULL);
--- Too few points, or two who give the same back, are part of the business.
+CREATE TABLE basket (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, hold_id bigint NOT NULL);
+-- Too few points, or two who give the same back or capture the same, are part of the business.
 CREATE FUNCTION try_redeem(who text, points int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	INSERT INTO redemption (entry_id) SELECT loyalty.redeem('club', who, points);
@@ -54,6 +55,25 @@ BEGIN
 		INSERT INTO returned SELECT loyalty.giveback(entry);
 	END IF;
 EXCEPTION WHEN SQLSTATE 'LY303' THEN
+END $$;
+CREATE FUNCTION try_hold(who text, points int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO basket (hold_id) SELECT loyalty.hold('club', who, points, '1 day');
+EXCEPTION WHEN SQLSTATE 'LY301' THEN
+END $$;
+CREATE FUNCTION try_capture(part boolean) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	hold bigint := (SELECT hold_id FROM basket ORDER BY no DESC OFFSET floor(random() * 20) LIMIT 1);
+BEGIN
+	IF hold IS NOT NULL THEN
+		INSERT INTO redemption (entry_id) SELECT loyalty.capture(hold, CASE WHEN part THEN 3::loyalty.points END);
+	END IF;
+EXCEPTION WHEN SQLSTATE 'LY308' OR SQLSTATE 'LY310' THEN
+END $$;
+CREATE FUNCTION try_transfer(who text, whom text, points int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM loyalty.transfer('club', who, whom, points);
+EXCEPTION WHEN SQLSTATE 'LY301' OR SQLSTATE 'LY311' THEN
 END $$;
 SQL
 
@@ -96,6 +116,19 @@ $node->pgbench("-n -c $clients -j 2 -T $seconds", 0,
 			INSERT INTO orders (customer, ordered_at, total) VALUES ('m' || :who, now(), 12.5);
 			COMMIT;},
 		'giveback@10' => q{SELECT try_giveback(random() < 0.5);},
+		'hold@8' => q{
+			\set who random(1, 50)
+			\set points random(1, 200)
+			SELECT try_hold('m' || :who, :points);},
+		'capture@8' => q{SELECT try_capture(random() < 0.5);},
+		'release@3' => q{
+			SELECT loyalty.release(hold_id) FROM (
+				SELECT hold_id FROM basket ORDER BY no DESC OFFSET floor(random() * 20) LIMIT 1) one;},
+		'transfer@8' => q{
+			\set who random(1, 50)
+			\set whom random(1, 50)
+			\set points random(1, 200)
+			SELECT try_transfer('m' || :who, 'm' || :whom, :points);},
 		'ask@5' => q{
 			\set who random(1, 50)
 			SELECT loyalty.balance('club', 'm' || :who), loyalty.balance('fading', 'm' || :who);},
@@ -110,9 +143,10 @@ is(join("\n", $log =~ /^.*(?:ERROR|FATAL|PANIC): .*$/mg), '', 'and no error');
 # Each kind of thing really happened.
 is($node->safe_psql('postgres', q{
 	SELECT string_agg(DISTINCT kind, ' ' ORDER BY kind) FROM loyalty.entries WHERE program = 'club'}),
-	'earn giveback redeem reverse', 'points of club moved in every way');
+	'earn giveback hold redeem reverse transfer', 'points of club moved in every way');
 is($node->safe_psql('postgres', q{
 	SELECT (SELECT count(*) FROM redemption) > 100 AND (SELECT count(*) FROM returned) > 50
+		AND (SELECT count(DISTINCT state) FROM loyalty.holds) = 3
 		AND (SELECT count(*) FROM loyalty.entries WHERE kind = 'expire') > 0
 		AND (SELECT count(*) FROM orders WHERE id <= 2000) < 2000
 		AND (SELECT count(*) FROM loyalty.member WHERE member ~ '^new') > 0}), 't', 'and often');
@@ -141,14 +175,14 @@ is($node->safe_psql('postgres', q{
 		SELECT source_id FROM loyalty.source JOIN loyalty.program USING (program_id) WHERE code = 'club')}),
 	0, 'and nothing was let off');
 
-# Over all: available is what orders earned less what is spent, and the tier is by what they earned.
+# Over all: what is available or held is what orders earned less what is spent or given away, and the tier is by what they earned.
 is($node->safe_psql('postgres', q{
 	WITH m AS (
 		SELECT member, sum(points) AS available,
 			COALESCE(sum(points) FILTER (WHERE kind IN ('earn', 'reverse')), 0) AS earned
 		FROM loyalty.entries WHERE program = 'club' GROUP BY member)
-	SELECT member, b.available, m.available, b.tier, m.earned FROM loyalty.balances b LEFT JOIN m USING (member)
-	WHERE program = 'club' AND (b.available::numeric <> COALESCE(m.available, 0) OR b.tier::text <>
+	SELECT member, b.available, b.held, m.available, b.tier, m.earned FROM loyalty.balances b LEFT JOIN m USING (member)
+	WHERE program = 'club' AND (b.available + b.held <> COALESCE(m.available, 0) OR b.tier::text <>
 		CASE WHEN m.earned >= 10000 THEN 'gold' WHEN m.earned >= 2000 THEN 'silver' ELSE 'bronze' END)
 	LIMIT 5}), '', 'balances and tiers are what the entries come to');
 

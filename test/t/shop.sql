@@ -41,5 +41,9 @@ SELECT loyalty.adjust('club', 'bob', 70, 'an apology, with a "quote",
 a tab	and a line end', request_id => 'adjust-1');
 SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1');
 SELECT loyalty.giveback(loyalty.redeem('club', 'bob', 10), 4, request_id => 'giveback-1');
+-- Points held for an order to come, a part of which is shipped; a gift.
+SELECT loyalty.capture(loyalty.hold('club', 'ann', 40, '10 years', request_id => 'hold-1'), 15, request_id => 'capture-1');
+SELECT loyalty.release(loyalty.hold('club', 'ann', 1, '1 day'));
+SELECT loyalty.transfer('club', 'ann', 'bob', 12, request_id => 'gift-1');
 CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);

@@ -1,0 +1,223 @@
+/*
+ * reserve.c
+ *		Points of lots that a hold keeps from everybody else.
+ *
+ * A hold has one row for each lot it touched.  What it keeps is part of
+ * lot.held until the row is closed: when all of it is captured, when it is
+ * released, or by the first visit after its end.  Until that visit the stored
+ * lot.held is too high, so whoever reads without a visit (balance(), the
+ * views, the choice of accounts to expire) compares ends_at with the time;
+ * account.next_change is never later than the end of an open hold, so that
+ * they know when to look.
+ *
+ * Like lots, holds are written only under the account's lock, and live in the
+ * memory of the visit.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+
+#include "ledger/reserve.h"
+
+static Table *
+hold_table(Account *account)
+{
+	return post_table(account->post, &account->post->hold, "hold", HOLD_NATTS);
+}
+
+static Hold *
+add_hold(Account *account)
+{
+	Hold	   *hold = palloc0(sizeof(Hold));
+
+	if (account->nholds == account->holds_room)
+	{
+		account->holds_room = account->holds_room ? account->holds_room * 2 : 8;
+		account->holds = account->holds ?
+			repalloc(account->holds, sizeof(Hold *) * account->holds_room) :
+			palloc(sizeof(Hold *) * account->holds_room);
+	}
+	return account->holds[account->nholds++] = hold;
+}
+
+/* The hold of the row in slot: the one read before, or a new reading. */
+static Hold *
+read_hold(Account *account, TupleTableSlot *slot)
+{
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+	int32		hold_no;
+	int32		lot_no;
+	Hold	   *hold;
+
+	slot_getallattrs(slot);
+	hold_no = DatumGetInt32(values[HOLD_NO]);
+	lot_no = DatumGetInt32(values[HOLD_LOT]);
+	for (int i = 0; i < account->nholds; i++)
+		if (account->holds[i]->hold_no == hold_no && account->holds[i]->lot->lot_no == lot_no)
+			return account->holds[i];
+
+	hold = add_hold(account);
+	hold->hold_no = hold_no;
+	hold->open = DatumGetBool(values[HOLD_OPEN]);
+	hold->points = DatumGetPoints(values[HOLD_POINTS]);
+	hold->captured = DatumGetPoints(values[HOLD_CAPTURED]);
+	hold->ends_at = DatumGetTimestampTz(values[HOLD_ENDS_AT]);
+	hold->released = !nulls[HOLD_RELEASED_AT];
+	hold->released_at = hold->released ? DatumGetTimestampTz(values[HOLD_RELEASED_AT]) : 0;
+	ItemPointerCopy(&slot->tts_tid, &hold->tid);
+	hold->lot = account_lot(account, lot_no);
+	return hold;
+}
+
+/* Into what is held of a lot or, negative, out of it.  Of dead lots the account counts nothing. */
+static void
+keep(Account *account, Lot *lot, Points points)
+{
+	lot->held = points_add(lot->held, points);
+	lot->changed = true;
+	if (lot_alive(lot, account->as_of))
+		account->held = points_add(account->held, points);
+}
+
+static void
+close_hold(Account *account, Hold *hold)
+{
+	hold->open = false;
+	hold->changed = true;
+	keep(account, hold->lot, -(hold->points - hold->captured));
+}
+
+void
+reserve_lot(Account *account, const Entry *entry, Lot *lot, Points points, TimestampTz ends_at)
+{
+	Hold	   *hold = add_hold(account);
+
+	hold->hold_no = entry->entry_no;
+	hold->lot = lot;
+	hold->points = points;
+	hold->ends_at = ends_at;
+	hold->fresh = true;
+
+	/* Another transaction that began later may have been first: then it can be over by now. */
+	hold->open = ends_at > account->as_of;
+	if (!hold->open)
+		return;
+	keep(account, lot, points);
+	account->next_change = Min(account->next_change, ends_at);
+}
+
+static int
+holds_by_end(const void *a, const void *b)
+{
+	return lots_by_end(&(*(Hold *const *) a)->lot, &(*(Hold *const *) b)->lot);
+}
+
+void
+reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
+{
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(hold_no)}
+	};
+	int			room = 4;
+
+	*holds = palloc(sizeof(Hold *) * room);
+	*count = 0;
+	table_scan_begin(&scan, hold_table(account), "hold_pkey", account->post->snapshot, 2, keys);
+	while (table_scan_next(&scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*count == room)
+			*holds = repalloc(*holds, sizeof(Hold *) * (room *= 2));
+		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
+	}
+	table_scan_end(&scan);
+	qsort(*holds, *count, sizeof(Hold *), holds_by_end);
+}
+
+void
+reserve_capture(Account *account, Entry *entry, Hold *hold, Points points)
+{
+	keep(account, hold->lot, -points);
+	hold->captured += points;
+	hold->open = hold->captured < hold->points;
+	hold->changed = true;
+	account_debit_lot(account, entry, points, hold->lot);
+}
+
+void
+reserve_release(Account *account, Hold *hold)
+{
+	if (hold->open)
+		close_hold(account, hold);
+	hold->released = true;
+	hold->released_at = account->post->now;
+	hold->changed = true;
+	account->changed = true;
+}
+
+void
+reserve_roll_forward(Account *account)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	bool		any = false;
+
+	for (int i = 0; i < account->nlots; i++)
+		any |= account->lots[i]->held > 0;
+	if (!any)
+		return;
+
+	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		Hold	   *hold = read_hold(account, account->post->hold.slot);
+
+		CHECK_FOR_INTERRUPTS();
+		if (hold->ends_at <= account->as_of)
+			close_hold(account, hold);
+		else
+			account->next_change = Min(account->next_change, hold->ends_at);
+	}
+	table_scan_end(&scan);
+}
+
+static void
+store_hold(Account *account, Hold *hold)
+{
+	Table	   *table = hold_table(account);
+	TupleTableSlot *slot = hold->fresh ? table_new_row(table) : table_changed_row(table);
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+
+	values[HOLD_ACCOUNT] = Int64GetDatum(account->account_id);
+	values[HOLD_NO] = Int32GetDatum(hold->hold_no);
+	values[HOLD_LOT] = Int32GetDatum(hold->lot->lot_no);
+	values[HOLD_OPEN] = BoolGetDatum(hold->open);
+	values[HOLD_POINTS] = PointsGetDatum(hold->points);
+	values[HOLD_CAPTURED] = PointsGetDatum(hold->captured);
+	values[HOLD_ENDS_AT] = TimestampTzGetDatum(hold->ends_at);
+	values[HOLD_RELEASED_AT] = TimestampTzGetDatum(hold->released_at);
+	nulls[HOLD_RELEASED_AT] = !hold->released;
+	if (hold->fresh)
+		table_queue_row(table, slot);
+	else
+	{
+		ExecStoreVirtualTuple(slot);
+		if (!table_replace_row(table, &hold->tid, slot, account->post->snapshot))
+			elog(ERROR, "hold %d of account " INT64_FORMAT " changed under the account's lock",
+				 hold->hold_no, account->account_id);
+	}
+}
+
+void
+reserve_store(Account *account)
+{
+	for (int i = 0; i < account->nholds; i++)
+		if (account->holds[i]->changed || account->holds[i]->fresh)
+			store_hold(account, account->holds[i]);
+}
