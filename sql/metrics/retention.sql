@@ -1,4 +1,4 @@
--- retention: repeat purchase rate, and retention from one period to another. docs/retention.md
+-- retention: repeat purchase rate, retention from one period to another, reactivation, churn. docs/retention.md
 
 CREATE TYPE loyalty.repeat_summary;
 
@@ -431,3 +431,210 @@ COMMENT ON FUNCTION loyalty.retention_summary_add(loyalty.retention_summary, loy
 COMMENT ON FUNCTION loyalty.retention_summary_subtract(loyalty.retention_summary, loyalty.retention_summary) IS 'aggregate inverse transition function';
 COMMENT ON FUNCTION loyalty.retention_summary_final(loyalty.retention_summary) IS 'aggregate final function';
 COMMENT ON AGGREGATE loyalty.rollup(loyalty.retention_summary) IS 'one summary of many that share no customers';
+
+-- Reactivation
+
+CREATE TYPE loyalty.reactivation_summary;
+
+CREATE FUNCTION loyalty.reactivation_summary_in(cstring) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_in';
+CREATE FUNCTION loyalty.reactivation_summary_out(loyalty.reactivation_summary) RETURNS cstring
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_out';
+CREATE FUNCTION loyalty.reactivation_summary_recv(internal) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_recv';
+CREATE FUNCTION loyalty.reactivation_summary_send(loyalty.reactivation_summary) RETURNS bytea
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_send';
+
+CREATE TYPE loyalty.reactivation_summary (
+	INPUT = loyalty.reactivation_summary_in,
+	OUTPUT = loyalty.reactivation_summary_out,
+	RECEIVE = loyalty.reactivation_summary_recv,
+	SEND = loyalty.reactivation_summary_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = double,
+	STORAGE = plain
+);
+
+CREATE FUNCTION loyalty.reactivation_summary_eq(loyalty.reactivation_summary, loyalty.reactivation_summary) RETURNS boolean
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_eq';
+CREATE FUNCTION loyalty.reactivation_summary_ne(loyalty.reactivation_summary, loyalty.reactivation_summary) RETURNS boolean
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_ne';
+CREATE FUNCTION loyalty.reactivation_summary_hash(loyalty.reactivation_summary) RETURNS integer
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_hash';
+CREATE FUNCTION loyalty.reactivation_summary_hash_extended(loyalty.reactivation_summary, bigint) RETURNS bigint
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_hash_extended';
+
+CREATE OPERATOR loyalty.= (
+	LEFTARG = loyalty.reactivation_summary, RIGHTARG = loyalty.reactivation_summary, FUNCTION = loyalty.reactivation_summary_eq,
+	COMMUTATOR = OPERATOR(loyalty.=), NEGATOR = OPERATOR(loyalty.<>),
+	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+);
+CREATE OPERATOR loyalty.<> (
+	LEFTARG = loyalty.reactivation_summary, RIGHTARG = loyalty.reactivation_summary, FUNCTION = loyalty.reactivation_summary_ne,
+	COMMUTATOR = OPERATOR(loyalty.<>), NEGATOR = OPERATOR(loyalty.=),
+	RESTRICT = neqsel, JOIN = neqjoinsel
+);
+CREATE OPERATOR CLASS loyalty.reactivation_summary_hash_ops DEFAULT FOR TYPE loyalty.reactivation_summary USING hash AS
+	OPERATOR 1 loyalty.=,
+	FUNCTION 1 loyalty.reactivation_summary_hash(loyalty.reactivation_summary),
+	FUNCTION 2 loyalty.reactivation_summary_hash_extended(loyalty.reactivation_summary, bigint);
+
+CREATE FUNCTION loyalty.reactivation_summary(dormant bigint, reactivated bigint, active bigint) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_make';
+CREATE FUNCTION loyalty.dormant(loyalty.reactivation_summary) RETURNS bigint
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_dormant';
+CREATE FUNCTION loyalty.reactivated(loyalty.reactivation_summary) RETURNS bigint
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivated';
+CREATE FUNCTION loyalty.active(loyalty.reactivation_summary) RETURNS bigint
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_active';
+CREATE FUNCTION loyalty.reactivation_rate(loyalty.reactivation_summary) RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_rate';
+
+CREATE FUNCTION loyalty.reactivation_accum(internal, "any", timestamptz, tstzrange, tstzrange) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_accum';
+CREATE FUNCTION loyalty.reactivation_accum(internal, "any", timestamp, tsrange, tsrange) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_accum';
+CREATE FUNCTION loyalty.reactivation_accum(internal, "any", date, daterange, daterange) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_accum';
+CREATE FUNCTION loyalty.reactivation_combine(internal, internal) RETURNS internal
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_combine';
+CREATE FUNCTION loyalty.reactivation_final(internal) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_final';
+CREATE FUNCTION loyalty.reactivation_final_rate(internal) RETURNS float8
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_final_rate';
+
+CREATE AGGREGATE loyalty.reactivation_agg(customer "any", at timestamptz, quiet_period tstzrange, return_period tstzrange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.reactivation_agg(customer "any", at timestamp, quiet_period tsrange, return_period tsrange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.reactivation_agg(customer "any", at date, quiet_period daterange, return_period daterange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.reactivation_rate(customer "any", at timestamptz, quiet_period tstzrange, return_period tstzrange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final_rate,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.reactivation_rate(customer "any", at timestamp, quiet_period tsrange, return_period tsrange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final_rate,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.reactivation_rate(customer "any", at date, quiet_period daterange, return_period daterange) (
+	STYPE = internal, SSPACE = 512,
+	SFUNC = loyalty.reactivation_accum,
+	FINALFUNC = loyalty.reactivation_final_rate,
+	COMBINEFUNC = loyalty.reactivation_combine,
+	SERIALFUNC = loyalty.retention_serialize,
+	DESERIALFUNC = loyalty.retention_deserialize,
+	PARALLEL = SAFE
+);
+
+CREATE FUNCTION loyalty.reactivation_summary_add(loyalty.reactivation_summary, loyalty.reactivation_summary) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_add';
+CREATE FUNCTION loyalty.reactivation_summary_subtract(loyalty.reactivation_summary, loyalty.reactivation_summary) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_subtract';
+CREATE FUNCTION loyalty.reactivation_summary_final(loyalty.reactivation_summary) RETURNS loyalty.reactivation_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_reactivation_rollup';
+
+CREATE AGGREGATE loyalty.rollup(summary loyalty.reactivation_summary) (
+	STYPE = loyalty.reactivation_summary,
+	SSPACE = 32,
+	INITCOND = '(dormant:0,reactivated:0,active:0)',
+	SFUNC = loyalty.reactivation_summary_add,
+	FINALFUNC = loyalty.reactivation_summary_final,
+	COMBINEFUNC = loyalty.reactivation_summary_add,
+	MSTYPE = loyalty.reactivation_summary,
+	MSSPACE = 32,
+	MINITCOND = '(dormant:0,reactivated:0,active:0)',
+	MSFUNC = loyalty.reactivation_summary_add,
+	MINVFUNC = loyalty.reactivation_summary_subtract,
+	MFINALFUNC = loyalty.reactivation_summary_final,
+	PARALLEL = SAFE
+);
+
+-- The churn of several periods
+
+CREATE FUNCTION loyalty.compound_churn(churn float8, periods float8) RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_compound';
+CREATE FUNCTION loyalty.compound_churn_accum(float8, float8) RETURNS float8
+	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_compound_accum';
+CREATE FUNCTION loyalty.compound_churn_combine(float8, float8) RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_compound_combine';
+CREATE FUNCTION loyalty.compound_churn_final(float8) RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_retention_compound_final';
+
+CREATE AGGREGATE loyalty.compound_churn(churn float8) (
+	STYPE = float8,
+	SFUNC = loyalty.compound_churn_accum,
+	FINALFUNC = loyalty.compound_churn_final,
+	COMBINEFUNC = loyalty.compound_churn_combine,
+	PARALLEL = SAFE
+);
+
+COMMENT ON TYPE loyalty.reactivation_summary IS 'customers who were dormant, those of them who came back, and all who are active';
+COMMENT ON FUNCTION loyalty.reactivation_summary_in(cstring) IS 'I/O';
+COMMENT ON FUNCTION loyalty.reactivation_summary_out(loyalty.reactivation_summary) IS 'I/O';
+COMMENT ON FUNCTION loyalty.reactivation_summary_recv(internal) IS 'I/O';
+COMMENT ON FUNCTION loyalty.reactivation_summary_send(loyalty.reactivation_summary) IS 'I/O';
+COMMENT ON FUNCTION loyalty.reactivation_summary_eq(loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'implementation of = operator';
+COMMENT ON FUNCTION loyalty.reactivation_summary_ne(loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'implementation of <> operator';
+COMMENT ON FUNCTION loyalty.reactivation_summary_hash(loyalty.reactivation_summary) IS 'hash';
+COMMENT ON FUNCTION loyalty.reactivation_summary_hash_extended(loyalty.reactivation_summary, bigint) IS 'hash';
+COMMENT ON OPERATOR loyalty.= (loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'equal';
+COMMENT ON OPERATOR loyalty.<> (loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'not equal';
+COMMENT ON OPERATOR CLASS loyalty.reactivation_summary_hash_ops USING hash IS 'hash of reactivation_summary';
+COMMENT ON FUNCTION loyalty.reactivation_summary(bigint, bigint, bigint) IS 'a summary made from known counts';
+COMMENT ON FUNCTION loyalty.dormant(loyalty.reactivation_summary) IS 'customers from before the quiet period, without an order in it';
+COMMENT ON FUNCTION loyalty.reactivated(loyalty.reactivation_summary) IS 'dormant customers who came back in the return period';
+COMMENT ON FUNCTION loyalty.active(loyalty.reactivation_summary) IS 'customers of the return period, new ones too';
+COMMENT ON FUNCTION loyalty.reactivation_rate(loyalty.reactivation_summary) IS 'share of the dormant customers who came back';
+COMMENT ON FUNCTION loyalty.reactivation_accum(internal, "any", timestamptz, tstzrange, tstzrange) IS 'aggregate transition function';
+COMMENT ON AGGREGATE loyalty.reactivation_agg("any", timestamptz, tstzrange, tstzrange) IS 'summary of the customers who came back after a quiet period';
+COMMENT ON AGGREGATE loyalty.reactivation_rate("any", timestamptz, tstzrange, tstzrange) IS 'share of the dormant customers who came back after a quiet period';
+COMMENT ON FUNCTION loyalty.reactivation_accum(internal, "any", timestamp, tsrange, tsrange) IS 'aggregate transition function';
+COMMENT ON AGGREGATE loyalty.reactivation_agg("any", timestamp, tsrange, tsrange) IS 'summary of the customers who came back after a quiet period';
+COMMENT ON AGGREGATE loyalty.reactivation_rate("any", timestamp, tsrange, tsrange) IS 'share of the dormant customers who came back after a quiet period';
+COMMENT ON FUNCTION loyalty.reactivation_accum(internal, "any", date, daterange, daterange) IS 'aggregate transition function';
+COMMENT ON AGGREGATE loyalty.reactivation_agg("any", date, daterange, daterange) IS 'summary of the customers who came back after a quiet period';
+COMMENT ON AGGREGATE loyalty.reactivation_rate("any", date, daterange, daterange) IS 'share of the dormant customers who came back after a quiet period';
+COMMENT ON FUNCTION loyalty.reactivation_combine(internal, internal) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.reactivation_final(internal) IS 'aggregate final function';
+COMMENT ON FUNCTION loyalty.reactivation_final_rate(internal) IS 'aggregate final function';
+COMMENT ON FUNCTION loyalty.reactivation_summary_add(loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.reactivation_summary_subtract(loyalty.reactivation_summary, loyalty.reactivation_summary) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.reactivation_summary_final(loyalty.reactivation_summary) IS 'aggregate final function';
+COMMENT ON AGGREGATE loyalty.rollup(loyalty.reactivation_summary) IS 'one summary of many that share no customers';
+COMMENT ON FUNCTION loyalty.compound_churn(float8, float8) IS 'what a churn becomes over so many periods: 1 - (1 - churn) ^ periods';
+COMMENT ON FUNCTION loyalty.compound_churn_accum(float8, float8) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.compound_churn_combine(float8, float8) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.compound_churn_final(float8) IS 'aggregate final function';
+COMMENT ON AGGREGATE loyalty.compound_churn(float8) IS 'churn of several periods, one after the other';

@@ -77,6 +77,15 @@ CREATE FUNCTION loyalty.simple_clv(average_order float8, orders_per_year float8,
 CREATE FUNCTION loyalty.simple_clv(summary loyalty.order_summary, years numeric, margin numeric DEFAULT 1, observed interval DEFAULT NULL) RETURNS numeric
 	LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_value_clv';
 
+-- Under contract
+
+CREATE FUNCTION loyalty.contractual_clv(margin float8, retention float8, discount float8, timing text DEFAULT 'begin') RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_value_contractual_clv';
+CREATE FUNCTION loyalty.discounted_clv(margin float8, periods integer, retention float8 DEFAULT 1, discount float8 DEFAULT 0, timing text DEFAULT 'begin') RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_value_discounted_clv';
+CREATE FUNCTION loyalty.period_discount(annual float8, periods_per_year float8) RETURNS float8
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_value_period_discount';
+
 -- The state is internal: it holds the set of customers. Stable: an amount is cast to numeric.
 
 CREATE FUNCTION loyalty.order_accum(internal, "any", "any", timestamptz) RETURNS internal
@@ -193,6 +202,9 @@ COMMENT ON FUNCTION loyalty.orders_per_year(loyalty.order_summary, interval) IS 
 COMMENT ON FUNCTION loyalty.simple_clv(numeric, numeric, numeric, numeric) IS 'average order x orders per year x years x margin';
 COMMENT ON FUNCTION loyalty.simple_clv(float8, float8, float8, float8) IS 'average order x orders per year x years x margin';
 COMMENT ON FUNCTION loyalty.simple_clv(loyalty.order_summary, numeric, numeric, interval) IS 'average order x orders per year x years x margin';
+COMMENT ON FUNCTION loyalty.contractual_clv(float8, float8, float8, text) IS 'value of a contract that renews with a constant retention, without end';
+COMMENT ON FUNCTION loyalty.discounted_clv(float8, integer, float8, float8, text) IS 'value of a contract that renews with a constant retention, over some periods';
+COMMENT ON FUNCTION loyalty.period_discount(float8, float8) IS 'discount per period that compounds to an annual one';
 COMMENT ON FUNCTION loyalty.order_accum(internal, "any", "any", timestamptz) IS 'aggregate transition function';
 COMMENT ON FUNCTION loyalty.order_accum(internal, "any", "any", timestamptz, "any") IS 'aggregate transition function';
 COMMENT ON FUNCTION loyalty.order_accum_amount(internal, "any") IS 'aggregate transition function';

@@ -43,6 +43,19 @@
 	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL)
 #endif
 
+/* Where a relation's compiled CHECK constraints are kept. */
+#if PG_VERSION_NUM >= 180000
+#define compat_check_exprs	ri_CheckConstraintExprs
+#else
+#define compat_check_exprs	ri_ConstraintExprs
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define compat_sendcountedtext(buf, str, len)	pq_sendcountedtext(buf, str, len)
+#else
+#define compat_sendcountedtext(buf, str, len)	pq_sendcountedtext(buf, str, len, false)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)

@@ -228,7 +228,7 @@ table_open_for_write(Table *table, const char *name, int natts, EState *estate)
 	table->plain_indexes = kept->plain;
 	table->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
-	table->info->ri_ConstraintExprs = kept->checks;
+	table->info->compat_check_exprs = kept->checks;
 	if (kept->plain)
 	{
 		table->info->ri_NumIndices = kept->nindexes;

@@ -11,10 +11,20 @@
 #include "base/errors.h"
 #include "metrics/counts.h"
 
+static int
+number_of(const CountsType *type)
+{
+	int			n = 0;
+
+	while (type->fields[n] != NULL)
+		n++;
+	return n;
+}
+
 static bool
 check_counts(const CountsType *type, const int64 *count, Node *escontext)
 {
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 	{
 		if (count[i] < 0)
 			ereturn(escontext, false,
@@ -29,12 +39,13 @@ check_counts(const CountsType *type, const int64 *count, Node *escontext)
 Counts *
 counts_make(const CountsType *type, const int64 *count, Node *escontext)
 {
+	Size		size = number_of(type) * sizeof(int64);
 	Counts	   *counts;
 
 	if (!check_counts(type, count, escontext))
 		return NULL;
-	counts = summary_alloc(sizeof(Counts), type->version);
-	memcpy(counts->count, count, sizeof(counts->count));
+	counts = summary_alloc(offsetof(Counts, count) + size, type->version);
+	memcpy(counts->count, count, size);
 	return counts;
 }
 
@@ -51,15 +62,15 @@ Datum
 counts_in(FunctionCallInfo fcinfo, const CountsType *type)
 {
 	Node	   *escontext = fcinfo->context;
-	SummaryField fields[COUNTS_PER_SUMMARY];
-	int64		count[COUNTS_PER_SUMMARY];
+	SummaryField fields[COUNTS_MAX];
+	int64		count[COUNTS_MAX];
 
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		fields[i] = (SummaryField) {.name = type->fields[i], .required = true};
 
-	if (!summary_parse(PG_GETARG_CSTRING(0), type->name, fields, COUNTS_PER_SUMMARY, escontext))
+	if (!summary_parse(PG_GETARG_CSTRING(0), type->name, fields, number_of(type), escontext))
 		PG_RETURN_NULL();
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 	{
 		if (!summary_read_count(&fields[i], type->name, &count[i], escontext))
 			PG_RETURN_NULL();
@@ -74,7 +85,7 @@ counts_out(FunctionCallInfo fcinfo, const CountsType *type)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		summary_put_count(&buf, type->fields[i], counts->count[i]);
 	PG_RETURN_CSTRING(summary_finish(&buf));
 }
@@ -83,10 +94,10 @@ Datum
 counts_recv(FunctionCallInfo fcinfo, const CountsType *type)
 {
 	StringInfo	buf = (StringInfo) PG_GETARG_POINTER(0);
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[COUNTS_MAX];
 
 	(void) summary_begin_recv(buf, type->version, type->name);
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		count[i] = pq_getmsgint64(buf);
 	PG_RETURN_POINTER(counts_make(type, count, NULL));
 }
@@ -98,7 +109,7 @@ counts_send(FunctionCallInfo fcinfo, const CountsType *type)
 	StringInfoData buf;
 
 	summary_begin_send(&buf, type->version);
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		pq_sendint64(&buf, counts->count[i]);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
@@ -106,9 +117,9 @@ counts_send(FunctionCallInfo fcinfo, const CountsType *type)
 Datum
 counts_from_args(FunctionCallInfo fcinfo, const CountsType *type)
 {
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[COUNTS_MAX];
 
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		count[i] = PG_GETARG_INT64(i);
 	PG_RETURN_POINTER(counts_make(type, count, NULL));
 }
@@ -128,7 +139,7 @@ counts_add(FunctionCallInfo fcinfo, const CountsType *type)
 	Counts	   *state = get_state(fcinfo, type);
 	Counts	   *other = counts_get_arg(fcinfo, 1, type);
 
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 	{
 		if (pg_add_s64_overflow(state->count[i], other->count[i], &state->count[i]))
 			summary_overflow(type->name);
@@ -143,7 +154,7 @@ counts_subtract(FunctionCallInfo fcinfo, const CountsType *type)
 	Counts	   *state = get_state(fcinfo, type);
 	Counts	   *other = counts_get_arg(fcinfo, 1, type);
 
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 		state->count[i] -= other->count[i];
 	(void) check_counts(type, state->count, NULL);
 	PG_RETURN_POINTER(state);
@@ -154,7 +165,7 @@ counts_final(FunctionCallInfo fcinfo, const CountsType *type)
 {
 	Counts	   *state = counts_get_arg(fcinfo, 0, type);
 
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; type->fields[i] != NULL; i++)
 	{
 		if (state->count[i] != 0)
 			PG_RETURN_POINTER(counts_make(type, state->count, NULL));

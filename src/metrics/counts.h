@@ -1,7 +1,7 @@
 /*
  * counts.h
  *		Summaries that are a few counts: nps_summary, repeat_summary,
- *		retention_summary.
+ *		retention_summary and others.
  *
  * All that such a type needs is the same but for its names and its rule of what
  * counts go together.  The functions below are the bodies of the SQL-callable
@@ -12,19 +12,19 @@
 
 #include "metrics/summary.h"
 
-#define COUNTS_PER_SUMMARY	3
+#define COUNTS_MAX			4
 
 typedef struct Counts
 {
 	SummaryHeader header;
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[FLEXIBLE_ARRAY_MEMBER];
 } Counts;
 
 typedef struct CountsType
 {
 	const char *name;
 	uint8		version;
-	const char *fields[COUNTS_PER_SUMMARY];
+	const char *fields[COUNTS_MAX + 1];	/* up to a NULL */
 
 	/* No count is negative here.  Reports through escontext, and is false, if they contradict. */
 	bool		(*check) (const int64 *count, Node *escontext);

@@ -138,24 +138,18 @@ copy_key(KeySet *set, Datum key)
 	return key;
 }
 
-uint32
-keyset_add(KeySet *set, uint32 scope, Datum key, bool *found)
+static uint32
+add_key(KeySet *set, uint32 scope, Datum key, uint32 hash, bool *found)
 {
-	uint32		hash;
 	uint32		mask;
 	uint32		slot;
 	KeyEntry   *entry;
 
 	Assert(set->slots != NULL);
 
-	/* A compressed or out-of-line value is unpacked once, not at each comparison. */
-	if (set->typlen == -1)
-		key = PointerGetDatum(PG_DETOAST_DATUM_PACKED(key));
-
 	if (set->size == set->capacity)
 		grow(set);
 
-	hash = hash_key(set, scope, key);
 	mask = 2 * set->capacity - 1;
 	for (slot = hash & mask; set->slots[slot] != 0; slot = (slot + 1) & mask)
 	{
@@ -177,6 +171,40 @@ keyset_add(KeySet *set, uint32 scope, Datum key, bool *found)
 	set->slots[slot] = ++set->size;
 	*found = false;
 	return set->size - 1;
+}
+
+uint32
+keyset_add(KeySet *set, uint32 scope, Datum key, bool *found)
+{
+	/* A compressed or out-of-line value is unpacked once, not at each comparison. */
+	if (set->typlen == -1)
+		key = PointerGetDatum(PG_DETOAST_DATUM_PACKED(key));
+	return add_key(set, scope, key, hash_key(set, scope, key), found);
+}
+
+/* First the slots of all are asked for, then the entries that these name. */
+void
+keyset_add_batch(KeySet *set, const Datum *keys, int n, uint32 *numbers)
+{
+	uint32		hashes[KEYSET_BATCH];
+	uint32		mask = 2 * set->capacity - 1;
+	bool		found;
+
+	Assert(set->typbyval && n <= KEYSET_BATCH);
+	for (int i = 0; i < n; i++)
+	{
+		hashes[i] = hash_key(set, 0, keys[i]);
+		__builtin_prefetch(&set->slots[hashes[i] & mask]);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		uint32		number = set->slots[hashes[i] & mask];
+
+		if (number != 0)
+			__builtin_prefetch(&set->entries[number - 1]);
+	}
+	for (int i = 0; i < n; i++)
+		numbers[i] = add_key(set, 0, keys[i], hashes[i], &found);
 }
 
 void

@@ -48,6 +48,15 @@ extern KeySet *keyset_create(MemoryContext context, Oid type, Oid collation);
 extern uint32 keyset_add(KeySet *set, uint32 scope, Datum key, bool *found);
 
 /*
+ * The same for many keys of scope 0, whose type must be passed by value.  In a set
+ * that is larger than the processor's caches a look-up is waiting for memory; those
+ * of one call wait together.
+ */
+#define KEYSET_BATCH	64
+
+extern void keyset_add_batch(KeySet *set, const Datum *keys, int n, uint32 *numbers);
+
+/*
  * For serialized aggregate states, between the processes of one query.  The set
  * received can be read, not added to.
  */

@@ -1,14 +1,17 @@
 /*
  * retention.c
- *		Repeat purchase rate and the retention of one period's customers in
- *		another, from rows that are orders.
+ *		Repeat purchase rate, the retention of one period's customers in another,
+ *		and how many come back after a quiet time, from rows that are orders; and
+ *		the churn of several periods from that of each.
  *
- * Both count distinct customers, so a state holds a set of them; what the
+ * The first three count distinct customers, so a state holds a set of them; what the
  * summary needs is kept up to date beside it, and the final step only reads it.
  * The state belongs to the aggregate's memory context.  Its size grows with the
  * distinct customers (and orders, where these have a key), not with the rows.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
@@ -26,8 +29,12 @@
 
 #define STATE_VERSION	1
 
+/* All summaries have three. */
+#define RETENTION_COUNTS	3
+
 static bool check_repeat(const int64 *count, Node *escontext);
 static bool check_retention(const int64 *count, Node *escontext);
+static bool check_reactivation(const int64 *count, Node *escontext);
 
 enum
 {
@@ -51,6 +58,17 @@ static const CountsType retention_type = {
 	"retention_summary", 1, {"start", "retained", "end"}, check_retention
 };
 
+enum
+{
+	DORMANT,
+	REACTIVATED,
+	ACTIVE
+};
+
+static const CountsType reactivation_type = {
+	"reactivation_summary", 1, {"dormant", "reactivated", "active"}, check_reactivation
+};
+
 /* A customer's tag: orders, of which only "one" and "more" matter. */
 #define ONE_ORDER		1
 #define MORE_ORDERS		2
@@ -59,17 +77,22 @@ typedef struct RepeatState
 {
 	KeySet	   *customers;
 	KeySet	   *orders;			/* (customer, order key); NULL if each row is an order */
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[RETENTION_COUNTS];
 } RepeatState;
 
 /* A customer's tag: the periods with an order. */
 #define IN_START		0x01
 #define IN_END			0x02
 
+/* The same for reactivation: before the quiet time, in it, and when it was over. */
+#define WAS_CUSTOMER	0x01
+#define NOT_QUIET		0x02
+#define CAME_BACK		0x04
+
 typedef struct RetentionState
 {
 	KeySet	   *customers;
-	int64		count[COUNTS_PER_SUMMARY];
+	int64		count[RETENTION_COUNTS];
 } RetentionState;
 
 /* The bounds of a period, as int64 days or microseconds. */
@@ -114,6 +137,27 @@ PG_FUNCTION_INFO_V1(loyalty_retention_repeat_final);
 PG_FUNCTION_INFO_V1(loyalty_retention_repeat_final_rate);
 PG_FUNCTION_INFO_V1(loyalty_retention_repeat_final_frequency);
 
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_in);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_out);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_recv);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_send);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_make);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_add);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_subtract);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_rollup);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_accum);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_combine);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_final);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_final_rate);
+PG_FUNCTION_INFO_V1(loyalty_retention_dormant);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivated);
+PG_FUNCTION_INFO_V1(loyalty_retention_active);
+PG_FUNCTION_INFO_V1(loyalty_retention_reactivation_rate);
+PG_FUNCTION_INFO_V1(loyalty_retention_compound);
+PG_FUNCTION_INFO_V1(loyalty_retention_compound_accum);
+PG_FUNCTION_INFO_V1(loyalty_retention_compound_combine);
+PG_FUNCTION_INFO_V1(loyalty_retention_compound_final);
+
 PG_FUNCTION_INFO_V1(loyalty_retention_in);
 PG_FUNCTION_INFO_V1(loyalty_retention_out);
 PG_FUNCTION_INFO_V1(loyalty_retention_recv);
@@ -145,14 +189,14 @@ PG_FUNCTION_INFO_V1(loyalty_retention_final_churn);
 static void
 send_counts(StringInfo buf, const int64 *count)
 {
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; i < RETENTION_COUNTS; i++)
 		pq_sendint64(buf, count[i]);
 }
 
 static void
 recv_counts(StringInfo buf, int64 *count)
 {
-	for (int i = 0; i < COUNTS_PER_SUMMARY; i++)
+	for (int i = 0; i < RETENTION_COUNTS; i++)
 		count[i] = pq_getmsgint64(buf);
 }
 
@@ -819,4 +863,269 @@ loyalty_retention_final_churn(PG_FUNCTION_ARGS)
 	state = (RetentionState *) PG_GETARG_POINTER(0);
 	return counts_ratio(fcinfo, state->count[AT_START] - state->count[RETAINED],
 						state->count[AT_START]);
+}
+
+
+/* ----- reactivation_agg(customer, at, quiet period, return period) ----- */
+
+static bool
+check_reactivation(const int64 *count, Node *escontext)
+{
+	if (count[REACTIVATED] > count[DORMANT] || count[REACTIVATED] > count[ACTIVE])
+		ereturn(escontext, false,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("invalid %s", reactivation_type.name),
+				 errdetail("The customers reactivated are among the dormant and among the active ones.")));
+	return true;
+}
+
+Datum
+loyalty_retention_reactivation_in(PG_FUNCTION_ARGS)
+{
+	return counts_in(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_out(PG_FUNCTION_ARGS)
+{
+	return counts_out(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_recv(PG_FUNCTION_ARGS)
+{
+	return counts_recv(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_send(PG_FUNCTION_ARGS)
+{
+	return counts_send(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_make(PG_FUNCTION_ARGS)
+{
+	return counts_from_args(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_add(PG_FUNCTION_ARGS)
+{
+	return counts_add(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_subtract(PG_FUNCTION_ARGS)
+{
+	return counts_subtract(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_reactivation_rollup(PG_FUNCTION_ARGS)
+{
+	return counts_final(fcinfo, &reactivation_type);
+}
+
+Datum
+loyalty_retention_dormant(PG_FUNCTION_ARGS)
+{
+	return counts_field(fcinfo, &reactivation_type, DORMANT);
+}
+
+Datum
+loyalty_retention_reactivated(PG_FUNCTION_ARGS)
+{
+	return counts_field(fcinfo, &reactivation_type, REACTIVATED);
+}
+
+Datum
+loyalty_retention_active(PG_FUNCTION_ARGS)
+{
+	return counts_field(fcinfo, &reactivation_type, ACTIVE);
+}
+
+Datum
+loyalty_retention_reactivation_rate(PG_FUNCTION_ARGS)
+{
+	Counts	   *counts = counts_get_arg(fcinfo, 0, &reactivation_type);
+
+	return counts_ratio(fcinfo, counts->count[REACTIVATED], counts->count[DORMANT]);
+}
+
+static inline bool
+before_period(const Period *period, int64 at)
+{
+	return period->has_lower &&
+		(period->lower_inclusive ? at < period->lower : at <= period->lower);
+}
+
+/*
+ * Quiet is all the time from the start of the quiet period to that of the return: an
+ * order in a gap between the two is no return, but the customer was not dormant.
+ */
+Datum
+loyalty_retention_reactivation_accum(PG_FUNCTION_ARGS)
+{
+	RetentionState *state;
+	Periods    *periods;
+	int64		at;
+	uint32		tag;
+	uint32		number;
+	bool		found;
+
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
+		return aggregate_unchanged(fcinfo);
+
+	periods = get_periods(fcinfo);
+	if (periods->start.empty || periods->end.empty)
+		return aggregate_unchanged(fcinfo);
+	at = periods->start.is_date ? PG_GETARG_DATEADT(2) : PG_GETARG_TIMESTAMP(2);
+	if (before_period(&periods->start, at))
+		tag = WAS_CUSTOMER;
+	else if (before_period(&periods->end, at))
+		tag = NOT_QUIET;
+	else if (in_period(&periods->end, at))
+		tag = CAME_BACK;
+	else
+		return aggregate_unchanged(fcinfo);
+
+	if (PG_ARGISNULL(0))
+		state = make_retention_state(aggregate_context(fcinfo), aggregate_argument_type(fcinfo, 1),
+									 PG_GET_COLLATION());
+	else
+		state = (RetentionState *) PG_GETARG_POINTER(0);
+	number = keyset_add(state->customers, 0, PG_GETARG_DATUM(1), &found);
+	state->customers->entries[number].tag |= tag;
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+loyalty_retention_reactivation_combine(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = aggregate_context(fcinfo);
+	RetentionState *state;
+	KeySet	   *others;
+
+	if (PG_ARGISNULL(1))
+		return aggregate_unchanged(fcinfo);
+
+	others = ((RetentionState *) PG_GETARG_POINTER(1))->customers;
+	if (PG_ARGISNULL(0))
+		state = make_retention_state(context, others->type, others->collation);
+	else
+		state = (RetentionState *) PG_GETARG_POINTER(0);
+
+	for (uint32 i = 0; i < others->size; i++)
+	{
+		bool		found;
+		uint32		number = keyset_add(state->customers, 0, others->entries[i].key, &found);
+
+		CHECK_FOR_INTERRUPTS();
+		state->customers->entries[number].tag |= others->entries[i].tag;
+	}
+	PG_RETURN_POINTER(state);
+}
+
+/* A later row may end what looked like a quiet time, so it is all counted at the end. */
+static void
+count_reactivation(const RetentionState *state, int64 *count)
+{
+	memset(count, 0, RETENTION_COUNTS * sizeof(int64));
+	for (uint32 i = 0; i < state->customers->size; i++)
+	{
+		uint32		tag = state->customers->entries[i].tag;
+
+		CHECK_FOR_INTERRUPTS();
+		if (tag & CAME_BACK)
+			count[ACTIVE]++;
+		if ((tag & (WAS_CUSTOMER | NOT_QUIET)) == WAS_CUSTOMER)
+		{
+			count[DORMANT]++;
+			if (tag & CAME_BACK)
+				count[REACTIVATED]++;
+		}
+	}
+}
+
+Datum
+loyalty_retention_reactivation_final(PG_FUNCTION_ARGS)
+{
+	int64		count[RETENTION_COUNTS];
+
+	(void) aggregate_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	count_reactivation((RetentionState *) PG_GETARG_POINTER(0), count);
+	PG_RETURN_POINTER(counts_make(&reactivation_type, count, NULL));
+}
+
+Datum
+loyalty_retention_reactivation_final_rate(PG_FUNCTION_ARGS)
+{
+	int64		count[RETENTION_COUNTS];
+
+	(void) aggregate_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	count_reactivation((RetentionState *) PG_GETARG_POINTER(0), count);
+	return counts_ratio(fcinfo, count[REACTIVATED], count[DORMANT]);
+}
+
+
+/* ----- compound_churn ----- */
+
+static float8
+check_churn(float8 churn)
+{
+	if (!(churn >= 0.0 && churn <= 1.0))
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("churn must lie between 0 and 1"),
+				 errhint("Give 0.05 for 5 %%.")));
+	return churn;
+}
+
+/* What a churn becomes over so many periods, or parts of one: 1 - (1 - c)^n. */
+Datum
+loyalty_retention_compound(PG_FUNCTION_ARGS)
+{
+	float8		churn = check_churn(PG_GETARG_FLOAT8(0));
+	float8		periods = PG_GETARG_FLOAT8(1);
+
+	if (!isfinite(periods) || periods < 0.0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the number of periods must be finite and not negative")));
+
+	/* Nobody is lost in no time, even where all are in any. */
+	if (periods == 0.0)
+		PG_RETURN_FLOAT8(0.0);
+	PG_RETURN_FLOAT8(-expm1(periods * log1p(-churn)) + 0.0);
+}
+
+/*
+ * The aggregate: 1 - (1 - c1) (1 - c2) ...  The state is the logarithm of the product,
+ * which keeps all the digits of a small churn and reaches -infinity where one is 1.
+ */
+Datum
+loyalty_retention_compound_accum(PG_FUNCTION_ARGS)
+{
+	float8		state = PG_ARGISNULL(0) ? 0.0 : PG_GETARG_FLOAT8(0);
+
+	if (PG_ARGISNULL(1))
+		return aggregate_unchanged(fcinfo);
+	PG_RETURN_FLOAT8(state + log1p(-check_churn(PG_GETARG_FLOAT8(1))));
+}
+
+Datum
+loyalty_retention_compound_combine(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(PG_GETARG_FLOAT8(0) + PG_GETARG_FLOAT8(1));
+}
+
+Datum
+loyalty_retention_compound_final(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(-expm1(PG_GETARG_FLOAT8(0)) + 0.0);
 }

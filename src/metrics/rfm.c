@@ -35,38 +35,12 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "metrics/aggregate.h"
+#include "metrics/clock.h"
 #include "metrics/rfm.h"
 #include "metrics/sum.h"
 
-/* Units of several days, or of clock time, are counted from Monday 2000-01-03. */
-#define CLOCK_ORIGIN		(2 * USECS_PER_DAY)
-
-#define ZONE_SPANS			8
 #define INLINE_UNITS		14
 #define STATE_VERSION		1
-
-/* A stretch of time with one offset from UTC: [from, until). */
-typedef struct ZoneSpan
-{
-	TimestampTz from;
-	TimestampTz until;
-	int64		offset;
-} ZoneSpan;
-
-/* How an instant becomes the number of a unit. */
-typedef struct Clock
-{
-	struct Clock *next;
-	Interval	unit;
-	char		zone[TZ_STRLEN_MAX + 1];	/* "" if times are local already */
-	pg_tz	   *tz;				/* NULL if the offset never changes */
-	int64		offset;			/* then: of local time from UTC */
-	ZoneSpan	spans[ZONE_SPANS];	/* else: those met last */
-	int			nspans;
-	int			next_span;
-	TimestampTz as_of;			/* met last, and its unit */
-	int64		as_of_unit;
-} Clock;
 
 typedef struct RfmState
 {
@@ -278,160 +252,6 @@ loyalty_rfm_monetary(PG_FUNCTION_ARGS)
 }
 
 
-/* ----- clocks ----- */
-
-static inline int64
-floor_div(int64 a, int64 b)
-{
-	int64		quotient = a / b;
-
-	return quotient - (a % b < 0);
-}
-
-static Clock *
-make_clock(MemoryContext context, const Interval *unit, const char *zone)
-{
-	Clock	   *clock;
-	pg_tz	   *tz = NULL;
-	long		fixed = 0;
-
-	if ((unit->month != 0) + (unit->day != 0) + (unit->time != 0) != 1 ||
-		unit->month < 0 || unit->day < 0 || unit->time < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unit must be a positive number of months, or of days, or a clock time"),
-				 errhint("For example '1 day', '1 week', '1 month' or '1 hour'.")));
-
-	if (zone[0] != '\0')
-	{
-		tz = pg_tzset(zone);
-		if (tz == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("time zone \"%s\" not recognized", zone)));
-		if (pg_get_timezone_offset(tz, &fixed))
-			tz = NULL;
-	}
-
-	clock = MemoryContextAllocZero(context, sizeof(Clock));
-	clock->unit = *unit;
-	strlcpy(clock->zone, zone, sizeof(clock->zone));
-	clock->tz = tz;
-	clock->offset = fixed * USECS_PER_SEC;
-	clock->as_of = DT_NOBEGIN;	/* none: as_of is always finite */
-	return clock;
-}
-
-static inline bool
-same_unit(const Clock *clock, const Interval *unit)
-{
-	return clock->unit.time == unit->time && clock->unit.day == unit->day &&
-		clock->unit.month == unit->month;
-}
-
-static inline bool
-same_clock(const Clock *a, const Clock *b)
-{
-	return a == b || (same_unit(a, &b->unit) && strcmp(a->zone, b->zone) == 0);
-}
-
-/* The clock of this unit and zone, from those the function has met before. */
-static Clock *
-find_clock(FmgrInfo *flinfo, const Interval *unit, const char *zone)
-{
-	Clock	   *clock;
-
-	for (clock = flinfo->fn_extra; clock != NULL; clock = clock->next)
-	{
-		if (same_unit(clock, unit) && strcmp(clock->zone, zone) == 0)
-			return clock;
-	}
-
-	clock = make_clock(flinfo->fn_mcxt, unit, zone);
-	clock->next = flinfo->fn_extra;
-	flinfo->fn_extra = clock;
-	return clock;
-}
-
-/* What local time is ahead of UTC at t, in a zone where that changes. */
-static int64
-zone_offset(Clock *clock, TimestampTz t)
-{
-	const int64 epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
-	pg_time_t	second = floor_div(t, USECS_PER_SEC) + epoch;
-	TimestampTz from = (second - epoch) * USECS_PER_SEC;
-	TimestampTz until;
-	ZoneSpan   *span;
-	long		before;
-	long		after;
-	int			before_is_dst;
-	int			after_is_dst;
-	pg_time_t	boundary;
-
-	for (int i = 0; i < clock->nspans; i++)
-	{
-		span = &clock->spans[i];
-		if (t >= span->from && t < span->until)
-			return span->offset;
-	}
-
-	switch (pg_next_dst_boundary(&second, &before, &before_is_dst, &boundary,
-								 &after, &after_is_dst, clock->tz))
-	{
-		case 1:
-			until = (boundary - epoch) * USECS_PER_SEC;
-			break;
-		case 0:
-			until = DT_NOEND;
-			break;
-		default:
-			return 0;			/* out of the zone's range: as core has it */
-	}
-
-	/* An earlier time in a stretch that is known from a later one widens it. */
-	for (int i = 0; i < clock->nspans; i++)
-	{
-		span = &clock->spans[i];
-		if (span->until == until)
-		{
-			span->from = from;
-			return span->offset;
-		}
-	}
-
-	span = &clock->spans[clock->next_span];
-	clock->next_span = (clock->next_span + 1) % ZONE_SPANS;
-	clock->nspans = Min(clock->nspans + 1, ZONE_SPANS);
-	span->from = from;
-	span->until = until;
-	span->offset = before * USECS_PER_SEC;
-	return span->offset;
-}
-
-static int64
-unit_of(Clock *clock, TimestampTz t)
-{
-	int64		local;
-	int			year;
-	int			month;
-	int			day;
-
-	if (clock->unit.time > 0)
-		return floor_div(t - CLOCK_ORIGIN, clock->unit.time);
-
-	local = t + (clock->tz == NULL ? clock->offset : zone_offset(clock, t));
-	if (clock->unit.day > 0)
-	{
-		int64		days = floor_div(local - CLOCK_ORIGIN, USECS_PER_DAY);
-
-		return clock->unit.day == 1 ? days : floor_div(days, clock->unit.day);
-	}
-
-	j2date((int) (floor_div(local, USECS_PER_DAY) + POSTGRES_EPOCH_JDATE), &year, &month, &day);
-	return floor_div(year * INT64CONST(12) + month - 1, clock->unit.month);
-}
-
-
 /* ----- the state ----- */
 
 /* Sorted in time order, each unit once. */
@@ -587,10 +407,10 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("time zone \"%s\" not recognized", zone)));
-		clock = find_clock(fcinfo->flinfo, unit, zone);
+		clock = clock_find(fcinfo->flinfo, unit, zone);
 	}
-	else if (clock == NULL || !same_unit(clock, unit))
-		clock = find_clock(fcinfo->flinfo, unit, is_local ? "" : "UTC");
+	else if (clock == NULL || !clock_same_unit(clock, unit))
+		clock = clock_find(fcinfo->flinfo, unit, is_local ? "" : "UTC");
 
 	if (PG_ARGISNULL(0))
 		state = make_state(aggregate_context(fcinfo), clock, as_of);
@@ -603,12 +423,12 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 
 	if (unlikely(clock->as_of != as_of))
 	{
-		clock->as_of_unit = unit_of(clock, as_of);
+		clock->as_of_unit = clock_unit(clock, as_of);
 		clock->as_of = as_of;
 	}
 
 	/* Clocks that were put back over midnight can make it -1. */
-	ago = Max(clock->as_of_unit - unit_of(clock, at), 0);
+	ago = Max(clock->as_of_unit - clock_unit(clock, at), 0);
 	if (unlikely(ago > PG_UINT32_MAX))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
@@ -684,7 +504,7 @@ loyalty_rfm_combine(PG_FUNCTION_ARGS)
 	else
 	{
 		state = (RfmState *) PG_GETARG_POINTER(0);
-		if (!same_clock(state->clock, other->clock) || state->as_of != other->as_of)
+		if (!clock_same(state->clock, other->clock) || state->as_of != other->as_of)
 			mixed_arguments();
 	}
 
@@ -754,7 +574,7 @@ loyalty_rfm_deserialize(PG_FUNCTION_ARGS)
 		elog(ERROR, "invalid time zone in a serialized rfm state");
 	memcpy(zone, pq_getmsgbytes(&buf, zone_length), zone_length);
 	zone[zone_length] = '\0';
-	clock = find_clock(fcinfo->flinfo, &unit, zone);
+	clock = clock_find(fcinfo->flinfo, &unit, zone);
 
 	state = make_state(CurrentMemoryContext, clock, pq_getmsgint64(&buf));
 	state->first_spend.high = pq_getmsgfloat8(&buf);

@@ -179,14 +179,19 @@ summary_put_count(StringInfo buf, const char *name, int64 value)
 	summary_put(buf, name, digits);
 }
 
-/* The shortest text that reads back as the same number, whatever extra_float_digits says. */
+char *
+summary_float8_text(float8 value)
+{
+	char	   *digits = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+
+	double_to_shortest_decimal_buf(value, digits);
+	return digits;
+}
+
 void
 summary_put_float8(StringInfo buf, const char *name, float8 value)
 {
-	char		digits[DOUBLE_SHORTEST_DECIMAL_LEN];
-
-	double_to_shortest_decimal_buf(value, digits);
-	summary_put(buf, name, digits);
+	summary_put(buf, name, summary_float8_text(value));
 }
 
 char *

@@ -53,6 +53,9 @@ extern bool summary_read_count(const SummaryField *field, const char *type,
 extern bool summary_read_float8(const SummaryField *field, const char *type,
 								float8 *result, Node *escontext);
 
+/* The shortest text that reads back as the same number, whatever extra_float_digits says. */
+extern char *summary_float8_text(float8 value);
+
 extern void summary_put(StringInfo buf, const char *name, const char *value);
 extern void summary_put_count(StringInfo buf, const char *name, int64 value);
 extern void summary_put_float8(StringInfo buf, const char *name, float8 value);

@@ -1,7 +1,8 @@
 /*
  * survey.c
  *		Net Promoter Score: the summary of 0-10 answers to "how likely are you
- *		to recommend us", its intervals, and the test of two of them.
+ *		to recommend us", its intervals, and the test of two of them; plain and
+ *		weighted.
  *
  * The state of nps() and nps_agg() is the summary itself, in the aggregate's
  * memory, changed in place; the executor made it from the aggregate's INITCOND.
@@ -10,6 +11,9 @@
  *
  * The counts and their sum fit in an int64: checked wherever a summary is made
  * or two are added (counts.c).  Counting rows one by one can't get there.
+ *
+ * With weights, n is Kish's effective number of answers, (sum w)^2 / sum w^2: what
+ * weighting costs in precision.  All formulas then take the weighted shares of n.
  */
 #include "postgres.h"
 
@@ -17,12 +21,14 @@
 
 #include "common/int.h"
 #include "funcapi.h"
+#include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
 #include "base/compat.h"
 #include "base/errors.h"
 #include "metrics/counts.h"
 #include "metrics/normal.h"
+#include "metrics/sum.h"
 
 #define NPS_SCALE		100.0
 #define NPS_MAX_SCORE	10
@@ -57,6 +63,27 @@ typedef enum NpsMethod
 	NPS_SCORE
 } NpsMethod;
 
+#define WEIGHTED_TYPE		"weighted_nps_summary"
+#define WEIGHTED_VERSION	1
+
+/* Only states have a low part in their sums; the final function adds it in. */
+typedef struct WeightedNps
+{
+	SummaryHeader header;
+	int64		responses;
+	Sum			weight[3];		/* by NpsClass */
+	Sum			squares;
+} WeightedNps;
+
+/* How many answers there are of each kind: whole numbers, or weighted shares of an effective n. */
+typedef struct Answers
+{
+	double		promoters;
+	double		passives;
+	double		detractors;
+	double		n;
+} Answers;
+
 /* Mean of the {-1,0,1} variable, its variance (divisor n), and n. */
 typedef struct Moments
 {
@@ -84,6 +111,24 @@ PG_FUNCTION_INFO_V1(loyalty_survey_standard_error);
 PG_FUNCTION_INFO_V1(loyalty_survey_margin);
 PG_FUNCTION_INFO_V1(loyalty_survey_interval);
 PG_FUNCTION_INFO_V1(loyalty_survey_test);
+
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_in);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_out);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_recv);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_send);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_accum);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_combine);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_final);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_promoters);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_passives);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_detractors);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_responses);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_effective);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_nps);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_standard_error);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_margin);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_interval);
+PG_FUNCTION_INFO_V1(loyalty_survey_weighted_test);
 
 
 /* ----- the value ----- */
@@ -148,13 +193,9 @@ loyalty_survey_make(PG_FUNCTION_ARGS)
 
 /* ----- aggregation ----- */
 
-/* What is rare: a direct call from SQL, and a score off the scale. */
-static pg_noinline Datum
-accum_directly(FunctionCallInfo fcinfo, int64 step)
+static void
+check_score(int32 score)
 {
-	int32		score = PG_GETARG_INT32(1);
-	NpsSummary *state;
-
 	if (score < 0 || score > NPS_MAX_SCORE)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_SCORE),
@@ -162,6 +203,16 @@ accum_directly(FunctionCallInfo fcinfo, int64 step)
 				 errdetail("The Net Promoter Score is defined for whole answers from 0 to %d only.",
 						   NPS_MAX_SCORE),
 				 errhint("Leave other rows out with FILTER (WHERE ...), or pass NULL for no answer.")));
+}
+
+/* What is rare: a direct call from SQL, and a score off the scale. */
+static pg_noinline Datum
+accum_directly(FunctionCallInfo fcinfo, int64 step)
+{
+	int32		score = PG_GETARG_INT32(1);
+	NpsSummary *state;
+
+	check_score(score);
 
 	state = counts_make(&nps_type, get_summary(fcinfo, 0)->count, NULL);
 	state->count[class_of[score]] += step;
@@ -292,17 +343,29 @@ get_quantile(FunctionCallInfo fcinfo, int argno)
 	return normal_two_sided_z(confidence);
 }
 
+static Answers
+answers_of(const NpsSummary *summary)
+{
+	return (Answers)
+	{
+		.promoters = summary->count[NPS_PROMOTER],
+			.passives = summary->count[NPS_PASSIVE],
+			.detractors = summary->count[NPS_DETRACTOR],
+			.n = responses(summary)
+	};
+}
+
 /*
  * The adjustment (Rocks 2016; Lewis & Sauro 2021) adds three imaginary answers:
  * 3/4 of a promoter, 3/4 of a detractor and the rest passive.
  */
 static Moments
-moments_of(const NpsSummary *summary, NpsMethod method)
+moments_of(Answers answers, NpsMethod method)
 {
 	double		extra = method == NPS_ADJUSTED_WALD ? 0.75 : 0.0;
-	double		promoters = summary->count[NPS_PROMOTER] + extra;
-	double		passives = summary->count[NPS_PASSIVE] + 2.0 * extra;
-	double		detractors = summary->count[NPS_DETRACTOR] + extra;
+	double		promoters = answers.promoters + extra;
+	double		passives = answers.passives + 2.0 * extra;
+	double		detractors = answers.detractors + extra;
 	Moments		m;
 
 	m.n = promoters + passives + detractors;
@@ -328,11 +391,11 @@ standard_error(Moments m)
  * 2n q^2 + ((2n-P+D) theta - D - P) q - D theta (1-theta) = 0.
  */
 static double
-score_excess(const NpsSummary *summary, double theta, double z)
+score_excess(Answers answers, double theta, double z)
 {
-	double		p = summary->count[NPS_PROMOTER];
-	double		d = summary->count[NPS_DETRACTOR];
-	double		n = responses(summary);
+	double		p = answers.promoters;
+	double		d = answers.detractors;
+	double		n = answers.n;
 	double		a = 2.0 * n;
 	double		b = (2.0 * n - p + d) * theta - d - p;
 	double		c = -d * theta * (1.0 - theta);
@@ -357,9 +420,9 @@ score_excess(const NpsSummary *summary, double theta, double z)
  * lower limit, a negative one the upper.
  */
 static double
-score_limit(const NpsSummary *summary, double z)
+score_limit(Answers answers, double z)
 {
-	double		observed = moments_of(summary, NPS_SCORE).mean;
+	double		observed = moments_of(answers, NPS_SCORE).mean;
 	double		low = z > 0.0 ? -1.0 : observed;
 	double		high = z > 0.0 ? observed : 1.0;
 
@@ -369,32 +432,31 @@ score_limit(const NpsSummary *summary, double z)
 
 		if (middle <= low || middle >= high)
 			return z > 0.0 ? low : high;
-		if (score_excess(summary, middle, z) > 0.0)
+		if (score_excess(answers, middle, z) > 0.0)
 			low = middle;
 		else
 			high = middle;
 	}
 }
 
-/* False if there were no responses. */
+/* Of (summary, confidence, method), the summary's answers being these; false if there are none. */
 static bool
-interval_of(FunctionCallInfo fcinfo, double *low, double *high)
+interval_of(FunctionCallInfo fcinfo, Answers answers, double *low, double *high)
 {
-	NpsSummary *summary = get_summary(fcinfo, 0);
 	double		z = get_quantile(fcinfo, 1);
 	NpsMethod	method = get_method(fcinfo, 2);
 
-	if (responses(summary) == 0)
+	if (answers.n == 0.0)
 		return false;
 
 	if (method == NPS_SCORE)
 	{
-		*low = score_limit(summary, z);
-		*high = score_limit(summary, -z);
+		*low = score_limit(answers, z);
+		*high = score_limit(answers, -z);
 	}
 	else
 	{
-		Moments		m = moments_of(summary, method);
+		Moments		m = moments_of(answers, method);
 		double		half = z * standard_error(m);
 
 		*low = m.mean - half;
@@ -415,36 +477,34 @@ return_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls));
 }
 
-Datum
-loyalty_survey_standard_error(PG_FUNCTION_ARGS)
+static Datum
+return_standard_error(FunctionCallInfo fcinfo, Answers answers)
 {
-	NpsSummary *summary = get_summary(fcinfo, 0);
-
-	if (responses(summary) == 0)
+	if (answers.n == 0.0)
 		PG_RETURN_NULL();
-	PG_RETURN_FLOAT8(NPS_SCALE * standard_error(moments_of(summary, NPS_WALD)));
+	PG_RETURN_FLOAT8(NPS_SCALE * standard_error(moments_of(answers, NPS_WALD)));
 }
 
-Datum
-loyalty_survey_margin(PG_FUNCTION_ARGS)
+static Datum
+return_margin(FunctionCallInfo fcinfo, Answers answers)
 {
 	double		low;
 	double		high;
 
-	if (!interval_of(fcinfo, &low, &high))
+	if (!interval_of(fcinfo, answers, &low, &high))
 		PG_RETURN_NULL();
 	PG_RETURN_FLOAT8((high - low) / 2.0);
 }
 
-Datum
-loyalty_survey_interval(PG_FUNCTION_ARGS)
+static Datum
+return_interval(FunctionCallInfo fcinfo, Answers answers)
 {
 	double		low;
 	double		high;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	if (!interval_of(fcinfo, &low, &high))
+	if (!interval_of(fcinfo, answers, &low, &high))
 		PG_RETURN_NULL();
 	values[0] = Float8GetDatum(low);
 	values[1] = Float8GetDatum(high);
@@ -452,11 +512,9 @@ loyalty_survey_interval(PG_FUNCTION_ARGS)
 }
 
 /* Two independent groups: z = (mean1 - mean2) / sqrt(v1/n1 + v2/n2), signed. */
-Datum
-loyalty_survey_test(PG_FUNCTION_ARGS)
+static Datum
+return_test(FunctionCallInfo fcinfo, Answers first, Answers second)
 {
-	NpsSummary *first = get_summary(fcinfo, 0);
-	NpsSummary *second = get_summary(fcinfo, 1);
 	double		quantile = get_quantile(fcinfo, 2);
 	NpsMethod	method = get_method(fcinfo, 3);
 	Moments		a;
@@ -471,7 +529,7 @@ loyalty_survey_test(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the score method is not defined for two groups"),
 				 errhint("Use \"adjusted_wald\" or \"wald\".")));
-	if (responses(first) == 0 || responses(second) == 0)
+	if (first.n == 0.0 || second.n == 0.0)
 		PG_RETURN_NULL();
 
 	a = moments_of(first, method);
@@ -491,4 +549,319 @@ loyalty_survey_test(PG_FUNCTION_ARGS)
 	values[4] = Float8GetDatum(difference - quantile * se);
 	values[5] = Float8GetDatum(difference + quantile * se);
 	return return_row(fcinfo, values, nulls);
+}
+
+Datum
+loyalty_survey_standard_error(PG_FUNCTION_ARGS)
+{
+	return return_standard_error(fcinfo, answers_of(get_summary(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_margin(PG_FUNCTION_ARGS)
+{
+	return return_margin(fcinfo, answers_of(get_summary(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_interval(PG_FUNCTION_ARGS)
+{
+	return return_interval(fcinfo, answers_of(get_summary(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_test(PG_FUNCTION_ARGS)
+{
+	return return_test(fcinfo, answers_of(get_summary(fcinfo, 0)),
+					   answers_of(get_summary(fcinfo, 1)));
+}
+
+
+/* ----- weighted answers ----- */
+
+static WeightedNps *
+get_weighted(FunctionCallInfo fcinfo, int argno)
+{
+	WeightedNps *summary = (WeightedNps *) PG_GETARG_POINTER(argno);
+
+	summary_check_version(&summary->header, WEIGHTED_VERSION, WEIGHTED_TYPE);
+	return summary;
+}
+
+static double
+total_weight(const WeightedNps *summary)
+{
+	Sum			total = summary->weight[NPS_PROMOTER];
+
+	sum_add_sum(&total, summary->weight[NPS_PASSIVE]);
+	sum_add_sum(&total, summary->weight[NPS_DETRACTOR]);
+	return sum_total(total);
+}
+
+/* Kish (1965): as many answers of equal weight would be as precise. */
+static double
+effective_n(const WeightedNps *summary)
+{
+	double		total = total_weight(summary);
+
+	return summary->responses == 0 ? 0.0 : total * (total / sum_total(summary->squares));
+}
+
+static Answers
+weighted_answers(const WeightedNps *summary)
+{
+	Answers		answers = {0};
+
+	answers.n = effective_n(summary);
+	if (answers.n > 0.0)
+	{
+		double		scale = answers.n / total_weight(summary);
+
+		answers.promoters = scale * sum_total(summary->weight[NPS_PROMOTER]);
+		answers.passives = scale * sum_total(summary->weight[NPS_PASSIVE]);
+		answers.detractors = scale * sum_total(summary->weight[NPS_DETRACTOR]);
+	}
+	return answers;
+}
+
+/* The one validator: n answers, their sums of weights by class and the sum of their squares. */
+static WeightedNps *
+make_weighted(int64 n, const double *weight, double squares, Node *escontext)
+{
+	const double slack = 1e-9;	/* for sums that were rounded */
+	double		total = weight[NPS_PROMOTER] + weight[NPS_PASSIVE] + weight[NPS_DETRACTOR];
+	const char *detail = NULL;
+	WeightedNps *summary;
+
+	if (n < 0)
+		detail = "The number of responses must not be negative.";
+	else if (!isfinite(total) || !isfinite(total * total) || !isfinite(squares))
+		ereturn(escontext, NULL,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s out of range", WEIGHTED_TYPE),
+				 errdetail("The square of the sum of all weights must fit in a double.")));
+	else if (weight[NPS_PROMOTER] < 0.0 || weight[NPS_PASSIVE] < 0.0 || weight[NPS_DETRACTOR] < 0.0)
+		detail = "A weight must not be negative.";
+	else if (n == 0 ? total != 0.0 || squares != 0.0 : total <= 0.0 || squares <= 0.0)
+		detail = "There are weights if, and only if, there are responses.";
+	else if (squares > total * total * (1.0 + slack) ||
+			 total * total > squares * n * (1.0 + slack))
+		detail = "No weights have this sum and this sum of squares.";
+	if (detail != NULL)
+		ereturn(escontext, NULL,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("invalid %s", WEIGHTED_TYPE),
+				 errdetail("%s", detail)));
+
+	summary = summary_alloc(sizeof(WeightedNps), WEIGHTED_VERSION);
+	summary->responses = n;
+	for (int i = 0; i < 3; i++)
+		summary->weight[i].high = weight[i] + 0.0;
+	summary->squares.high = squares + 0.0;
+	return summary;
+}
+
+Datum
+loyalty_survey_weighted_in(PG_FUNCTION_ARGS)
+{
+	Node	   *escontext = fcinfo->context;
+	SummaryField fields[] = {
+		{.name = "promoters",.required = true},
+		{.name = "passives",.required = true},
+		{.name = "detractors",.required = true},
+		{.name = "squares",.required = true},
+		{.name = "responses",.required = true}
+	};
+	double		weight[3];
+	double		squares;
+	int64		n;
+
+	if (!summary_parse(PG_GETARG_CSTRING(0), WEIGHTED_TYPE, fields, lengthof(fields), escontext) ||
+		!summary_read_float8(&fields[0], WEIGHTED_TYPE, &weight[NPS_PROMOTER], escontext) ||
+		!summary_read_float8(&fields[1], WEIGHTED_TYPE, &weight[NPS_PASSIVE], escontext) ||
+		!summary_read_float8(&fields[2], WEIGHTED_TYPE, &weight[NPS_DETRACTOR], escontext) ||
+		!summary_read_float8(&fields[3], WEIGHTED_TYPE, &squares, escontext) ||
+		!summary_read_count(&fields[4], WEIGHTED_TYPE, &n, escontext))
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(make_weighted(n, weight, squares, escontext));
+}
+
+Datum
+loyalty_survey_weighted_out(PG_FUNCTION_ARGS)
+{
+	WeightedNps *summary = get_weighted(fcinfo, 0);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	summary_put_float8(&buf, "promoters", sum_total(summary->weight[NPS_PROMOTER]));
+	summary_put_float8(&buf, "passives", sum_total(summary->weight[NPS_PASSIVE]));
+	summary_put_float8(&buf, "detractors", sum_total(summary->weight[NPS_DETRACTOR]));
+	summary_put_float8(&buf, "squares", sum_total(summary->squares));
+	summary_put_count(&buf, "responses", summary->responses);
+	PG_RETURN_CSTRING(summary_finish(&buf));
+}
+
+Datum
+loyalty_survey_weighted_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo	buf = (StringInfo) PG_GETARG_POINTER(0);
+	double		weight[3];
+	double		squares;
+	int64		n;
+
+	(void) summary_begin_recv(buf, WEIGHTED_VERSION, WEIGHTED_TYPE);
+	for (int i = 0; i < 3; i++)
+		weight[i] = pq_getmsgfloat8(buf);
+	squares = pq_getmsgfloat8(buf);
+	n = pq_getmsgint64(buf);
+	PG_RETURN_POINTER(make_weighted(n, weight, squares, NULL));
+}
+
+Datum
+loyalty_survey_weighted_send(PG_FUNCTION_ARGS)
+{
+	WeightedNps *summary = get_weighted(fcinfo, 0);
+	StringInfoData buf;
+
+	summary_begin_send(&buf, WEIGHTED_VERSION);
+	for (int i = 0; i < 3; i++)
+		pq_sendfloat8(&buf, sum_total(summary->weight[i]));
+	pq_sendfloat8(&buf, sum_total(summary->squares));
+	pq_sendint64(&buf, summary->responses);
+	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
+}
+
+/* The state to write to: the executor's own, or a copy of what SQL passed. */
+static WeightedNps *
+get_weighted_state(FunctionCallInfo fcinfo)
+{
+	WeightedNps *state = get_weighted(fcinfo, 0);
+	WeightedNps *copy;
+
+	if (summary_owns_state(fcinfo))
+		return state;
+	copy = palloc(sizeof(WeightedNps));
+	memcpy(copy, state, sizeof(WeightedNps));
+	return copy;
+}
+
+/* An answer of weight 0 stands for nobody: as if it had not been given. */
+Datum
+loyalty_survey_weighted_accum(PG_FUNCTION_ARGS)
+{
+	WeightedNps *state = get_weighted_state(fcinfo);
+	int32		score = PG_GETARG_INT32(1);
+	double		weight = PG_GETARG_FLOAT8(2);
+
+	check_score(score);
+	if (!isfinite(weight) || weight < 0.0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("the weight of an answer must be finite and not negative")));
+	if (weight > 0.0)
+	{
+		state->responses++;
+		sum_add(&state->weight[class_of[score]], weight);
+		sum_add(&state->squares, weight * weight);
+	}
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+loyalty_survey_weighted_combine(PG_FUNCTION_ARGS)
+{
+	WeightedNps *state = get_weighted_state(fcinfo);
+	WeightedNps *other = get_weighted(fcinfo, 1);
+
+	if (pg_add_s64_overflow(state->responses, other->responses, &state->responses))
+		summary_overflow(WEIGHTED_TYPE);
+	for (int i = 0; i < 3; i++)
+		sum_add_sum(&state->weight[i], other->weight[i]);
+	sum_add_sum(&state->squares, other->squares);
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+loyalty_survey_weighted_final(PG_FUNCTION_ARGS)
+{
+	WeightedNps *state = get_weighted(fcinfo, 0);
+	double		weight[3];
+
+	if (state->responses == 0)
+		PG_RETURN_NULL();
+	for (int i = 0; i < 3; i++)
+		weight[i] = sum_total(state->weight[i]);
+	PG_RETURN_POINTER(make_weighted(state->responses, weight, sum_total(state->squares), NULL));
+}
+
+Datum
+loyalty_survey_weighted_promoters(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(sum_total(get_weighted(fcinfo, 0)->weight[NPS_PROMOTER]));
+}
+
+Datum
+loyalty_survey_weighted_passives(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(sum_total(get_weighted(fcinfo, 0)->weight[NPS_PASSIVE]));
+}
+
+Datum
+loyalty_survey_weighted_detractors(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(sum_total(get_weighted(fcinfo, 0)->weight[NPS_DETRACTOR]));
+}
+
+Datum
+loyalty_survey_weighted_responses(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(get_weighted(fcinfo, 0)->responses);
+}
+
+Datum
+loyalty_survey_weighted_effective(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(effective_n(get_weighted(fcinfo, 0)));
+}
+
+/* Also the final function of nps(integer, float8): its state may have any weights. */
+Datum
+loyalty_survey_weighted_nps(PG_FUNCTION_ARGS)
+{
+	WeightedNps *summary = get_weighted(fcinfo, 0);
+	double		total = total_weight(summary);
+	Sum			difference = summary->weight[NPS_PROMOTER];
+
+	if (summary->responses == 0)
+		PG_RETURN_NULL();
+	if (!isfinite(total))
+		summary_overflow(WEIGHTED_TYPE);
+	sum_add(&difference, -summary->weight[NPS_DETRACTOR].high);
+	sum_add(&difference, -summary->weight[NPS_DETRACTOR].low);
+	PG_RETURN_FLOAT8(NPS_SCALE * (sum_total(difference) / total));
+}
+
+Datum
+loyalty_survey_weighted_standard_error(PG_FUNCTION_ARGS)
+{
+	return return_standard_error(fcinfo, weighted_answers(get_weighted(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_weighted_margin(PG_FUNCTION_ARGS)
+{
+	return return_margin(fcinfo, weighted_answers(get_weighted(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_weighted_interval(PG_FUNCTION_ARGS)
+{
+	return return_interval(fcinfo, weighted_answers(get_weighted(fcinfo, 0)));
+}
+
+Datum
+loyalty_survey_weighted_test(PG_FUNCTION_ARGS)
+{
+	return return_test(fcinfo, weighted_answers(get_weighted(fcinfo, 0)),
+					   weighted_answers(get_weighted(fcinfo, 1)));
 }

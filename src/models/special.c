@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "metrics/normal.h"
 #include "models/special.h"
 
 /* The asymptotic series below are good to the last bit from here on. */
@@ -397,4 +398,139 @@ beta_inc(double a, double b, double x, double complement)
 	if (x < (a + 1.0) / (a + b + 2.0))
 		return front * beta_inc_fraction(a, b, x) / a;
 	return 1.0 - front * beta_inc_fraction(b, a, complement) / b;
+}
+
+typedef struct StudentArgs
+{
+	double		df;
+	double		log_front;
+} StudentArgs;
+
+static double
+student_t_density(double t, const void *arg)
+{
+	const StudentArgs *s = arg;
+
+	return exp(s->log_front - 0.5 * (s->df + 1.0) * log1p(t * t / s->df));
+}
+
+static StudentArgs
+student_t_args(double df)
+{
+	return (StudentArgs) {df, -log_beta(0.5 * df, 0.5) - 0.5 * log(df)};
+}
+
+/*
+ * P(|T| >= t), or P(|T| <= t), by quadrature: of the incomplete beta function
+ * too few digits would be left for millions of degrees of freedom.
+ */
+static double
+student_t_share(double t, const StudentArgs *s, bool central)
+{
+	double		start = central ? 0.0 : t;
+
+	/* the scale is about that of the density's decline at its start, density / -slope */
+	return 2.0 * integrate_unimodal(student_t_density, s, start, central ? t : HUGE_VAL, start,
+									(s->df + start * start) / ((s->df + 1.0) * (1.0 + start)));
+}
+
+double
+student_t_two_sided_p(double t, double df)
+{
+	StudentArgs s = student_t_args(df);
+
+	t = fabs(t);
+	return t < 0.5 ? 1.0 - student_t_share(t, &s, true) : student_t_share(t, &s, false);
+}
+
+/*
+ * Newton's method for the logarithm of the smaller of the two probabilities as
+ * a function of ln t.  That is concave, and so steps at most once past its goal.
+ */
+double
+student_t_two_sided_t(double confidence, double df)
+{
+	bool		central = confidence < 0.5;
+	double		goal = central ? confidence : 1.0 - confidence;
+	double		t = normal_two_sided_z(confidence);
+	StudentArgs s = student_t_args(df);
+
+	for (int step = 0; step < 100; step++)
+	{
+		double		p = student_t_share(t, &s, central);
+		double		slope = (central ? 2.0 : -2.0) * t * student_t_density(t, &s) / p;
+		double		change = log(goal / p) / slope;
+
+		t *= exp(change);
+		if (fabs(change) < 1e-14)
+			break;
+	}
+	return t;
+}
+
+typedef struct PowerArgs
+{
+	double		t;
+	double		df;
+	double		noncentrality;
+	double		log_front;
+} PowerArgs;
+
+/*
+ * With T = (Z + noncentrality) / S, S^2 df being chi-square: the density of S at
+ * 1 + d times P(Z > t S - noncentrality).
+ */
+static double
+student_t_power_integrand(double d, const void *arg)
+{
+	const PowerArgs *p = arg;
+	double		z = p->t * (1.0 + d) - p->noncentrality;
+
+	if (d <= -1.0)
+		return 0.0;
+	return 0.5 * erfc(z * M_SQRT1_2) *
+		exp(p->log_front + p->df * (log1p(d) - d - 0.5 * d * d) - log1p(d));
+}
+
+static double
+student_t_upper_tail(double t, double df, double noncentrality)
+{
+	double		half = 0.5 * df;
+	PowerArgs	p = {.t = t, .df = df, .noncentrality = noncentrality};
+
+	/* ln 2 + half ln half - half - ln Gamma(half) */
+	p.log_front = M_LN2 + 0.5 * log(half) - LOG_SQRT_2PI;
+	if (half >= ASYMPTOTIC_FROM)
+		p.log_front -= stirling_correction(half);
+	else
+		p.log_front += (half - 0.5) * log(half) - half + LOG_SQRT_2PI - log_gamma(half);
+	return integrate_unimodal(student_t_power_integrand, &p, -1.0, HUGE_VAL,
+							  sqrt(fmax(df - 1.0, 0.0) / df) - 1.0, 1.0 / sqrt(2.0 * df));
+}
+
+double
+student_t_power(double t, double df, double noncentrality)
+{
+	return fmin(student_t_upper_tail(t, df, noncentrality) +
+				student_t_upper_tail(t, df, -noncentrality), 1.0);
+}
+
+/* A finite sum for whole degrees of freedom (DLMF 8.4.6, 8.4.10, 8.8.9), all of it positive. */
+double
+chi_square_tail(double x, int df)
+{
+	double		half = 0.5 * x;
+	double		odd = df % 2 == 0 ? 0.0 : 0.5;
+	double		term = df % 2 == 0 ? 1.0 : 2.0 * sqrt(half / M_PI);
+	double		sum = 0.0;
+
+	if (half > 1000.0)			/* no double holds the result, for df up to 64 */
+		return 0.0;
+	for (int k = 0; k < df / 2; k++)
+	{
+		if (k > 0)
+			term *= half / (k + odd);
+		sum += term;
+	}
+	return exp(-half) * sum + (df % 2 == 0 ? 0.0 : erfc(sqrt(half)));
 }

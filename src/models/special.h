@@ -41,6 +41,19 @@ extern double expint_scaled(double s, double y);
 /* I_x(a, b), the regularised incomplete beta function; complement = 1 - x. */
 extern double beta_inc(double a, double b, double x, double complement);
 
+/*
+ * Student's t with df > 0 degrees of freedom: P(|T| >= |t|), and the t with
+ * P(|T| <= t) = confidence, 0 < confidence < 1.
+ */
+extern double student_t_two_sided_p(double t, double df);
+extern double student_t_two_sided_t(double confidence, double df);
+
+/* P(|T| >= t) of the noncentral t: the power of a t test.  df >= 1, t >= 0. */
+extern double student_t_power(double t, double df, double noncentrality);
+
+/* P(X >= x) of the chi-square with df = 1, 2, ... degrees of freedom, x >= 0. */
+extern double chi_square_tail(double x, int df);
+
 typedef double (*Integrand) (double v, const void *arg);
 
 /*

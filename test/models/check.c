@@ -10,6 +10,8 @@
  *	  differences of the latter.
  * 3. No NaN, and no infinity, for any parameters that are accepted.
  * 4. Degenerate data: every fit ends, with finite parameters and a warning.
+ * 5. The distributions of tests, to 1e-12 relative where they are not beyond
+ *	  the tail's 1e-30.
  *
  * Prints one line a part, and their count at last; exits with 1 if any failed.
  */
@@ -19,6 +21,7 @@
 #include <string.h>
 
 #include "models/math.h"
+#include "models/special.h"
 
 static int	failures = 0;
 
@@ -447,6 +450,68 @@ check_degenerate(void)
 	printf("degenerate: %d fits\n", n);
 }
 
+static double
+distribution(const char *fn, const double *arg)
+{
+	if (strcmp(fn, "student_t_two_sided_p") == 0)
+		return student_t_two_sided_p(arg[0], arg[1]);
+	if (strcmp(fn, "student_t_two_sided_t") == 0)
+		return student_t_two_sided_t(arg[0], arg[1]);
+	if (strcmp(fn, "student_t_power") == 0)
+		return student_t_power(arg[0], arg[1], arg[2]);
+	if (strcmp(fn, "chi_square_tail") == 0)
+		return chi_square_tail(arg[0], (int) arg[1]);
+	return NAN;
+}
+
+/* A tail's logarithm is rounded as the argument of exp(): what is lost grows with it. */
+static void
+check_distributions(void)
+{
+	const char *path = "test/models/distributions.txt";
+	FILE	   *file = fopen(path, "r");
+	char		line[1024];
+	double		worst = 0.0;
+	int			n = 0;
+
+	if (!file)
+	{
+		perror(path);
+		exit(1);
+	}
+	while (fgets(line, sizeof(line), file))
+	{
+		char		fn[32];
+		char		args[256];
+		double		expected;
+		double		value;
+		double		arg[4] = {0};
+		double		error;
+
+		if (sscanf(line, "%31s\t{%255[^}]}\t%lf", fn, args, &expected) != 3)
+			continue;
+		n++;
+		read_list(args, arg);
+		value = distribution(fn, arg);
+		error = fabs(value - expected);
+		if (expected > 1e-300)
+			error /= expected;
+		if (!(error <= (expected < 1e-30 && expected > 1e-300 ? 1e-11 : 1e-12)))
+		{
+			failures++;
+			printf("distributions: got %.17g, error %.3g, in %s", value, error, line);
+		}
+		worst = fmax(worst, error);
+	}
+	fclose(file);
+	if (n < 300)
+	{
+		failures++;
+		printf("distributions: only %d values read\n", n);
+	}
+	printf("distributions: %d values, worst error %.2g\n", n, worst);
+}
+
 /* The path of the oracle, for a part that takes none. */
 static const char *oracle_path = "test/models/oracle.sql";
 
@@ -460,7 +525,7 @@ int
 main(int argc, char **argv)
 {
 	void		(*const part[]) (void) = {
-		check_oracle_file, check_gradient, check_finite, check_degenerate
+		check_oracle_file, check_gradient, check_finite, check_degenerate, check_distributions
 	};
 	int			parts = sizeof(part) / sizeof(part[0]);
 	int			bad = 0;

@@ -5,7 +5,7 @@ CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS loyalty;
 SET LOCAL search_path = loyalty, public;
 
-SELECT plan(12);
+SELECT plan(15);
 
 -- the classical definition: 200 at the start, 210 at the end, 30 of them new
 SELECT is(retention_rate(200, 210, 30), 0.9::float8, 'classical retention');
@@ -49,6 +49,18 @@ SELECT is((SELECT count(*) FROM (
 -- FILTER and DISTINCT are the server's
 SELECT is(orders(repeat_agg(DISTINCT customer)), customers(repeat_agg(customer)), 'DISTINCT') FROM orders;
 SELECT is(repeat_agg(customer) FILTER (WHERE segment = 1), (SELECT r FROM got WHERE segment = 1), 'FILTER') FROM orders;
+
+-- who was quiet and came back, against plain SQL, by workers and in growing frames
+CREATE TEMP VIEW back AS
+SELECT reactivation_agg(customer, day, '[2024-03-01,2024-06-01)', '[2024-06-01,2024-09-01)') AS got,
+	(SELECT reactivation_summary(count(*) FILTER (WHERE b AND NOT q), count(*) FILTER (WHERE b AND NOT q AND r), count(*) FILTER (WHERE r))
+		FROM (SELECT bool_or(day < '2024-03-01') AS b, bool_or(day >= '2024-03-01' AND day < '2024-06-01') AS q, bool_or(day >= '2024-06-01' AND day < '2024-09-01') AS r FROM orders WHERE customer IS NOT NULL GROUP BY customer) c) AS want
+FROM orders;
+SELECT is(got, want, 'reactivation') FROM back;
+SELECT is((SELECT rollup(s) FROM (SELECT reactivation_agg(customer, day, '[2024-03-01,2024-06-01)', '[2024-06-01,2024-09-01)') AS s FROM orders GROUP BY customer) x), want, 'reactivation in parts') FROM back;
+SELECT is((SELECT count(*) FROM (
+	SELECT id, reactivation_agg(customer, day, '[2024-02-01,2024-03-01)', '[2024-03-01,)') OVER (ORDER BY id) AS w FROM orders WHERE id <= 120) x
+	WHERE w IS DISTINCT FROM (SELECT reactivation_agg(customer, day, '[2024-02-01,2024-03-01)', '[2024-03-01,)') FROM orders o WHERE o.id <= x.id)), 0::bigint, 'reactivation in growing frames');
 
 -- under a collation that ignores case, customers are equal that differ in bytes
 SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') AS icu \gset

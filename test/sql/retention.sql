@@ -151,3 +151,28 @@ FROM generate_series(1, 4) i WINDOW w AS (ORDER BY i ROWS BETWEEN 1 PRECEDING AN
 DROP VIEW retention_all;
 DROP TABLE retention_orders, retention_many, retention_parallel, retention_parts;
 DROP TYPE retention_colour, retention_id;
+
+-- reactivation: quiet in 2024, back in January 2025. ann was dormant and came back, bob was dormant, cid bought in 2024, dee is new, eve bought later only;
+-- fay came back in the gap before the return period, so was not dormant
+CREATE TABLE reactivation_orders (customer text, at date);
+INSERT INTO reactivation_orders VALUES ('ann', '2023-12-31'), ('ann', '2025-01-01'), ('ann', '2025-01-02'), ('bob', '2020-01-01'), ('bob', '2025-02-01'), ('cid', '2023-05-05'), ('cid', '2024-01-01'), ('cid', '2025-01-31'),
+	('dee', '2025-01-15'), ('eve', '2025-02-01'), (NULL, '2025-01-01'), ('ann', NULL);
+SELECT reactivation_agg(customer, at, '[2024-01-01,2025-01-01)', '[2025-01-01,2025-02-01)'), reactivation_rate(customer, at, '[2024-01-01,2025-01-01)', '[2025-01-01,2025-02-01)') FROM reactivation_orders;
+SELECT reactivation_agg(customer, at::timestamptz, '[2024-01-01,2025-01-01)', '[2025-01-01,2025-02-01)') = reactivation_agg(customer, at::timestamp, '[2024-01-01,2025-01-01)', '[2025-01-01,2025-02-01)') FROM reactivation_orders;
+INSERT INTO reactivation_orders VALUES ('fay', '2023-01-01'), ('fay', '2025-01-10'), ('fay', '2025-01-20');
+SELECT reactivation_agg(customer, at, '[2024-01-01,2025-01-01)', '[2025-01-16,2025-02-01)') FROM reactivation_orders;
+-- nobody can be from before a period without a start; an empty period
+SELECT reactivation_agg(customer, at, '(,2025-01-01)', '[2025-01-01,2025-02-01)'), reactivation_rate(customer, at, '(,2025-01-01)', '[2025-01-01,2025-02-01)'), reactivation_agg(customer, at, 'empty', '[2025-01-01,2025-02-01)') FROM reactivation_orders;
+SELECT dormant(s), reactivated(s), active(s), reactivation_rate(s), reactivation_summary_send(s), pg_temp.receive('reactivation_summary', reactivation_summary_send(s)) FROM (SELECT reactivation_summary(4, 1, 9)) v(s);
+SELECT rollup(s) FROM (VALUES (reactivation_summary(4, 1, 9)), (NULL), (reactivation_summary(1, 0, 0))) v(s);
+SELECT pg_temp.failure('SELECT ' || a) FROM unnest(ARRAY['loyalty.reactivation_summary(1, 2, 3)', 'loyalty.reactivation_summary(3, 2, 1)', '''(dormant:-1,reactivated:0,active:0)''::loyalty.reactivation_summary',
+	'loyalty.reactivation_agg(1, date ''2024-01-01'', ''[2024-01-01,2024-02-01)'', ''[2024-01-15,2024-03-01)'')']) a;
+DROP TABLE reactivation_orders;
+
+-- churn: 5 % a month is 46 % a year, not 60; and back
+SELECT round(compound_churn(0.05, 12)::numeric, 12), round(1 - 0.95 ^ 12, 12), round(compound_churn(compound_churn(0.05, 12), 1 / 12.0)::numeric, 12), compound_churn(1, 3), compound_churn(1, 0), compound_churn(0, 99), compound_churn(0.3, 0);
+-- 0.9 x 0.8 x 0.5; of small ones no digit is lost
+SELECT compound_churn(c), compound_churn(c) FILTER (WHERE c < 0.2) FROM unnest(ARRAY[0.1, 0.2, NULL, 0.5]) c;
+SELECT compound_churn(c), compound_churn(1e-17, 3), compound_churn(d) FROM unnest(ARRAY[0.1, 1], ARRAY[0, 0]) v(c, d);
+SELECT compound_churn(c) FROM unnest('{}'::float8[]) c;
+SELECT pg_temp.failure('SELECT loyalty.compound_churn(' || a || ')') FROM unnest(ARRAY['1.01', '-0.1', '''NaN''', '1.01, 2', '0.1, -1', '0.1, ''infinity''']) a;

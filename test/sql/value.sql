@@ -115,6 +115,19 @@ SELECT pg_temp.failure('SELECT loyalty.simple_clv(customer, amount, at, invoice)
 SELECT pg_temp.failure('SELECT loyalty.simple_clv(customer, amount, at, 1, 1.5) FROM value_orders');
 SELECT pg_temp.failure('SELECT loyalty.simple_clv(customer, amount, at, ''NaN'') FROM value_orders');
 
+-- under contract: note 024 of Fader & Hardie, 100 a period, 80 %, 10 %: 110/.3, 80/.3, 100/.3
+SELECT timing, round(contractual_clv(100, 0.8, 0.1, timing)::numeric, 10) AS endless, round(discounted_clv(100, 2, 0.8, 0.1, timing)::numeric, 10) AS two, round(discounted_clv(100, 100000, 0.8, 0.1, timing)::numeric, 10) AS many
+FROM unnest(ARRAY['begin', 'residual', 'end']) timing;
+-- two periods: 100 + 80/1.1; 80/1.1 + 64/1.21; 100/1.1 + 80/1.21
+SELECT round(100 + 80 / 1.1, 10), round(80 / 1.1 + 64 / 1.21, 10), round(100 / 1.1 + 80 / 1.21, 10);
+-- nothing discounted, nobody leaves; nobody stays; a retention and a discount that hardly differ from 1 and 0
+SELECT discounted_clv(100, 12), discounted_clv(100, 0), discounted_clv(100, 5, 0), discounted_clv(100, 5, 0, 0.1, 'residual'), contractual_clv(100, 0, 0), contractual_clv(-3, 0.5, 0);
+SELECT round(discounted_clv(1, 1000, 1 - 1e-15)::numeric, 9) AS thousand, round(discounted_clv(1, 3, 1, 1e-12)::numeric, 9) AS three;
+-- 12 months of that are 10 % a year
+SELECT round(period_discount(0.1, 12)::numeric, 12), round((power(1 + period_discount(0.1, 12), 12) - 1)::numeric, 14), period_discount(0.25, 1), period_discount(0, 12);
+SELECT call, pg_temp.failure(format('SELECT loyalty.%s', call))
+FROM unnest(ARRAY['contractual_clv(100, 1, 0)', 'contractual_clv(100, 1.1, 0.1)', 'contractual_clv(100, 80, 0.1)', 'contractual_clv(100, 0.8, -0.1)', 'contractual_clv(''NaN'', 0.8, 0.1)', 'contractual_clv(100, 0.8, 0.1, ''middle'')', 'discounted_clv(100, -1)', 'discounted_clv(1e308, 10)', 'period_discount(-0.1, 12)', 'period_discount(0.1, 0)']) AS call;
+
 -- parallel equals serial equals plain SQL; stored parts roll up to the whole when they share no customers
 CREATE TABLE value_many (customer int, invoice text, amount numeric, at timestamptz) WITH (parallel_workers = 2);
 INSERT INTO value_many
