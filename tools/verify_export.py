@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
-"""Recomputes every hash and total of a loyalty ledger from an export, without the extension.
+"""Recomputes every hash, total and root of a loyalty ledger from an export, without the extension.
 
     BEGIN ISOLATION LEVEL REPEATABLE READ;
     SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET client_encoding = 'UTF8';
     \\copy (SELECT * FROM loyalty.entry ORDER BY account_id, entry_no) TO 'entry.csv' CSV HEADER
     \\copy loyalty.account TO 'account.csv' CSV HEADER
+    \\copy (SELECT * FROM loyalty.checkpoint ORDER BY number) TO 'checkpoint.csv' CSV HEADER
+    \\copy (SELECT * FROM loyalty.checkpoint_head ORDER BY number, account_id) TO 'checkpoint_head.csv' CSV HEADER
 
     python3 verify_export.py entry.csv account.csv
+    python3 verify_export.py entry.csv account.csv checkpoint.csv checkpoint_head.csv [roots.txt]
+    python3 verify_export.py --proof proof.txt roots.txt
 
-docs/audit.md lists the bytes that are hashed. The exit code is 0 only if all agrees.
+roots.txt has what was published: a line a checkpoint, its number and its root in hexadecimal. proof.txt has an
+answer of proof(), in hexadecimal. docs/audit.md and docs/checkpoint.md list the bytes that are hashed. The exit
+code is 0 only if all agrees.
 """
-import hashlib, itertools, re, struct, sys
+import collections, hashlib, itertools, re, struct, sys
 from datetime import datetime, timedelta, timezone
 
 TOTALS = {'earn': ('earned', 1), 'reverse': ('earned', 1), 'redeem': ('redeemed', -1),
@@ -58,22 +64,127 @@ def entry_hash(previous, e):
         + b''.join(struct.pack('>i', int(v)) for v in numbers if v is not None)
         + b''.join(string(v) for v in texts if v is not None)).digest()
 
-def problem(account, entries):
-    """What is wrong first with an account, None if nothing is."""
+def sha(*parts):
+    return hashlib.sha256(b''.join(parts)).digest()
+
+def leaf(account_id, entries, head):
+    return sha(b'\x00', struct.pack('>qi', account_id, entries), head)
+
+def tree(leaves):
+    """The root over some leaves, RFC 6962, section 2.1."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else sha()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return sha(b'\x01', tree(leaves[:half]), tree(leaves[half:]))
+
+def checkpoint_root(number, previous, at, accounts, entries, root, changes):
+    return sha(b'\x02', struct.pack('>i', number), previous, struct.pack('>qqq', at, accounts, entries), root, changes)
+
+def problem(account, entries, seen):
+    """What is wrong first with an account, None if nothing is; seen: hashes that checkpoints saw, by entry number."""
     head, no, sums = b'', 0, dict.fromkeys(('posted', 'earned', 'redeemed', 'expired'), 0)
     for no, e in enumerate(entries, 1):
         previous, head = head or bytes(32), digest(e['hash'])
         if int(e['entry_no']) != no or entry_hash(previous, e) != head:
             return f'entry {no} is not there, or not as it was hashed'
+        if seen.pop(no, head) != head:
+            return f'entry {no} is not what a checkpoint saw'
         total, sign = TOTALS.get(e['kind'], ('posted', 0))
         sums['posted'] += points(e['points'])
         sums[total] += sign * points(e['points'])
+    if any(seen):
+        return f'entry {max(seen)}, which a checkpoint saw, is not there'
     if account is None or int(account['entries']) != no or (digest(account['head']) if no else account['head'] or b'') != head:
         return f'the account does not have the count and head of its last entry, {no}'
     return next((f'{n} is {account[n]}, by the entries {v / 10000}' for n, v in sums.items() if points(account[n]) != v), None)
 
+def checkpoint_problems(checkpoints, heads, published):
+    """What is wrong with checkpoints, each by all that it saw."""
+    state, previous = {}, bytes(32)
+    for number, c in enumerate(checkpoints, 1):
+        rows = heads.pop(number, [])
+        state.update((account_id, (entries, leaf(account_id, entries, head))) for account_id, entries, head in rows)
+        leaves = [hashed for _, (_, hashed) in sorted(state.items())]
+        saw = (len(leaves), sum(entries for entries, _ in state.values()), tree(leaves), tree([leaf(*row) for row in sorted(rows)]))
+        root = digest(c['root'])
+        if int(c['number']) != number:
+            yield f'checkpoint {number} is not there'
+        if saw != (int(c['accounts']), int(c['entries']), digest(c['tree']), digest(c['changes'])):
+            yield f'checkpoint {number} does not agree with what it saw'
+        if (digest(c['previous']) if number > 1 else bytes(32) if c['previous'] is None else None) != previous:
+            yield f'checkpoint {number} does not build on the root before it'
+        if checkpoint_root(int(c['number']), previous, micros(c['taken_at']), *saw) != root:
+            yield f'the root of checkpoint {number} is not that of its content'
+        if published.pop(number, root) != root:
+            yield f'another root was published of checkpoint {number}'
+        previous = root
+    yield from (f'checkpoint {number} is not there, what it saw is' for number in heads)
+    yield from (f'checkpoint {number} was published and is not there' for number in published)
+
+def proved(proof):
+    """The root that follows from a proof, and its first entry's canonical bytes without the hash before; struct.error: it is none."""
+    def take(form):
+        nonlocal at
+        values = struct.unpack_from(form, proof, at)
+        at += struct.calcsize(form)
+        return values if len(values) > 1 else values[0]
+    at, entries = 0, []
+    version, n, head = take('>B'), take('>i'), take('32s')
+    for _ in range(n):
+        entry = take(f"{take('>i')}s")
+        account_id, entries_so_far = struct.unpack_from('>qi', entry, 1)
+        if entries and (account_id, entries_so_far) != (known[0], known[1] + 1):
+            raise struct.error
+        known, head = (account_id, entries_so_far), sha(entry[:1], head, entry[1:])
+        entries.append(entry)
+    node, index, path = leaf(*known, head), take('>q'), [take('32s') for _ in range(take('>B'))]
+    number, root = take('>i'), take('32s')
+    moment, accounts, total = take('>qqq')
+    last = accounts - 1
+    if version != 1 or not 0 <= index <= last:
+        raise struct.error
+    for sibling in path:                # RFC 9162, section 2.1.3.2
+        if last == 0:
+            raise struct.error
+        if index % 2 or index == last:
+            node = sha(b'\x01', sibling, node)
+            while index and not index % 2:
+                index, last = index >> 1, last >> 1
+        else:
+            node = sha(b'\x01', node, sibling)
+        index, last = index >> 1, last >> 1
+    root = checkpoint_root(number, root, moment, accounts, total, node, take('32s'))
+    for number in range(number + 1, number + 1 + take('>i')):
+        moment, accounts, total, node = take('>qqq32s')
+        root = checkpoint_root(number, root, moment, accounts, total, node, take('32s'))
+    if last or at != len(proof):
+        raise struct.error
+    return root, entries[0]
+
+def read_roots(path):
+    return {int(number): bytes.fromhex(root) for number, root in map(str.split, open(path))}
+
+if sys.argv[1] == '--proof':
+    try:
+        root, entry = proved(bytes.fromhex(open(sys.argv[2]).read().strip().removeprefix('\\x')))
+        under = [number for number, published in read_roots(sys.argv[3]).items() if published == root]
+    except (struct.error, UnboundLocalError):
+        under = []
+    if not under:
+        sys.exit('the proof shows no entry to be under a published root')
+    print('entry %d of account %d is under the root of checkpoint %d' % (*struct.unpack_from('>qi', entry, 1)[::-1], under[0]))
+    sys.exit()
+
+heads, seen = collections.defaultdict(list), collections.defaultdict(dict)
+for h in rows(sys.argv[4]) if len(sys.argv) > 4 else []:
+    entries, head = int(h['entries']), digest(h['head']) if h['head'] is not None else bytes(32)
+    heads[int(h['number'])].append((int(h['account_id']), entries, head))
+    seen[h['account_id']][entries] = head
+wrong = list(checkpoint_problems(rows(sys.argv[3]), heads, read_roots(sys.argv[5]) if len(sys.argv) > 5 else {})) if len(sys.argv) > 4 else []
 accounts = {a['account_id']: a for a in rows(sys.argv[2])}
-found = [(i, problem(accounts.pop(i, None), e)) for i, e in itertools.groupby(rows(sys.argv[1]), lambda e: e['account_id'])]
-found += [(i, problem(account, [])) for i, account in accounts.items()]
-print(*(f'account {i}: {p}' for i, p in found if p), f'{len(found)} accounts, {sum(p is not None for i, p in found)} with a problem', sep='\n')
-sys.exit(any(p for i, p in found))
+found = [(i, problem(accounts.pop(i, None), e, seen.pop(i, {}))) for i, e in itertools.groupby(rows(sys.argv[1]), lambda e: e['account_id'])]
+found += [(i, problem(account, [], seen.pop(i, {}))) for i, account in accounts.items()]
+found += [(i, 'the account is not there, a checkpoint saw it') for i in seen]
+print(*(f'account {i}: {p}' for i, p in found if p), *wrong,
+      f'{len(found)} accounts, {sum(p is not None for i, p in found)} with a problem', sep='\n')
+sys.exit(bool(wrong) or any(p for i, p in found))

@@ -16,13 +16,23 @@ COMMENT ON FUNCTION loyalty._entry_hash(bytea, bigint, int, int, loyalty.points,
         loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
     'The hash an entry must have after the entry whose hash is given first, NULL before an account''s first entry';
 
+CREATE FUNCTION loyalty._entry_bytes(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
+        event_time timestamptz, recorded_at timestamptz, base loyalty.points, refunded loyalty.points,
+        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
+    RETURNS bytea
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_bytes';
+COMMENT ON FUNCTION loyalty._entry_bytes(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
+        loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+    'The bytes of an entry that are hashed';
+
 -- Rows with a problem: an entry's fault. Else with a lot_no: what entries did to the lot
 -- (0: the debt); entry_no is the first of them, ended_by the first that booked its end.
--- Else: the account; entry_no is its last.
+-- Else: the account; entry_no is its last, checkpoint_no the last checkpoint that saw it.
 CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[],
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
         OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
-        OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea)
+        OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
+        OUT checkpoint_no int)
     RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
 COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) IS
@@ -158,7 +168,8 @@ BEGIN
 
     UNION ALL
     SELECT o.account_id, NULL, format('the account is not there, its %s are', string_agg(o.what, ' and ' ORDER BY o.what))
-    FROM (SELECT w.account_id, 'entries' FROM account_walk w
+    FROM (SELECT w.account_id, 'entries' FROM account_walk w WHERE w.entry_no > 0 OR w.checkpoint_no IS NULL
+          UNION ALL SELECT w.account_id, 'checkpoints' FROM account_walk w WHERE w.checkpoint_no > 0
           UNION ALL SELECT h.account_id, 'lots' FROM holdings h) o (account_id, what)
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = o.account_id)
     GROUP BY o.account_id;
@@ -323,7 +334,8 @@ CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, 
 BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
-    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) g (name)
+    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
+                      'tier_progress_bucket', 'tier_change']) g (name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
                         AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
@@ -332,6 +344,7 @@ BEGIN
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
                       'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
+                      'checkpoint_pkey', 'checkpoint_head_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
@@ -375,6 +388,9 @@ DECLARE
     ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
     accounts text;
 BEGIN
+    IF program IS NULL THEN
+        PERFORM loyalty._check_access(0);
+    END IF;
     SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4)', first, last), ' UNION ALL ' ORDER BY last)
     INTO accounts
     FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
@@ -389,6 +405,7 @@ BEGIN
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
               UNION ALL SELECT * FROM loyalty._verify_members()
+              UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id

@@ -9,21 +9,24 @@ CREATE VIEW loyalty._effect AS
     FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no);
 COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 
-CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz) RETURNS loyalty.points
+CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at timestamptz DEFAULT 'infinity') RETURNS loyalty.points
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT coalesce(sum(f.points), 0)
-    FROM (SELECT f.lot_no, f.points FROM loyalty._effect f WHERE f.account_id = account AND f.event_time <= at
+    FROM (SELECT f.lot_no, f.points FROM loyalty._effect f
+          WHERE f.account_id = account AND f.event_time <= at AND f.recorded_at <= known_at
           UNION ALL
           -- What was held and not captured by then.
           SELECT h.lot_no, - h.points
           FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND e.event_time <= at AND at < least(h.ends_at, h.released_at)
+          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
+            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
           UNION ALL
           SELECT h.lot_no, - c.points
           FROM loyalty.hold h
           JOIN loyalty.entry e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
           JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
-          WHERE h.account_id = account AND e.event_time <= at AND at < least(h.ends_at, h.released_at)) f
+          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
+            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
     LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
 $$;
@@ -33,6 +36,40 @@ CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAUL
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_balance';
 COMMENT ON FUNCTION loyalty.balance(text, text, timestamptz, text) IS
     'Points a member can spend at a moment, past or future as known now; negative when in debt';
+
+-- The account of a member; NULL: enrolled, and without any entry of that currency.
+CREATE FUNCTION loyalty._account_of(program text, member text, currency text) RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    owner int := loyalty._program_id(program);
+    unit int;
+BEGIN
+    SELECT c.currency_id INTO unit FROM loyalty.currency c
+    WHERE c.program_id = owner AND CASE WHEN currency IS NULL THEN c.is_default ELSE c.code = currency END;
+    IF NOT FOUND THEN
+        PERFORM loyalty._refuse('LY003', format('program "%s" has no such currency', program), format('It was asked for "%s".', currency),
+            'Add it with loyalty.create_currency(), or leave the currency out to mean the program''s first.');
+    END IF;
+    IF NOT EXISTS (SELECT FROM loyalty.member m WHERE m.program_id = owner AND m.member = _account_of.member) THEN
+        PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
+            'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol(); keys are compared byte by byte.');
+    END IF;
+    RETURN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = unit AND a.member_key = _account_of.member);
+END $$;
+
+CREATE FUNCTION loyalty.balance_as_known(program text, member text, at timestamptz, known_at timestamptz, currency text DEFAULT NULL)
+    RETURNS loyalty.points
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    IF program IS NULL OR member IS NULL OR at IS NULL OR known_at IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- Points that never end are there to the end.
+    RETURN loyalty._balance_then(loyalty._account_of(program, member, currency),
+        CASE WHEN at = 'infinity' THEN '294276-12-31 23:59:59.999999+00' ELSE at END, known_at);
+END $$;
+COMMENT ON FUNCTION loyalty.balance_as_known(text, text, timestamptz, timestamptz, text) IS
+    'Points a member could spend at a moment, by what had been recorded up to another';
 
 CREATE VIEW loyalty.balances AS
     SELECT p.code AS program, a.member_key AS member, c.code AS currency,

@@ -72,6 +72,15 @@ CREATE TABLE loyalty.account (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.account IS 'A member''s points of one currency: totals as of a moment, and the head of the chain of entries';
 
+-- Roles that may act in some programs only. A role without a row may act in all.
+CREATE TABLE loyalty.confinement (
+    role       regrole NOT NULL,
+    program_id int NOT NULL,
+    PRIMARY KEY (role, program_id)
+);
+COMMENT ON TABLE loyalty.confinement IS 'Programs that a role, and whoever is a member of it, is confined to';
+
+SELECT pg_catalog.pg_extension_config_dump('loyalty.confinement', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_program_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.currency', '');
@@ -84,6 +93,8 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.account_account_id_seq', '')
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.program
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.currency
+    FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();
+CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.confinement
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.account
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
@@ -112,6 +123,10 @@ CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.program
 CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.currency
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_removal();
 
+CREATE FUNCTION loyalty._check_access(program_id int) RETURNS void
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_check_access';
+COMMENT ON FUNCTION loyalty._check_access(int) IS 'Refuses a role that is confined to other programs; with 0, to any';
+
 CREATE FUNCTION loyalty._program_id(program text) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
@@ -122,6 +137,7 @@ BEGIN
         PERFORM loyalty._refuse('LY001', format('program "%s" does not exist', program),
             'No program has this code.', 'Create it with loyalty.create_program().');
     END IF;
+    PERFORM loyalty._check_access(id);
     RETURN id;
 END $$;
 
@@ -315,3 +331,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty.enrol(text, text, timestamptz) IS
     'Enrols a member by the shop''s own key, or finds the one enrolled before; answers its id';
+
+CREATE FUNCTION loyalty.confine(role regrole, program text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    PERFORM loyalty._check_access(0);
+    IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
+        PERFORM loyalty._refuse('42704', format('role %s does not exist', coalesce(role::text, 'NULL')),
+            'Only a role can be confined.', 'Name a role of this server.');
+    END IF;
+    INSERT INTO loyalty.confinement (role, program_id) VALUES (role, loyalty._program_id(program)) ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION loyalty.confine(regrole, text) IS
+    'Confines a role, and its members, to a program: called for several, to these; calls in other programs are refused';
+
+CREATE FUNCTION loyalty.unconfine(role regrole, program text DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    PERFORM loyalty._check_access(0);
+    DELETE FROM loyalty.confinement c
+    WHERE c.role = unconfine.role AND CASE WHEN program IS NULL THEN true ELSE c.program_id = loyalty._program_id(program) END;
+END $$;
+COMMENT ON FUNCTION loyalty.unconfine(regrole, text) IS
+    'Takes a program from those a role is confined to, all by default; a role that has none left may act in every program';

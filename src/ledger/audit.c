@@ -2,10 +2,11 @@
  * audit.c
  *		Reading the books from each account's first entry to its last.
  *
- * A walk reads a range of accounts, entries and allocations side by side in
- * the order of their keys, and answers two things: which entries can't be as
- * they are (number, hash, form, allocations), and what the entries of each lot
- * and each account come to.  SQL holds these sums against the rows that the
+ * A walk reads a range of accounts: entries, allocations and what checkpoints
+ * saw of each account, side by side in the order of their keys.  It answers
+ * two things: which entries can't be as they are (number, hash, form,
+ * allocations, or not as a checkpoint saw them), and what the entries of each
+ * lot and each account come to.  SQL holds these sums against the rows that the
  * engine keeps (sql/ledger/audit.sql).
  *
  * Of the engine only the canonical bytes (chain.c) are used: what an entry
@@ -34,7 +35,9 @@
 
 #include "base/compat.h"
 #include "ledger/chain.h"
+#include "ledger/checkpoint.h"
 
+PG_FUNCTION_INFO_V1(loyalty_audit_bytes);
 PG_FUNCTION_INFO_V1(loyalty_audit_hash);
 PG_FUNCTION_INFO_V1(loyalty_audit_walk);
 
@@ -42,7 +45,7 @@ PG_FUNCTION_INFO_V1(loyalty_audit_walk);
 enum
 {
 	WALK_ACCOUNT, WALK_LOT, WALK_ENTRY, WALK_PROBLEM, WALK_POINTS, WALK_CREDITED, WALK_REDEEMED,
-	WALK_EXPIRED, WALK_AT, WALK_ENDED_AT, WALK_ENDED_BY, WALK_CURRENCY, WALK_HEAD,
+	WALK_EXPIRED, WALK_AT, WALK_ENDED_AT, WALK_ENDED_BY, WALK_CURRENCY, WALK_HEAD, WALK_CHECKPOINT,
 	WALK_NATTS
 };
 
@@ -59,7 +62,8 @@ typedef enum Fault
 	FAULT_SUM,
 	FAULT_ALLOCATION_NUMBER,
 	FAULT_ORPHAN,
-	FAULT_END
+	FAULT_END,
+	FAULT_CHECKPOINT
 } Fault;
 
 /* What an entry of a kind looks like. */
@@ -136,6 +140,7 @@ typedef struct Walk
 	int			nrules;
 	Cursor		entry;
 	Cursor		allocation;
+	Cursor		checkpoint;
 	pg_cryptohash_ctx *sha;
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
@@ -152,6 +157,7 @@ typedef struct Walk
 	Points		expired;
 	TimestampTz recorded_at;	/* the latest */
 	int32		currency_id;	/* of its rules; 0: none yet */
+	int32		checkpoint_no;	/* the last that saw it; 0: none */
 } Walk;
 
 /* ----------------------------------------------------------------
@@ -192,6 +198,7 @@ begin_account(Walk *walk, int64 account_id)
 	walk->points = walk->earned = walk->redeemed = walk->expired = 0;
 	walk->recorded_at = DT_NOBEGIN;
 	walk->currency_id = 0;
+	walk->checkpoint_no = 0;
 	if (walk->lots != NULL && walk->lots->size > LOTS_KEPT)
 	{
 		lots_destroy(walk->lots);
@@ -219,7 +226,7 @@ end_account(Walk *walk)
 	values[WALK_ACCOUNT] = Int64GetDatum(walk->account_id);
 	nulls[WALK_PROBLEM] = true;
 
-	nulls[WALK_REDEEMED] = nulls[WALK_CURRENCY] = nulls[WALK_HEAD] = true;
+	nulls[WALK_REDEEMED] = nulls[WALK_CURRENCY] = nulls[WALK_HEAD] = nulls[WALK_CHECKPOINT] = true;
 	lots_start_iterate(walk->lots, &iterator);
 	while ((lot = lots_iterate(walk->lots, &iterator)) != NULL)
 	{
@@ -239,6 +246,8 @@ end_account(Walk *walk)
 	memcpy(head.bytes, walk->head, CHAIN_HASH_LEN);
 	memset(nulls, false, sizeof(nulls));
 	nulls[WALK_LOT] = nulls[WALK_PROBLEM] = nulls[WALK_ENDED_AT] = nulls[WALK_ENDED_BY] = true;
+	values[WALK_CHECKPOINT] = Int32GetDatum(walk->checkpoint_no);
+	nulls[WALK_CHECKPOINT] = walk->checkpoint_no == 0;
 	values[WALK_ENTRY] = Int32GetDatum(walk->entry_no);
 	values[WALK_POINTS] = PointsGetDatum(walk->points);
 	values[WALK_CREDITED] = PointsGetDatum(walk->earned);
@@ -346,6 +355,12 @@ static void
 next_allocation(Walk *walk)
 {
 	advance(walk, &walk->allocation, ALLOCATION_ACCOUNT, ALLOCATION_ENTRY);
+}
+
+static void
+next_checkpoint(Walk *walk)
+{
+	advance(walk, &walk->checkpoint, CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES);
 }
 
 static void
@@ -538,6 +553,45 @@ read_allocations(Walk *walk, const Entry *entry)
 		tell(walk, FAULT_SUM, entry->entry_no, "the allocations do not add up to the entry's points");
 }
 
+/*
+ * What checkpoints saw of the account at entries up to this one, whose hash is
+ * walk->head; NULL: at any entries of the account.
+ */
+static void
+check_checkpoints(Walk *walk, const Entry *entry)
+{
+	Cursor	   *cursor = &walk->checkpoint;
+
+	while (cursor->there && cursor->account_id == walk->account_id &&
+		   (entry == NULL || cursor->entry_no <= entry->entry_no))
+	{
+		Datum	   *values = cursor->table.slot->tts_values - 1;
+		bool		seen = !(cursor->table.slot->tts_isnull - 1)[CHECKPOINT_HEAD_HEAD];
+		int32		number = DatumGetInt32(values[CHECKPOINT_HEAD_NUMBER]);
+
+		CHECK_FOR_INTERRUPTS();
+		walk->checkpoint_no = Max(walk->checkpoint_no, number);
+		if (cursor->entry_no == 0)
+		{
+			if (seen)
+				tell(walk, FAULT_CHECKPOINT, 0, psprintf("checkpoint %d saw a head of no entry", number));
+		}
+		else if (entry == NULL || cursor->entry_no < entry->entry_no)
+			tell(walk, FAULT_CHECKPOINT, cursor->entry_no,
+				 psprintf("checkpoint %d saw the entry, it is not there", number));
+		else
+		{
+			bytea	   *head = seen ? DatumGetByteaPP(values[CHECKPOINT_HEAD_HEAD]) : NULL;
+
+			if (!seen || VARSIZE_ANY_EXHDR(head) != CHAIN_HASH_LEN ||
+				memcmp(VARDATA_ANY(head), walk->head, CHAIN_HASH_LEN) != 0)
+				tell(walk, FAULT_CHECKPOINT, entry->entry_no,
+					 psprintf("checkpoint %d saw another hash of the entry", number));
+		}
+		next_checkpoint(walk);
+	}
+}
+
 static void
 check_entry(Walk *walk)
 {
@@ -565,6 +619,7 @@ check_entry(Walk *walk)
 
 	check_number(walk, entry.entry_no);
 	check_hash(walk, &entry, kind, recorded_at, hash);
+	check_checkpoints(walk, &entry);
 	check_form(walk, &entry, kind, nulls);
 	add_to_account(walk, &entry, recorded_at);
 	if (entry.lot_no != 0)
@@ -590,6 +645,22 @@ read_ids(ArrayType *array, int *n)
 	return ids;
 }
 
+/* The least account of which any table has a row; false: there is none left. */
+static bool
+next_account(const Walk *walk, int64 *account_id)
+{
+	const Cursor *cursors[] = {&walk->entry, &walk->allocation, &walk->checkpoint};
+	bool		found = false;
+
+	for (int i = 0; i < (int) lengthof(cursors); i++)
+		if (cursors[i]->there && (!found || cursors[i]->account_id < *account_id))
+		{
+			*account_id = cursors[i]->account_id;
+			found = true;
+		}
+	return found;
+}
+
 /*
  * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[]):
  * ids that there are, ascending, and each rule's currency beside it.
@@ -601,6 +672,7 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 	Walk		walk = {0};
 	int64		first = PG_GETARG_INT64(0);
 	int			ncurrencies;
+	int64		account_id = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -618,13 +690,13 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 
 	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, first);
 	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS, first);
+	begin_cursor(&walk, &walk.checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS, first);
 	next_entry(&walk);
 	next_allocation(&walk);
-	while (walk.entry.there || walk.allocation.there)
+	next_checkpoint(&walk);
+	while (next_account(&walk, &account_id))
 	{
-		begin_account(&walk, !walk.allocation.there ? walk.entry.account_id :
-					  !walk.entry.there ? walk.allocation.account_id :
-					  Min(walk.entry.account_id, walk.allocation.account_id));
+		begin_account(&walk, account_id);
 		MemoryContextSwitchTo(walk.scratch);
 		while (walk.entry.there && walk.entry.account_id == walk.account_id)
 		{
@@ -634,9 +706,11 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 			next_entry(&walk);
 		}
 		read_allocations(&walk, NULL);
+		check_checkpoints(&walk, NULL);
 		end_account(&walk);
 		MemoryContextSwitchTo(old);
 	}
+	end_cursor(&walk.checkpoint);
 	end_cursor(&walk.allocation);
 	end_cursor(&walk.entry);
 	pg_cryptohash_free(walk.sha);
@@ -644,21 +718,20 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 }
 
 /*
- * _entry_hash(previous, account_id, entry_no, lot_no, points, event_time, recorded_at, base, refunded,
- * forgiven, source_id, rule_id, reverses, kind, event, line)
+ * The canonical bytes of an entry given as (previous, account_id, entry_no, lot_no, points, event_time,
+ * recorded_at, base, refunded, forgiven, source_id, rule_id, reverses, kind, event, line); NULL where one
+ * is missing that every entry has.
  */
-Datum
-loyalty_audit_hash(PG_FUNCTION_ARGS)
+static const uint8 *
+bytes_of_arguments(FunctionCallInfo fcinfo, int *len)
 {
 	static const int required[] = {1, 2, 4, 5, 6, 13};
 	uint8		previous[CHAIN_HASH_LEN] = {0};
 	Entry		entry = {0};
-	pg_cryptohash_ctx *sha;
-	bytea	   *result;
 
 	for (int i = 0; i < (int) lengthof(required); i++)
 		if (PG_ARGISNULL(required[i]))
-			PG_RETURN_NULL();
+			return NULL;
 	if (!PG_ARGISNULL(0))
 	{
 		bytea	   *given = PG_GETARG_BYTEA_PP(0);
@@ -685,11 +758,42 @@ loyalty_audit_hash(PG_FUNCTION_ARGS)
 	entry.event = PG_ARGISNULL(14) ? NULL : PG_GETARG_TEXT_PP(14);
 	entry.line = PG_ARGISNULL(15) ? NULL : PG_GETARG_TEXT_PP(15);
 
-	result = palloc(VARHDRSZ + CHAIN_HASH_LEN);
-	SET_VARSIZE(result, VARHDRSZ + CHAIN_HASH_LEN);
+	return chain_bytes(PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(13), PG_GETARG_TIMESTAMPTZ(6), previous, len);
+}
+
+static bytea *
+make_bytea(const uint8 *data, int len)
+{
+	bytea	   *result = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(result, VARHDRSZ + len);
+	memcpy(VARDATA(result), data, len);
+	return result;
+}
+
+Datum
+loyalty_audit_bytes(PG_FUNCTION_ARGS)
+{
+	int			len;
+	const uint8 *data = bytes_of_arguments(fcinfo, &len);
+
+	if (data == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(make_bytea(data, len));
+}
+
+Datum
+loyalty_audit_hash(PG_FUNCTION_ARGS)
+{
+	int			len;
+	const uint8 *data = bytes_of_arguments(fcinfo, &len);
+	uint8		hash[CHAIN_HASH_LEN];
+	pg_cryptohash_ctx *sha;
+
+	if (data == NULL)
+		PG_RETURN_NULL();
 	sha = chain_begin();
-	chain_hash(sha, PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(13), PG_GETARG_TIMESTAMPTZ(6), previous,
-			   (uint8 *) VARDATA(result));
+	chain_sha256(sha, data, len, hash);
 	pg_cryptohash_free(sha);
-	PG_RETURN_BYTEA_P(result);
+	PG_RETURN_BYTEA_P(make_bytea(hash, CHAIN_HASH_LEN));
 }

@@ -11,8 +11,9 @@
 #include "access/nbtree.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
@@ -92,21 +93,15 @@ balance_from_lots(int64 account_id, TimestampTz at)
 	return held == NIL ? sum : points_add(sum, held_no_more(account_id, at, held));
 }
 
-/* From what the entries had done to each lot by then. */
+/* From what the entries had done to each lot by then.  The right to balance() is the right to it. */
 static Points
 balance_from_entries(int64 account_id, TimestampTz at)
 {
-	Oid			types[] = {INT8OID, TIMESTAMPTZOID};
-	Datum		args[] = {Int64GetDatum(account_id), TimestampTzGetDatum(at)};
-	Points		result;
-	bool		isnull;
+	Oid			types[] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Oid			then = LookupFuncName(list_make2(makeString("loyalty"), makeString("_balance_then")), 3, types, false);
 
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT loyalty._balance_then($1, $2)", 2, types, args, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the entries of account " INT64_FORMAT, account_id);
-	result = DatumGetPoints(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return result;
+	return DatumGetPoints(OidFunctionCall3(then, Int64GetDatum(account_id), TimestampTzGetDatum(at),
+										   TimestampTzGetDatum(DT_NOEND)));
 }
 
 /* balance(program, member, at, currency) */

@@ -15,8 +15,6 @@
 
 #include "ledger/chain.h"
 
-#define CHAIN_VERSION	1
-
 /* The buffer grows with the texts of an entry and is kept for the next. */
 typedef struct Bytes
 {
@@ -71,9 +69,9 @@ chain_begin(void)
 	return sha;
 }
 
-void
-chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
-		   TimestampTz recorded_at, const uint8 *previous, uint8 *hash)
+const uint8 *
+chain_bytes(int64 account_id, const Entry *entry, const text *kind,
+			TimestampTz recorded_at, const uint8 *previous, int *len)
 {
 	static Bytes bytes;
 	const int64 amounts[] = {entry->base, entry->refunded, entry->forgiven};
@@ -117,8 +115,25 @@ chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const t
 		if (texts[i] != NULL)
 			add_text(&bytes, texts[i]);
 
+	*len = bytes.len;
+	return bytes.data;
+}
+
+void
+chain_sha256(pg_cryptohash_ctx *sha, const uint8 *data, int len, uint8 *hash)
+{
 	if (pg_cryptohash_init(sha) < 0 ||
-		pg_cryptohash_update(sha, bytes.data, bytes.len) < 0 ||
+		pg_cryptohash_update(sha, data, len) < 0 ||
 		pg_cryptohash_final(sha, hash, CHAIN_HASH_LEN) < 0)
 		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha));
+}
+
+void
+chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
+		   TimestampTz recorded_at, const uint8 *previous, uint8 *hash)
+{
+	int			len;
+	const uint8 *data = chain_bytes(account_id, entry, kind, recorded_at, previous, &len);
+
+	chain_sha256(sha, data, len, hash);
 }

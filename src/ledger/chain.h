@@ -10,8 +10,14 @@
 #include "ledger/post.h"
 
 #define CHAIN_HASH_LEN	32
+#define CHAIN_VERSION	1
 
 extern pg_cryptohash_ctx *chain_begin(void);
+extern void chain_sha256(pg_cryptohash_ctx *sha, const uint8 *data, int len, uint8 *hash);
+
+/* The canonical bytes of an entry, good until the next call. */
+extern const uint8 *chain_bytes(int64 account_id, const Entry *entry, const text *kind,
+								TimestampTz recorded_at, const uint8 *previous, int *len);
 
 /*
  * Writes the hash of entry after the entry whose hash is previous (all zeros

@@ -11,6 +11,8 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
@@ -21,9 +23,10 @@
 #include "base/errors.h"
 #include "ledger/program.h"
 
+PG_FUNCTION_INFO_V1(loyalty_program_check_access);
 PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
 
-/* Columns of loyalty.program and loyalty.currency */
+/* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
 enum
 {
 	PROGRAM_ID = 1,
@@ -54,11 +57,27 @@ enum
 	CURRENCY_NATTS = CURRENCY_DEBT
 };
 
+enum
+{
+	CONFINEMENT_ROLE = 1,
+	CONFINEMENT_PROGRAM,
+	CONFINEMENT_NATTS = CONFINEMENT_PROGRAM
+};
+
+/* A role that may act in this program, and in no other that no row of it has. */
+typedef struct Confinement
+{
+	Oid			role;
+	int32		program_id;
+} Confinement;
+
 static ConfigCache cache;
 static Program *programs;
 static int	nprograms;
 static Currency *currencies;
 static int	ncurrencies;
+static Confinement *confinements;
+static int	nconfinements;
 
 static Interval *
 copy_interval(TupleTableSlot *slot, int attnum)
@@ -169,6 +188,16 @@ read_currency_row(void *row, TupleTableSlot *slot)
 }
 
 static void
+read_confinement_row(void *row, TupleTableSlot *slot)
+{
+	Confinement *confinement = row;
+	bool		isnull;
+
+	confinement->role = DatumGetObjectId(slot_getattr(slot, CONFINEMENT_ROLE, &isnull));
+	confinement->program_id = DatumGetInt32(slot_getattr(slot, CONFINEMENT_PROGRAM, &isnull));
+}
+
+static void
 refresh(void)
 {
 	uint64		as_of = config_generation();
@@ -181,15 +210,61 @@ refresh(void)
 	/* Watched before they are read, or a commit in between would never be heard of. */
 	config_watch(loyalty_relation("program"));
 	config_watch(loyalty_relation("currency"));
+	config_watch(loyalty_relation("confinement"));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	nprograms = read_table("program", PROGRAM_NATTS, snapshot, (void **) &programs,
 						   sizeof(Program), read_program_row);
 	ncurrencies = read_table("currency", CURRENCY_NATTS, snapshot, (void **) &currencies,
 							 sizeof(Currency), read_currency_row);
+	nconfinements = read_table("confinement", CONFINEMENT_NATTS, snapshot, (void **) &confinements,
+							   sizeof(Confinement), read_confinement_row);
 	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(snapshot);
 	config_cache_filled(&cache, as_of);
+}
+
+static void
+check_role(Oid role, int32 program_id)
+{
+	bool		confined = false;
+
+	for (int i = 0; i < nconfinements; i++)
+	{
+		if (!is_member_of_role_nosuper(role, confinements[i].role))
+			continue;
+		if (confinements[i].program_id == program_id)
+			return;
+		confined = true;
+	}
+	if (confined)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" is confined to other programs", GetUserNameFromId(role, false)),
+				 errhint("loyalty.confine() says in which programs a role may act.")));
+}
+
+/*
+ * Neither SET ROLE nor a function that runs as its owner leads out: who logged
+ * in, who was set, and who calls must each be free to act there.
+ */
+void
+program_check_access(int32 program_id)
+{
+	refresh();
+	if (nconfinements == 0)
+		return;
+	check_role(GetSessionUserId(), program_id);
+	check_role(GetOuterUserId(), program_id);
+	check_role(GetUserId(), program_id);
+}
+
+/* _check_access(program_id); 0, which no program has: whatever spans them all */
+Datum
+loyalty_program_check_access(PG_FUNCTION_ARGS)
+{
+	program_check_access(PG_GETARG_INT32(0));
+	PG_RETURN_VOID();
 }
 
 const Program *
@@ -199,7 +274,10 @@ program_by_code(const text *code)
 	for (int i = 0; i < nprograms; i++)
 		if (strlen(programs[i].code) == VARSIZE_ANY_EXHDR(code) &&
 			memcmp(programs[i].code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) == 0)
+		{
+			program_check_access(programs[i].program_id);
 			return &programs[i];
+		}
 
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_UNKNOWN_PROGRAM),

@@ -417,6 +417,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 				 errmsg("entry " INT64_FORMAT " does not exist", PG_GETARG_INT64(0)),
 				 errdetail("No entry has such an id."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
+	program_check_access(currency->program->program_id);
 	if (!giveback.all)
 		check_points(currency, giveback.points);
 	giveback.request.program_id = currency->program->program_id;

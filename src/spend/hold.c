@@ -208,6 +208,7 @@ hold_account(Post *post, int64 hold_id, int32 *hold_no, const Currency **currenc
 	*currency = hold_id <= 0 || *hold_no == 0 ? NULL : post_account_currency(post, account_id);
 	if (*currency == NULL)
 		refuse_unknown(hold_id);
+	program_check_access((*currency)->program->program_id);
 	ItemPointerCopy(&post->account.slot->tts_tid, tid);
 	return account_id;
 }

@@ -96,6 +96,9 @@ my $next_day = q{
 	ALTER TABLE shop.receipts DETACH PARTITION shop.receipts_1;
 	DELETE FROM shop.receipts_1;
 	SELECT loyalty.redeem('club', 'ann', 30, request_id => 'redeem-1'), loyalty.redeem('club', 'bob', 5);
+	SELECT number, accounts, entries FROM loyalty.checkpoint();
+	SELECT c.number, count(*), bool_and(loyalty.verify_proof(loyalty.proof(e.entry_id, c.number), c.root))
+		FROM loyalty.checkpoints c, loyalty.entries e WHERE e.event = 'A-1' GROUP BY c.number ORDER BY c.number;
 };
 my $answer = $node->safe_psql('shop', $next_day);
 my $balances = lines($node, 'shop', 'SELECT b::text FROM loyalty.balances b');

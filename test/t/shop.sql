@@ -36,6 +36,7 @@ SELECT loyalty.attach('shop.receipts', 'club', 'customer', 'amount', event_time 
 ALTER TABLE shop.receipts ATTACH PARTITION shop.receipts_2 FOR VALUES IN (2);
 INSERT INTO shop.receipts VALUES (1, 1, 'ann', 11, '2024-05-05'), (2, 1, 'dan', 22, '2024-05-05');
 INSERT INTO shop.receipts_2 (till, no, customer, amount, at) VALUES (2, 2, 'dan', 33, '2024-05-06');
+SELECT loyalty.checkpoint();
 
 SELECT loyalty.adjust('club', 'bob', 70, 'an apology, with a "quote",
 a tab	and a line end', request_id => 'adjust-1');
@@ -47,3 +48,5 @@ SELECT loyalty.release(loyalty.hold('club', 'ann', 1, '1 day'));
 SELECT loyalty.transfer('club', 'ann', 'bob', 12, request_id => 'gift-1');
 CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
+SELECT loyalty.checkpoint();
+SELECT loyalty.confine('pg_monitor', 'club');
