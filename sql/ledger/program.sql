@@ -144,6 +144,8 @@ END $$;
 CREATE FUNCTION loyalty._check_currency(decimals int, validity interval, validity_rounding text,
         pending interval, debt text) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    day timestamp;
 BEGIN
     IF decimals IS NULL OR decimals NOT BETWEEN 0 AND 4 THEN
         PERFORM loyalty._refuse('LY101', 'decimals of a currency must be between 0 and 4',
@@ -162,10 +164,17 @@ BEGIN
             format('They are valid for %s and pending for %s.', validity, pending),
             'Use at most 1000 years, or NULL for points that never expire.');
     END IF;
-    IF validity <= pending THEN
+    -- Months and years differ in length: days of five years are tried, with a leap year at either end, and of
+    -- nine around 2100, which is none.
+    IF validity IS NOT NULL AND pending IS NOT NULL THEN
+        day := (SELECT min(d) FROM (SELECT generate_series(timestamp '2000-01-01', '2004-12-31', '1 day')
+                                    UNION ALL SELECT generate_series(timestamp '2096-01-01', '2104-12-31', '1 day')) days (d)
+                WHERE d + validity <= d + pending);
+    END IF;
+    IF day IS NOT NULL THEN
         PERFORM loyalty._refuse('LY101', 'points would expire before they can be spent',
-            format('They are valid for %s and pending for %s.', validity, pending),
-            'Both count from the event; make the validity longer.');
+            format('They are valid for %s and pending for %s, which is no less for an event of %s.', validity, pending, day::date),
+            'Both count from the event; make the validity longer than pending can be.');
     END IF;
     IF validity_rounding IS NULL OR validity_rounding NOT IN ('day', 'month', 'quarter', 'half_year', 'year') THEN
         PERFORM loyalty._refuse('LY101', 'unknown rounding of validity',
@@ -177,6 +186,9 @@ BEGIN
             format('It is %s.', coalesce(quote_literal(debt), 'NULL')), 'Use forgive, negative or block.');
     END IF;
 END $$;
+
+CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_is_time_zone';
 
 CREATE FUNCTION loyalty.create_currency(program text, code text,
         validity interval DEFAULT NULL, validity_rounding text DEFAULT 'day',
@@ -223,7 +235,7 @@ BEGIN
     IF coalesce(code, '') = '' THEN
         PERFORM loyalty._refuse('LY101', 'a program needs a code', 'It is empty.', 'Give it a short name, such as club.');
     END IF;
-    IF time_zone IS NULL OR NOT EXISTS (SELECT FROM pg_timezone_names z WHERE lower(z.name) = lower(time_zone)) THEN
+    IF time_zone IS NULL OR NOT loyalty._is_time_zone(time_zone) THEN
         PERFORM loyalty._refuse('LY101', 'unknown time zone of a program',
             format('It is %s.', coalesce(quote_literal(time_zone), 'NULL')),
             'Use a name of pg_timezone_names, such as Europe/Berlin: a fixed offset would miss daylight saving.');
@@ -277,21 +289,20 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
+-- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile.
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-DECLARE
-    start record;
 BEGIN
     -- The tier that asks for nothing is held from the start.
-    SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier INTO start
-    FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
-    WHERE c.currency_id = _open_accounts.currency_id;
     -- A scalar subquery, since a join planned while the table was small would go on reading it whole.
     INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since, member_key)
     SELECT u, start.currency_id, start.tier,
            CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END,
            (SELECT m.member FROM loyalty.member m WHERE m.member_id = u)
-    FROM unnest(members) u ORDER BY u
+    FROM (SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier
+          FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
+          WHERE c.currency_id = _open_accounts.currency_id) start, unnest(members) u
+    ORDER BY u
     ON CONFLICT DO NOTHING;
 END $$;
 

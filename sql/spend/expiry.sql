@@ -3,24 +3,31 @@
 CREATE FUNCTION loyalty._expire_accounts(accounts bigint[], as_of timestamptz) RETURNS bigint
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_expiry_book';
 
-CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, after bigint, n int) RETURNS bigint[]
+-- The next n accounts by id, an array for each program. The batch is found first, along the
+-- index of open lots, which ends there.
+CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, after bigint, n int) RETURNS SETOF bigint[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    SELECT array_agg(account_id ORDER BY account_id) FROM (
-        SELECT DISTINCT l.account_id
-        FROM loyalty.lot l
-        -- What is held goes by the holds' own end, which nobody may have written down yet.
-        WHERE l.open AND l.expires_at <= as_of AND l.account_id > after
-          AND (l.remaining > l.held OR EXISTS (
-                SELECT FROM loyalty.hold h
-                WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()))
-          AND (program IS NULL OR EXISTS (
-                SELECT FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
-                WHERE a.account_id = l.account_id AND c.program_id = loyalty._program_id(program)))
-        ORDER BY l.account_id
-        LIMIT n) batch;
+    SELECT array_agg(batch.account_id ORDER BY batch.account_id)
+    FROM (SELECT DISTINCT l.account_id
+          FROM loyalty.lot l
+          -- What is held goes by the holds' own end, which nobody may have written down yet.
+          WHERE l.open AND l.expires_at <= as_of AND l.account_id > after
+            AND (l.remaining > l.held OR EXISTS (
+                  SELECT FROM loyalty.hold h
+                  WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()))
+            AND (program IS NULL OR EXISTS (
+                  SELECT FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
+                  WHERE a.account_id = l.account_id AND p.code = program))
+          ORDER BY l.account_id
+          LIMIT n) batch
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.currency c USING (currency_id)
+    GROUP BY c.program_id ORDER BY c.program_id;
 $$;
 
 -- It commits after each batch, so it can be stopped at any time; called again it goes on.
+-- A statement on a table of several programs takes their accounts program by program, so
+-- no transaction of the job holds accounts of two.
 CREATE PROCEDURE loyalty.expire(program text DEFAULT NULL, as_of timestamptz DEFAULT now(), batch int DEFAULT 1000)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -37,12 +44,13 @@ BEGIN
         PERFORM loyalty._program_id(program);
     END IF;
     LOOP
-        accounts := loyalty._expiring_accounts(program, as_of, done, batch);
-        EXIT WHEN accounts IS NULL;
-        PERFORM loyalty._expire_accounts(accounts, as_of);
-        done := accounts[pg_catalog.array_upper(accounts, 1)];
-        COMMIT;
+        FOR accounts IN SELECT * FROM loyalty._expiring_accounts(program, as_of, done, batch) LOOP
+            PERFORM loyalty._expire_accounts(accounts, as_of);
+            done := greatest(done, accounts[pg_catalog.array_upper(accounts, 1)]);
+            COMMIT;
+        END LOOP;
+        EXIT WHEN NOT FOUND;
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE loyalty.expire(text, timestamptz, int) IS
-    'Books the end of lots that are past it, a batch of accounts a transaction; it may be stopped and called again';
+    'Books the end of lots that are past it, a batch of one program''s accounts a transaction; it may be stopped and called again';

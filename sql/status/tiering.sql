@@ -40,25 +40,31 @@ CREATE VIEW loyalty.tier_history AS
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
 
-CREATE FUNCTION loyalty._review_tiers(accounts bigint[]) RETURNS void
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
+-- before: the ladder that the program had until now, if it has another one since.
+CREATE FUNCTION loyalty._review_tiers(accounts bigint[], before loyalty.ladder DEFAULT NULL) RETURNS void
+    LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_tiering_review';
+CREATE FUNCTION loyalty._tier_bucket(currency_id int, enrolled_at timestamptz, at timestamptz) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_bucket';
 CREATE FUNCTION loyalty._tier_metric(account bigint, at timestamptz) RETURNS loyalty.points
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_tiering_metric';
 
-CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETURNS bigint[]
+-- The next n accounts by id, an array for each program.
+CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETURNS SETOF bigint[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    SELECT array_agg(account_id ORDER BY account_id) FROM (
-        SELECT a.account_id
+    SELECT array_agg(batch.account_id ORDER BY batch.account_id) FROM (
+        SELECT a.account_id, p.program_id
         FROM loyalty.account a
         JOIN loyalty.currency c USING (currency_id)
         JOIN loyalty.program p USING (program_id)
         WHERE c.is_default AND p.ladder IS NOT NULL AND a.account_id > after
-          AND (program IS NULL OR p.program_id = loyalty._program_id(program))
+          AND (program IS NULL OR p.code = program)
         ORDER BY a.account_id
-        LIMIT n) batch;
+        LIMIT n) batch
+    GROUP BY batch.program_id ORDER BY batch.program_id;
 $$;
 
--- It commits after each batch, so it can be stopped at any time and called again.
+-- It commits after each batch, so it can be stopped at any time and called again; as in
+-- expire() no transaction holds accounts of two programs.
 CREATE PROCEDURE loyalty.review_tiers(program text DEFAULT NULL, batch int DEFAULT 1000)
     LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,39 +79,105 @@ BEGIN
         PERFORM loyalty._program_id(program);
     END IF;
     LOOP
-        accounts := loyalty._tiers_to_review(program, done, batch);
-        EXIT WHEN accounts IS NULL;
-        PERFORM loyalty._review_tiers(accounts);
-        done := accounts[pg_catalog.array_upper(accounts, 1)];
-        COMMIT;
+        FOR accounts IN SELECT * FROM loyalty._tiers_to_review(program, done, batch) LOOP
+            PERFORM loyalty._review_tiers(accounts);
+            done := greatest(done, accounts[pg_catalog.array_upper(accounts, 1)]);
+            COMMIT;
+        END LOOP;
+        EXIT WHEN NOT FOUND;
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE loyalty.review_tiers(text, int) IS
-    'Lowers tiers whose time is over and raises those that ripened, a batch of accounts a transaction; run it daily';
+    'Lowers tiers whose time is over and raises those that ripened, a batch of one program''s accounts a transaction; run it daily';
+
+-- Counts what the ledger has of the members of a program without a ladder, since without one
+-- nothing is counted: what stands of each award, at the time it was booked for at first. What the
+-- recursion adds is little, so its estimates are far off: nothing large is joined to it.
+CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
+    WITH RECURSIVE award AS (
+        SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id,
+               sum(e.points) - coalesce(sum(e.forgiven), 0) AS points,
+               coalesce(sum(e.base), 0) AS base, coalesce(sum(e.refunded), 0) AS refunded,
+               bool_and(e.kind = 'earn') AS untouched,
+               min(e.entry_no) AS first_entry, (array_agg(e.kind ORDER BY e.entry_no))[1] AS first_kind,
+               (array_agg(e.event_time ORDER BY e.entry_no))[1] AS event_time
+        FROM loyalty.currency c
+        JOIN loyalty.account a USING (currency_id)
+        JOIN loyalty.entry e USING (account_id)
+        WHERE c.program_id = owner AND c.is_default AND e.source_id IS NOT NULL AND e.kind IN ('earn', 'reverse', 'rekey')
+        GROUP BY e.account_id, e.source_id, e.event, e.line, e.rule_id
+        HAVING sum(e.points) - coalesce(sum(e.forgiven), 0) <> 0 OR sum(e.base) <> 0 OR bool_and(e.kind = 'earn')
+        UNION ALL
+        -- A change of key is a pair of entries, first that of the old key: it began where that one did.
+        SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.points, w.base, w.refunded, w.untouched,
+               f.entry_no, f.kind, f.event_time
+        FROM award w
+        JOIN loyalty.entry o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
+        CROSS JOIN LATERAL (
+            SELECT e.entry_no, e.kind, e.event_time FROM loyalty.entry e
+            WHERE e.account_id = o.account_id AND e.event = o.event AND e.source_id = o.source_id
+              AND e.rule_id = o.rule_id AND e.line IS NOT DISTINCT FROM o.line
+            ORDER BY e.entry_no LIMIT 1) f
+        WHERE w.first_kind = 'rekey'
+    ), counted AS (
+        -- Amounts and visits are a row's, not an award's: the rules that rate it have its amount, others nothing.
+        SELECT w.account_id, w.event_time, w.points, w.base - w.refunded AS spend,
+               max(CASE WHEN w.base > 0 OR w.points > 0 OR w.untouched THEN 1 ELSE 0 END) OVER same_row AS visits,
+               row_number() OVER (same_row ORDER BY w.base DESC, w.rule_id) = 1 AS first_of_row
+        FROM award w
+        WHERE w.first_kind <> 'rekey'
+        WINDOW same_row AS (PARTITION BY w.account_id, w.source_id, w.event, w.line)
+    )
+    INSERT INTO loyalty.tier_progress_bucket (account_id, bucket, metric)
+    SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,
+           sum(CASE WHEN p.tier_metric = 'points' THEN t.points
+                    WHEN NOT t.first_of_row THEN 0
+                    WHEN p.tier_metric = 'spend' THEN t.spend
+                    ELSE t.visits END) AS metric
+    FROM counted t
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.member m USING (member_id)
+    JOIN loyalty.program p USING (program_id)
+    GROUP BY t.account_id, bucket;
+$$;
 
 CREATE FUNCTION loyalty.set_ladder(program text, ladder loyalty.ladder) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
+    before loyalty.ladder;
     accounts bigint[];
 BEGIN
     IF ladder IS NULL THEN
         PERFORM loyalty._refuse('LY101', format('program "%s" can''t lose its ladder', program),
             'Members hold tiers of it.', 'Set a ladder of one step.');
     END IF;
-    UPDATE loyalty.program p SET ladder = set_ladder.ladder WHERE p.program_id = owner;
-    accounts := loyalty._tiers_to_review(program, 0, NULL);
-    IF accounts IS NOT NULL THEN
-        PERFORM loyalty._review_tiers(accounts);
+    SELECT p.ladder INTO before FROM loyalty.program p WHERE p.program_id = owner FOR NO KEY UPDATE;
+    IF before IS NULL THEN
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            PERFORM loyalty._refuse('25001', format('the first ladder of program "%s" can''t be set in this transaction', program),
+                format('It is %s: what others booked since it began would not be counted.', current_setting('transaction_isolation')),
+                'Set it at READ COMMITTED.');
+        END IF;
+        -- Each posting is counted once: those before by us, those after by themselves.
+        LOCK TABLE loyalty.account IN SHARE ROW EXCLUSIVE MODE;
     END IF;
+    UPDATE loyalty.program p SET ladder = set_ladder.ladder WHERE p.program_id = owner;
+    IF before IS NULL THEN
+        PERFORM loyalty._count_history(owner);
+    END IF;
+    FOR accounts IN SELECT * FROM loyalty._tiers_to_review(program, 0, NULL) LOOP
+        PERFORM loyalty._review_tiers(accounts, before);
+    END LOOP;
 END $$;
 COMMENT ON FUNCTION loyalty.set_ladder(text, loyalty.ladder) IS
-    'Gives a program a new ladder: tiers are carried over by name, and members who reach a higher step move up at once';
+    'Gives a program a new ladder, or its first one: tiers are carried over by name, and members who reach a higher step move up at once';
 
 CREATE FUNCTION loyalty.tier_progress(program text, member text)
     RETURNS TABLE (tier text, tier_rank int, metric numeric, next_tier text, missing numeric,
                    tier_until timestamptz, missing_to_keep numeric)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     standing record;
     reached loyalty.points;

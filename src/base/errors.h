@@ -32,6 +32,7 @@
 #define ERRCODE_LY_INVALID_EVENT		LY_STATE('2', '0', '2')
 #define ERRCODE_LY_REFUND_BEYOND_EVENT	LY_STATE('2', '0', '3')
 #define ERRCODE_LY_TRUNCATE_REFUSED		LY_STATE('2', '0', '4')
+#define ERRCODE_LY_KEYS_EXCHANGED		LY_STATE('2', '0', '5')
 
 /* LY3xx: a movement the ledger refuses */
 #define ERRCODE_LY_INSUFFICIENT_POINTS	LY_STATE('3', '0', '1')

@@ -39,6 +39,7 @@ typedef enum Role
 {
 	ROLE_NEW,					/* rate it */
 	ROLE_FIRST,					/* rate it unless it was booked before */
+	ROLE_SETTLE,				/* rate it, or book what is missing if an inner statement did */
 	ROLE_STATE,					/* book what is missing to what it should have */
 	ROLE_CHANGE,				/* the same, of a row that was there before */
 	ROLE_LEAVE,					/* it is gone */
@@ -69,7 +70,7 @@ typedef struct Task
 	uint32		row;
 	Role		role;
 	Image	   *image;			/* for ROLE_LEAVE and ROLE_MOVE as it was, else as it is */
-	Change	   *change;			/* NULL for ROLE_NEW and ROLE_FIRST */
+	Change	   *change;			/* NULL for ROLE_NEW, ROLE_FIRST and ROLE_SETTLE */
 	ItemPointerData hint;
 } Task;
 
@@ -129,6 +130,7 @@ struct Accrual
 	CommandId	began;
 	bool		settles;		/* rows that are new here may have been booked already */
 	bool		within_trigger;
+	bool		has_changes;
 	uint32		row;			/* over all batches */
 	Tuplesortstate *sort;		/* more than a batch */
 	TupleDesc	sort_desc;
@@ -245,6 +247,13 @@ static bool
 same_key(const Image *a, const Image *b)
 {
 	return same_text(a->event, b->event) && same_text(a->line, b->line);
+}
+
+/* While a row could not be rated, nobody knows what times it had. */
+static bool
+was_redated(const Image *before, const Image *after)
+{
+	return before->time != after->time || before->refused;
 }
 
 /* Nothing that points hang on differs. */
@@ -448,12 +457,13 @@ accrual_add(Accrual *accrual, ChangeKind kind,
 	{
 		/* What it earned was rated when it was new; a value refused then was deferred then. */
 		row.before = arena_alloc(&accrual->arena, sizeof(Image));
-		(void) image_read(accrual->source, before_columns, before, &accrual->arena, row.before, &refusal);
+		row.before->refused = !image_read(accrual->source, before_columns, before, after != NULL,
+										  &accrual->arena, row.before, &refusal);
 	}
 	if (after != NULL)
 	{
 		row.after = arena_alloc(&accrual->arena, sizeof(Image));
-		fine = image_read(accrual->source, after_columns, after, &accrual->arena, row.after, &refusal);
+		fine = image_read(accrual->source, after_columns, after, false, &accrual->arena, row.after, &refusal);
 	}
 	MemoryContextSwitchTo(old);
 
@@ -465,6 +475,7 @@ accrual_add(Accrual *accrual, ChangeKind kind,
 			refuse(&refusal);
 		defer(accrual->source, row.before, refusal.state, refusal.message);
 		defer(accrual->source, row.after, refusal.state, refusal.message);
+		accrual->has_changes = true;
 		return;
 	}
 	if (accrual->only != NULL && (row.after->member == NULL || !was_deferred(accrual, row.after)))
@@ -473,7 +484,14 @@ accrual_add(Accrual *accrual, ChangeKind kind,
 		return;
 	if (kind == CHANGE_ROW && row.after != NULL && same_for_points(row.before, row.after))
 		return;
+	accrual->has_changes = true;
 	add_row(accrual, &row);
+}
+
+bool
+accrual_has_changes(const Accrual *accrual)
+{
+	return accrual->has_changes;
 }
 
 static void
@@ -646,10 +664,18 @@ typedef struct Reversal
 	Points		points;
 	Points		base;
 	Points		refunded;
-	bool		counts;
 	int			visits;
 	Points		spend;
 } Reversal;
+
+/* What book_difference() is to bring a row to, by one rule. */
+typedef struct Aim
+{
+	bool		earning;
+	bool		moved;			/* to another account or another rule's time */
+	bool		counted;		/* by this rule's entries the tier's metric counted the row, */
+	bool		counts;			/* and by these it is to count it */
+} Aim;
 
 typedef struct Visit
 {
@@ -663,6 +689,7 @@ typedef struct Visit
 	const text *event;			/* whose sums are in group */
 	Booked	   *group;
 	int			ngroup;
+	members_hash *met;			/* keys of the rows brought to their state */
 } Visit;
 
 static void
@@ -707,10 +734,12 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
 	return booked_of_rule(&visit->group, &visit->ngroup, rule->rule_id);
 }
 
-/* Rates a row that nothing is booked for; rules: those to use, NULL for the ones in force. */
+/*
+ * Rates a row by rules that nothing is booked for; rules: those to use, NULL
+ * for the ones in force.  The tier's metric counts it if no other entry does.
+ */
 static void
-award(Visit *visit, Account *account, const Task *task, const Image *image, const int32 *rules, int nrules,
-	  bool count)
+award(Visit *visit, Account *account, const Image *image, const int32 *rules, int nrules, bool counts)
 {
 	const Source *source = visit->accrual->source;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
@@ -724,6 +753,7 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 	{
 		const Rule *rule = rules ? rule_by_id(rules[i]) : matches[i];
 		Booked	   *group = NULL;
+		Lot		   *own = NULL;
 		Entry	   *entry;
 		Points		points;
 
@@ -737,21 +767,22 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 			group->refunded = points_add(group->refunded, image->refunded);
 			points = points_sub(rule_points(rule, group->base, group->refunded),
 								points_sub(group->points, group->forgiven));
+			/* A line that comes refunded may leave the event with less. */
 			if (points < 0)
-				points = 0;
-			group->points = points_add(group->points, points);
+				own = own_lot(account, group);
 		}
 		else
 			points = rule_points(rule, image->amount, image->refunded);
 
 		/* Even nothing is booked: it says by which rule a later change is to be rated. */
-		entry = account_entry(account, ENTRY_EARN, image->time);
+		entry = points < 0 ? account_entry(account, ENTRY_REVERSE, account->post->now) :
+			account_entry(account, ENTRY_EARN, image->time);
 		describe(entry, visit, rule, image, image->amount, image->refunded);
-		if (count)
+		if (counts)
 		{
 			entry->visits = 1;
 			entry->spend = image->amount - image->refunded;
-			count = false;
+			counts = false;
 		}
 		if (points > 0)
 		{
@@ -760,14 +791,14 @@ award(Visit *visit, Account *account, const Task *task, const Image *image, cons
 			dated = true;
 			account_credit(account, entry, points, &dates);
 		}
+		else if (points < 0)
+			account_take_back(account, entry, -points, own);
+		if (group != NULL)
+		{
+			group->points += entry->points;
+			group->forgiven += entry->forgiven;
+		}
 	}
-}
-
-/* A row that does not say when it happened did so when it was first booked. */
-static TimestampTz
-time_of_award(const Source *source, const Image *image, const Booked *booked)
-{
-	return source->event_time != NULL || booked->first_entry == 0 ? image->time : booked->time;
 }
 
 static void
@@ -783,6 +814,22 @@ queue_reversal(Visit *visit, const Reversal *reversal)
 	visit->reversals[visit->nreversals++] = *reversal;
 }
 
+/* A row that does not say when it happened did so when it was first booked. */
+static TimestampTz
+time_of_award(const Source *source, const Image *image, const Booked *booked)
+{
+	return source->event_time != NULL || booked->first_entry == 0 ? image->time : booked->time;
+}
+
+static void
+describe_reversal(Entry *entry, const Visit *visit, const Reversal *reversal)
+{
+	describe(entry, visit, reversal->rule, reversal->image, reversal->base, reversal->refunded);
+	entry->metric_time = time_of_award(visit->accrual->source, reversal->image, &reversal->booked);
+	entry->visits = reversal->visits;
+	entry->spend = reversal->spend;
+}
+
 static Entry *
 reverse(Visit *visit, Account *account, const Reversal *reversal)
 {
@@ -790,48 +837,22 @@ reverse(Visit *visit, Account *account, const Reversal *reversal)
 	Lot		   *own = own_lot(account, &reversal->booked);
 	Entry	   *entry = account_entry(account, ENTRY_REVERSE, account->post->now);
 
-	describe(entry, visit, reversal->rule, reversal->image, reversal->base, reversal->refunded);
-	entry->metric_time = time_of_award(visit->accrual->source, reversal->image, &reversal->booked);
-	entry->visits = reversal->visits;
-	entry->spend = reversal->spend;
+	describe_reversal(entry, visit, reversal);
 	account_take_back(account, entry, reversal->points, own);
 	return entry;
 }
 
 /*
- * Whether a recorded rule still rates the row: one that a change of time took
- * out of force is recorded too, with all of its award reversed.
- */
-static bool
-still_rates(const Booked *booked, TimestampTz time)
-{
-	const Rule *rule = rule_by_id(booked->rule_id);
-
-	return booked->base != 0 || booked->points != booked->forgiven ||
-		(rule->valid_from <= time && time < rule->valid_to);
-}
-
-/* Whether the row counted as a visit before this change. */
-static bool
-was_visit(const Task *task, const Booked *booked)
-{
-	if (task->change != NULL && task->change->before != NULL)
-		return task->change->before->earning;
-	if (task->role == ROLE_LEAVE || task->role == ROLE_MOVE)
-		return task->image->earning;
-	return booked->base > 0 || booked->points > 0;
-}
-
-/*
  * Books what is missing between what is booked for a row by one rule and what
  * should be.  Points that an earlier reversal let off (forgiven) are neither
- * taken again nor given back.  A row that is moved, to another account or
- * another rule's time, takes along even what is never reversed.
+ * taken again nor given back.  A row that is moved takes along even what is
+ * never reversed.
  */
 static void
 book_difference(Visit *visit, Account *account, const Task *task, const Image *image,
-				const Rule *rule, const Booked *booked, bool earning, bool moved, bool count)
+				const Rule *rule, const Booked *booked, const Aim *aim)
 {
+	bool		earning = aim->earning;
 	Points		base = earning ? image->amount : 0;
 	Points		refunded = earning ? image->refunded : 0;
 	Booked		sums = *booked;
@@ -845,10 +866,15 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 
 	change.base = base - booked->base;
 	change.refunded = refunded - booked->refunded;
-	if (count)
+	if (aim->counts)
 	{
-		change.spend = change.base - change.refunded;
-		change.visits = (earning ? 1 : 0) - (was_visit(task, booked) ? 1 : 0);
+		change.spend += base - refunded;
+		change.visits++;
+	}
+	if (aim->counted)
+	{
+		change.spend -= booked->base - booked->refunded;
+		change.visits--;
 	}
 	if (rule->by_event && image->line != NULL)
 	{
@@ -865,13 +891,10 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	if (target < sums.points - sums.forgiven)
 	{
 		change.points = sums.points - sums.forgiven - target;
-		if (!earning && !moved && rule->reversal == REVERSAL_NEVER)
+		if (!earning && !aim->moved && rule->reversal == REVERSAL_NEVER)
 		{
 			entry = account_entry(account, ENTRY_REVERSE, account->post->now);
-			describe(entry, visit, rule, image, change.base, change.refunded);
-			entry->metric_time = time_of_award(visit->accrual->source, image, booked);
-			entry->visits = change.visits;
-			entry->spend = change.spend;
+			describe_reversal(entry, visit, &change);
 			entry->forgiven = change.points;
 			if (group != NULL)
 				group->forgiven += entry->forgiven;
@@ -890,7 +913,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 
 	/* Between what is booked and what was let off of it: that much less is let off. */
 	if (target <= sums.points && sums.points - target == sums.forgiven &&
-		change.base == 0 && change.refunded == 0)
+		change.base == 0 && change.refunded == 0 && change.visits == 0)
 		return;
 
 	forgiven = Max(sums.points - target, 0);
@@ -903,10 +926,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		own->changed = true;
 	}
 	entry = account_entry(account, ENTRY_EARN, account->post->now);
-	describe(entry, visit, rule, image, change.base, change.refunded);
-	entry->metric_time = time_of_award(visit->accrual->source, image, booked);
-	entry->visits = change.visits;
-	entry->spend = change.spend;
+	describe_reversal(entry, visit, &change);
 	entry->forgiven = forgiven - sums.forgiven;
 	if (target > sums.points && own != NULL)
 		account_credit_lot(account, entry, target - sums.points, own);
@@ -951,7 +971,7 @@ rekey(Visit *visit, Account *account, const Task *task, Booked *booked, int nboo
 	visit->event = NULL;
 
 	/* What is left of the event that a line was of may be worth less, or more, without it. */
-	if (before->line == NULL || same_text(before->event, task->image->event))
+	if (before->line == NULL || (task->image->line != NULL && same_text(before->event, task->image->event)))
 		return;
 	for (int i = 0; i < nbooked; i++)
 	{
@@ -961,23 +981,28 @@ rekey(Visit *visit, Account *account, const Task *task, Booked *booked, int nboo
 		if (!rule->by_event || rule->currency->currency_id != account->currency->currency_id)
 			continue;
 		rest.points = rest.base = rest.refunded = rest.forgiven = 0;
-		book_difference(visit, account, task, before, rule, &rest, false, false, false);
+		book_difference(visit, account, task, before, rule, &rest, &(Aim) {0});
 	}
 }
 
 /*
- * A row that nothing is booked for and that earns now: whether it did not by
- * what it was, for its status or for want of a rule at its time.  Under
- * another key an outer statement would not find it any more.
+ * A row that earns now and that nothing is booked for, but perhaps what was
+ * taken back again: whether it earned nothing by what it was, for its status,
+ * its amount or want of a rule at its time.  If it should have earned, it did
+ * so before it was attached, or waits in the queue, or an outer statement will
+ * book it; but that would not find it under another key.
  */
 static bool
-begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *before, const Image *after)
+begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *before, const Image *after,
+			   int nbooked)
 {
 	RatedEvent	event = {accrual->source->kind, before->time, before->amount, before->refunded};
 	const Rule **matches;
 	int			n;
 
-	if (!before->earning || (accrual->within_trigger && !same_key(before, after)))
+	if (!before->earning ||
+		(nbooked > 0 && (before->amount == 0 || before->refused || accrual->settles)) ||
+		(accrual->within_trigger && !same_key(before, after)))
 		return true;
 	if (before->time == after->time)
 		return false;
@@ -988,7 +1013,75 @@ begins_to_earn(const Accrual *accrual, const Currency *currency, const Image *be
 	return true;
 }
 
-/* A row that was redated is brought under the rules in force at its time, else it keeps those recorded. */
+/* By a rule that is recorded for a row but not for its present time, nothing is left. */
+static bool
+is_active(const Booked *booked)
+{
+	return booked->base != 0 || booked->points != booked->forgiven;
+}
+
+/* And what an inner statement booked for the row under its new key. */
+static int
+add_booked(Visit *visit, Account *account, const Image *image, Booked **booked, int nbooked)
+{
+	Booked	   *more;
+	int			nmore = load_booked(visit->accrual, account->post, account->account_id,
+									image->event, image->line, false, &more);
+
+	for (int i = 0; i < nmore; i++)
+	{
+		Booked	   *sum = booked_of_rule(booked, &nbooked, more[i].rule_id);
+
+		more[i].points = points_add(more[i].points, sum->points);
+		more[i].base = points_add(more[i].base, sum->base);
+		more[i].refunded = points_add(more[i].refunded, sum->refunded);
+		more[i].forgiven = points_add(more[i].forgiven, sum->forgiven);
+		*sum = more[i];
+	}
+	if (nbooked > 1)
+		qsort(*booked, nbooked, sizeof(Booked), by_rule);
+	return nbooked;
+}
+
+static bool
+any_active(const Booked *booked, int nbooked)
+{
+	for (int i = 0; i < nbooked; i++)
+		if (is_active(&booked[i]))
+			return true;
+	return false;
+}
+
+static bool
+has_base(const Booked *booked, int nbooked)
+{
+	for (int i = 0; i < nbooked; i++)
+		if (booked[i].base != 0)
+			return true;
+	return false;
+}
+
+/*
+ * Where a deferred constraint, or a key that is none, lets two rows of a key
+ * meet in one statement, the first has all that is booked for it.
+ */
+static bool
+first_of_key(Visit *visit, Account *account, const Image *image)
+{
+	bool		found;
+
+	if (visit->ntasks == 1)
+		return true;
+	if (visit->met == NULL)
+		visit->met = members_create(account->post->context, visit->ntasks, NULL);
+	members_insert(visit->met, row_key(image->event, image->line), &found);
+	return !found;
+}
+
+/*
+ * A row that was redated, or that comes to earn (again), is brought under the
+ * rules in force at its time, else it keeps those recorded.
+ */
 static void
 bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 {
@@ -998,36 +1091,53 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	const Image *known = before ? before : image;
 	bool		earning = task->role != ROLE_LEAVE && task->role != ROLE_MOVE && image->earning;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
-	Booked	   *booked;
-	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
-									  known->event, known->line, false, &booked);
+	Booked	   *booked = NULL;
+	int			nbooked = !first_of_key(visit, account, known) ? 0 :
+		load_booked(visit->accrual, account->post, account->account_id, known->event, known->line, false, &booked);
 	const Rule **matches;
 	int			nmatches;
 	int32	   *fresh;
 	int			nfresh = 0;
-	bool		goes_on = false;	/* what counts a visit */
-
-	if (nbooked == 0)
-	{
-		/* A row that earned before it was attached, or by no rule, is not ours to rate anew. */
-		if (earning && (task->role == ROLE_STATE ||
-						(task->role == ROLE_CHANGE && begins_to_earn(visit->accrual, account->currency, before, image))))
-			award(visit, account, task, image, NULL, 0, true);
-		return;
-	}
+	bool	   *in_force;
+	bool		was_earning = task->role == ROLE_CHANGE ? before->earning :
+		(task->role == ROLE_LEAVE || task->role == ROLE_MOVE) && image->earning;
+	int			counted = -1;
+	int			counts = -1;
 
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
-		rekey(visit, account, task, booked, nbooked);
+	{
+		if (nbooked > 0)
+			rekey(visit, account, task, booked, nbooked);
+		if (visit->accrual->settles)
+			nbooked = add_booked(visit, account, image, &booked, nbooked);
+	}
+	for (int i = nbooked - 1; i >= 0; i--)
+		if (booked[i].base != 0)
+			counted = i;
+	/* What has no amount counts all the same. */
+	if (counted < 0 && nbooked > 0 &&
+		(task->role == ROLE_STATE ? any_active(booked, nbooked) : was_earning && known->amount == 0))
+		counted = 0;
+	if (!any_active(booked, nbooked))
+	{
+		if (earning ? task->role == ROLE_CHANGE &&
+			!begins_to_earn(visit->accrual, account->currency, before, image, nbooked) : counted < 0)
+			return;
+		if (nbooked == 0)
+		{
+			award(visit, account, image, NULL, 0, true);
+			return;
+		}
+	}
 
 	/* What it did for the tier goes along to its new time. */
-	if (task->role == ROLE_CHANGE && source->event_time != NULL && before->time != image->time)
+	if (task->role == ROLE_CHANGE && counted >= 0 && source->event_time != NULL && before->time != image->time)
 		for (int i = 0; i < nbooked; i++)
-			if (rule_by_id(booked[i].rule_id)->currency->currency_id == account->currency->currency_id)
-				account_shift_metric(account, before->time, image->time, booked[i].points - booked[i].forgiven,
-									 i == 0 ? booked[i].base - booked[i].refunded : 0,
-									 i == 0 && before->earning ? 1 : 0);
+			account_shift_metric(account, before->time, image->time, booked[i].points - booked[i].forgiven,
+								 i == counted ? booked[i].base - booked[i].refunded : 0, i == counted);
 
-	redated = redated && earning;
+	/* Where no column says when it happened, that can't have changed. */
+	redated = earning && source->event_time != NULL && (redated || !has_base(booked, nbooked));
 	nmatches = redated ? rules_for(source->program_id, &event, &matches) : 0;
 	fresh = palloc(sizeof(int32) * Max(nmatches, 1));
 	for (int i = 0; i < nmatches; i++)
@@ -1040,18 +1150,23 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 			fresh[nfresh++] = matches[i]->rule_id;
 	}
 
+	in_force = palloc0(sizeof(bool) * nbooked);
 	for (int i = 0; i < nbooked; i++)
 	{
-		bool		in_force = !redated && still_rates(&booked[i], time_of_award(source, image, &booked[i]));
+		in_force[i] = !redated && (booked[i].base != 0 || source->event_time == NULL);
+		for (int j = 0; j < nmatches && !in_force[i]; j++)
+			in_force[i] = matches[j]->rule_id == booked[i].rule_id;
+		if (earning && in_force[i] && counts < 0)
+			counts = i;
+	}
+	for (int i = 0; i < nbooked; i++)
+	{
+		Aim			aim = {earning && in_force[i], task->role == ROLE_MOVE || redated, i == counted, i == counts};
 
-		for (int j = 0; j < nmatches && !in_force; j++)
-			in_force = matches[j]->rule_id == booked[i].rule_id;
-		goes_on |= i == 0 && in_force;
-		book_difference(visit, account, task, image, rule_by_id(booked[i].rule_id), &booked[i],
-						earning && in_force, task->role == ROLE_MOVE || redated, i == 0);
+		book_difference(visit, account, task, image, rule_by_id(booked[i].rule_id), &booked[i], &aim);
 	}
 	if (nfresh > 0)
-		award(visit, account, task, image, fresh, nfresh, !goes_on);
+		award(visit, account, image, fresh, nfresh, counts < 0);
 }
 
 static void
@@ -1086,16 +1201,13 @@ is_booked(Visit *visit, Account *account, const Task *task)
 	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
 									  task->image->event, task->image->line, false, &booked);
 
-	for (int i = 0; i < nbooked; i++)
-		if (booked[i].points != booked[i].forgiven || booked[i].base != 0)
-			return true;
-	return false;
+	return any_active(booked, nbooked);
 }
 
 static void
 award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *rules, int nrules)
 {
-	if (visit->accrual->settles && is_booked(visit, account, task))
+	if (is_booked(visit, account, task))
 	{
 		Task		state = *task;
 
@@ -1104,7 +1216,7 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 		bring_to_state(visit, account, &state, rules == NULL);
 	}
 	else
-		award(visit, account, task, task->image, rules, nrules, true);
+		award(visit, account, task->image, rules, nrules, true);
 }
 
 static void
@@ -1115,6 +1227,7 @@ visit_account(Account *account, void *arg)
 	visit->reversals = NULL;
 	visit->nreversals = visit->reversals_room = 0;
 	visit->event = NULL;
+	visit->met = NULL;
 	for (int i = 0; i < visit->ntasks; i++)
 	{
 		const Task *task = &visit->tasks[i];
@@ -1125,25 +1238,31 @@ visit_account(Account *account, void *arg)
 		switch (task->role)
 		{
 			case ROLE_NEW:
+				award(visit, account, task->image, NULL, 0, true);
+				break;
+			case ROLE_SETTLE:
 				award_or_settle(visit, account, task, NULL, 0);
 				break;
 			case ROLE_FIRST:
 				if (load_booked(visit->accrual, account->post, account->account_id,
 								task->image->event, task->image->line, false, &booked) == 0)
 				{
-					award(visit, account, task, task->image, NULL, 0, true);
+					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
 				break;
 			case ROLE_JOIN:
-				award_or_settle(visit, account, task, task->change->rules, task->change->nrules);
+				if (visit->accrual->settles)
+					award_or_settle(visit, account, task, task->change->rules, task->change->nrules);
+				else
+					award(visit, account, task->image, task->change->rules, task->change->nrules, true);
 				break;
 			case ROLE_STATE:
 			case ROLE_CHANGE:
 			case ROLE_LEAVE:
 			case ROLE_MOVE:
-				bring_to_state(visit, account, task, task->role == ROLE_CHANGE &&
-							   task->change->before->time != task->image->time);
+				bring_to_state(visit, account, task, task->role == ROLE_STATE ||
+							   (task->role == ROLE_CHANGE && was_redated(task->change->before, task->image)));
 				break;
 		}
 		if (account->nentries > nentries || visit->nreversals > nreversals)
@@ -1363,6 +1482,10 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 		bool		was_member = before != NULL && before->member != NULL;
 		bool		is_member = after != NULL && after->member != NULL;
 		bool		same_member = was_member && is_member && before->member_no == after->member_no;
+		bool		same_time = was_member && is_member && !was_redated(before, after);
+		/* Under a key that it had before, an inner statement may have booked it; another may be another row's. */
+		Role		start = accrual->settles || (before != NULL && after != NULL && same_key(before, after)) ?
+			ROLE_SETTLE : ROLE_NEW;
 		Role		leave = is_member && after->earning ? ROLE_MOVE : ROLE_LEAVE;
 
 		for (int c = 0; c < ncurrencies; c++)
@@ -1375,7 +1498,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 				case CHANGE_NEW:
 				case CHANGE_FIRST:
 					if (after->earning)
-						add_task(tasks, to, number, rows[i].kind == CHANGE_NEW ? ROLE_NEW : ROLE_FIRST, after, NULL);
+						add_task(tasks, to, number, rows[i].kind == CHANGE_NEW ? start : ROLE_FIRST, after, NULL);
 					break;
 				case CHANGE_STATE:
 					if (was_member && !same_member)
@@ -1389,7 +1512,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					else if (!was_member)
 					{
 						if (after->earning)
-							add_task(tasks, to, number, ROLE_NEW, after, NULL);
+							add_task(tasks, to, number, start, after, NULL);
 					}
 					else
 					{
@@ -1397,24 +1520,26 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 						int			nbooked = from->account_id == 0 ? 0 :
 							load_booked(accrual, &accrual->post, from->account_id,
 										before->event, before->line, false, &booked);
-						bool		joins = is_member && after->earning;
+						bool		timeless = accrual->source->event_time == NULL;
+						bool		begins = is_member && after->earning &&
+							(any_active(booked, nbooked) ||
+							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
 						if (nbooked > 0)
-							add_task(tasks, from, number, joins ? ROLE_MOVE : ROLE_LEAVE, before, NULL);
-						if (joins && nbooked > 0 && before->time == after->time)
+							add_task(tasks, from, number, leave, before, NULL);
+						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))
 						{
 							Change	   *change = make_change(accrual, before, nbooked);
 
 							change->nrules = 0;
 							for (int b = 0; b < nbooked; b++)
-								if (still_rates(&booked[b], time_of_award(accrual->source, before, &booked[b])))
+								if (timeless || booked[b].base != 0)
 									change->rules[change->nrules++] = booked[b].rule_id;
 							after->time = time_of_award(accrual->source, after, &booked[0]);
 							add_task(tasks, to, number, ROLE_JOIN, after, change);
 						}
-						else if (joins && (nbooked > 0 ||
-										   begins_to_earn(accrual, accrual->currencies[c], before, after)))
-							add_task(tasks, to, number, ROLE_NEW, after, NULL);
+						else if (begins)
+							add_task(tasks, to, number, start, after, NULL);
 					}
 					break;
 			}
@@ -1547,6 +1672,7 @@ typedef struct FlatImage
 {
 	bool		there;
 	bool		earning;
+	bool		refused;
 	Points		amount;
 	Points		refunded;
 	TimestampTz time;
@@ -1563,6 +1689,7 @@ flatten_image(StringInfo to, const Image *image)
 	{
 		flat.there = true;
 		flat.earning = image->earning;
+		flat.refused = image->refused;
 		flat.amount = image->amount;
 		flat.refunded = image->refunded;
 		flat.time = image->time;
@@ -1602,6 +1729,7 @@ unflatten_image(Arena *arena, const char **from)
 	image = arena_alloc(arena, sizeof(Image));
 	memset(image, 0, sizeof(*image));
 	image->earning = flat.earning;
+	image->refused = flat.refused;
 	image->amount = flat.amount;
 	image->refunded = flat.refunded;
 	image->time = flat.time;

@@ -40,6 +40,9 @@ extern void accrual_add(Accrual *accrual, ChangeKind kind,
 						const SourceColumns *before_columns, TupleTableSlot *before,
 						const SourceColumns *after_columns, TupleTableSlot *after);
 
+/* Whether anything that was added may move points. */
+extern bool accrual_has_changes(const Accrual *accrual);
+
 /* Books all that was added; answers how many rows had something booked. */
 extern int64 accrual_end(Accrual *accrual);
 

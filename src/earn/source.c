@@ -556,7 +556,7 @@ read_amount(const ColumnNumber *column, TupleTableSlot *slot, Points *amount, co
 
 bool
 image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
-		   Arena *arena, Image *image, Refusal *refusal)
+		   bool guests_too, Arena *arena, Image *image, Refusal *refusal)
 {
 	char		number[TEXT_BUFFER];
 	const char *part;
@@ -566,9 +566,10 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 	image->member_no = -1;
 
 	part = read_text(&columns->member, slot, number, &len);
-	if (part == NULL)
+	if (part == NULL && !guests_too)
 		return true;			/* a guest earns nothing */
-	image->member = arena_text(arena, part, len);
+	if (part != NULL)
+		image->member = arena_text(arena, part, len);
 
 	image->line = source_key(columns, slot, arena);
 	if (columns->event.attnum != 0 && image->line != NULL)
@@ -581,6 +582,9 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 		image->event = image->line;
 		image->line = NULL;
 	}
+
+	if (image->member == NULL)
+		return true;
 
 	/* Without a key nothing was booked for the row, nor can be: as good as a guest's. */
 	if (image->event == NULL)

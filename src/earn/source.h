@@ -69,6 +69,7 @@ typedef struct Image
 	text	   *member;			/* NULL: a guest, or a row without a key */
 	int			member_no;		/* its place among a batch's members */
 	bool		earning;
+	bool		refused;		/* it could not be rated */
 	Points		amount;
 	Points		refunded;
 	TimestampTz time;
@@ -106,9 +107,12 @@ extern bool source_covers(const Source *source, Oid relid);
 /* relid is InvalidOid for the result of SELECT * from the source's table. */
 extern const SourceColumns *source_columns(Source *source, Oid relid, TupleDesc desc);
 
-/* False: the row can't be rated, and why. Its member, event and line are set all the same, if it has a key. */
+/*
+ * False: the row can't be rated, and why.  Its member, event and line are set
+ * all the same, if it has a key; a guest's event and line only when asked for.
+ */
 extern bool image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
-					   Arena *arena, Image *image, Refusal *refusal);
+					   bool guests_too, Arena *arena, Image *image, Refusal *refusal);
 
 /* The text of a row's key; NULL: a part of it is. */
 extern text *source_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena);

@@ -58,39 +58,53 @@ typedef struct Seen
 	CommandId	latest;
 } Seen;
 
-/* True if a statement that began later has been here before this one. */
+static FullTransactionId seen_in;
+static Seen *seen;
+static int	nseen;
+static int	seen_room;
+
+static Seen *
+last_seen(int32 source_id)
+{
+	FullTransactionId current = GetTopFullTransactionIdIfAny();
+
+	if (!FullTransactionIdEquals(seen_in, current))
+	{
+		seen_in = current;
+		nseen = 0;
+	}
+	for (int i = 0; i < nseen; i++)
+		if (seen[i].source_id == source_id)
+			return &seen[i];
+	return NULL;
+}
+
+/* True if a statement that began later changed rows of the source before this one. */
 static bool
 overtaken(int32 source_id, CommandId command)
 {
-	static FullTransactionId transaction;
-	static Seen *seen;
-	static int	nseen;
-	static int	room;
-	FullTransactionId current = GetTopFullTransactionIdIfAny();
-	int			i;
+	Seen	   *last = last_seen(source_id);
 
-	if (!FullTransactionIdEquals(transaction, current))
+	return last != NULL && last->latest > command;
+}
+
+static void
+note_seen(int32 source_id, CommandId command)
+{
+	Seen	   *last = last_seen(source_id);
+
+	if (last != NULL)
 	{
-		transaction = current;
-		nseen = 0;
+		last->latest = Max(last->latest, command);
+		return;
 	}
-	for (i = 0; i < nseen && seen[i].source_id != source_id; i++)
-		;
-	if (i < nseen)
+	if (nseen == seen_room)
 	{
-		if (seen[i].latest > command)
-			return true;
-		seen[i].latest = command;
-		return false;
-	}
-	if (nseen == room)
-	{
-		room = room ? room * 2 : 8;
-		seen = seen ? repalloc(seen, sizeof(Seen) * room) :
-			MemoryContextAlloc(TopMemoryContext, sizeof(Seen) * room);
+		seen_room = seen_room ? seen_room * 2 : 8;
+		seen = seen ? repalloc(seen, sizeof(Seen) * seen_room) :
+			MemoryContextAlloc(TopMemoryContext, sizeof(Seen) * seen_room);
 	}
 	seen[nseen++] = (Seen) {source_id, command};
-	return false;
 }
 
 /* Reads rows as they are now, by their keys, as the table's owner would. */
@@ -101,9 +115,6 @@ typedef struct Finder
 	SPIPlanPtr	plan;
 	TupleTableSlot *slot;
 	const SourceColumns *columns;	/* of the slot */
-	text	  **taken;			/* the keys that the statement gave to rows, in order */
-	int			ntaken;
-	Arena		arena;
 } Finder;
 
 static void
@@ -202,35 +213,42 @@ by_text(const void *a, const void *b)
 	return result != 0 ? result : (int) VARSIZE_ANY_EXHDR(x) - (int) VARSIZE_ANY_EXHDR(y);
 }
 
-static void
-note_taken_keys(Finder *finder, const SourceColumns *columns, Tuplestorestate *rows, TupleTableSlot *slot)
-{
-	finder->arena.context = CurrentMemoryContext;
-	finder->taken = palloc_extended(sizeof(text *) * Max(tuplestore_tuple_count(rows), 1), MCXT_ALLOC_HUGE);
-	while (tuplestore_gettupleslot(rows, true, false, slot))
-	{
-		finder->taken[finder->ntaken] = source_key(columns, slot, &finder->arena);
-		finder->ntaken += finder->taken[finder->ntaken] != NULL;
-	}
-	qsort(finder->taken, finder->ntaken, sizeof(text *), by_text);
-	tuplestore_rescan(rows);
-}
-
 /*
- * A row that is not where the statement put it may have been put back by an
- * inner one, unless it is another row that came there.
+ * What an inner statement booked by a key is taken to be the row's that the
+ * outer one finds there.  Where rows exchanged keys that would be another's.
  */
-static bool
-find_put_back(Finder *finder, const SourceColumns *columns, TupleTableSlot *before)
+static void
+refuse_exchanged_keys(const SourceColumns *columns, Tuplestorestate *old_rows, Tuplestorestate *new_rows,
+					  TupleTableSlot *before, TupleTableSlot *after)
 {
-	text	   *key;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "loyalty keys", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Arena		arena = {context};
+	int64		nrows = tuplestore_tuple_count(new_rows);
+	text	  **left = palloc_extended(sizeof(text *) * nrows, MCXT_ALLOC_HUGE);
+	text	  **taken = palloc_extended(sizeof(text *) * nrows, MCXT_ALLOC_HUGE);
+	int64		n = 0;
 
-	if (finder->taken == NULL)
-		return false;
-	key = source_key(columns, before, &finder->arena);
-	return key != NULL &&
-		bsearch(&key, finder->taken, finder->ntaken, sizeof(text *), by_text) == NULL &&
-		find_now(finder, columns, before);
+	while (tuplestore_gettupleslot(old_rows, true, false, before) &&
+		   tuplestore_gettupleslot(new_rows, true, false, after))
+	{
+		left[n] = source_key(columns, before, &arena);
+		taken[n] = source_key(columns, after, &arena);
+		/* Keys that can be NULL identify nothing. */
+		n += left[n] != NULL && taken[n] != NULL && by_text(&left[n], &taken[n]) != 0;
+	}
+	qsort(taken, n, sizeof(text *), by_text);
+	for (int64 i = 0; i < n; i++)
+		if (bsearch(&left[i], taken, n, sizeof(text *), by_text) != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_KEYS_EXCHANGED),
+					 errmsg("rows of an attached table exchanged keys while their triggers changed the table"),
+					 errdetail("It can't be told which row a change was meant for."),
+					 errhint("Change the keys in a statement that runs no such trigger.")));
+	tuplestore_rescan(old_rows);
+	tuplestore_rescan(new_rows);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /* ----------------------------------------------------------------
@@ -247,8 +265,9 @@ add_change(Accrual *accrual, Finder *finder, const SourceColumns *columns,
 	CHECK_FOR_INTERRUPTS();
 	if (finder != NULL)
 	{
+		/* A row that is not where the statement put it may have been put back. */
 		bool		found = find_now(finder, columns, after ? after : before) ||
-			(before != NULL && after != NULL && find_put_back(finder, columns, before));
+			(before != NULL && after != NULL && find_now(finder, columns, before));
 
 		after = found ? finder->slot : NULL;
 		after_columns = finder->columns;
@@ -281,7 +300,7 @@ add_all(Accrual *accrual, Finder *finder, const SourceColumns *columns,
 		tuplestore_tuple_count(old_rows) == tuplestore_tuple_count(new_rows))
 	{
 		if (finder != NULL)
-			note_taken_keys(finder, columns, new_rows, after);
+			refuse_exchanged_keys(columns, old_rows, new_rows, before, after);
 		while (tuplestore_gettupleslot(old_rows, true, false, before) &&
 			   tuplestore_gettupleslot(new_rows, true, false, after))
 			add_change(accrual, finder, columns, before, after);
@@ -305,6 +324,7 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 	const SourceColumns *columns;
 	Accrual    *accrual;
 	CommandId	command;
+	CommandId	began;
 	Oid			relid;
 	Finder		finder = {0};
 	Finder	   *needed = NULL;
@@ -332,15 +352,15 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 
 	columns = source_columns(source, relid, RelationGetDescr(trigger->tg_relation));
-	command = GetActiveSnapshot()->curcid;
+	command = began = GetActiveSnapshot()->curcid;
 	if (overtaken(source->source_id, command))
 	{
 		needed = &finder;
 		finder.source = source;
 		finder.owner = RelationGetForm(trigger->tg_relation)->relowner;
-		command = GetCurrentCommandId(false);
+		began = GetCurrentCommandId(false);
 	}
-	accrual = accrual_begin(source, command, needed != NULL);
+	accrual = accrual_begin(source, began, needed != NULL);
 	if (DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) > 1)
 		accrual_within_trigger(accrual);
 	if (needed != NULL)
@@ -355,6 +375,8 @@ loyalty_accrual_trigger(PG_FUNCTION_ARGS)
 				RelationGetDescr(trigger->tg_relation));
 	if (needed != NULL)
 		SPI_finish();
+	if (accrual_has_changes(accrual))
+		note_seen(source->source_id, command);
 	accrual_end(accrual);
 	return PointerGetDatum(NULL);
 }

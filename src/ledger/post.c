@@ -114,24 +114,55 @@ post_renew(Post *post)
 Table *
 post_table(Post *post, Table *table, const char *name, int natts)
 {
-	if (table->rel == NULL)
+	if (table->rel == NULL && post->reading)
+	{
+		MemoryContext old = MemoryContextSwitchTo(post->estate->es_query_cxt);
+
+		table_open_for_read(table, name, natts);
+		MemoryContextSwitchTo(old);
+	}
+	else if (table->rel == NULL)
 		table_open_for_write(table, name, natts, post->estate);
 	return table;
+}
+
+static void
+begin(Post *post, bool reading)
+{
+	memset(post, 0, sizeof(*post));
+	post->now = GetCurrentTransactionStartTimestamp();
+	post->reading = reading;
+	if (reading)
+	{
+		PushActiveSnapshot(GetActiveSnapshot());
+		post->snapshot = GetActiveSnapshot();
+	}
+	else
+	{
+		/* Below the executor nobody else asks. */
+		PreventCommandIfReadOnly("a posting of points");
+		PreventCommandIfParallelMode("a posting of points");
+
+		/* What this transaction wrote so far is to be seen and built upon. */
+		CommandCounterIncrement();
+		take_snapshot(post);
+	}
+	post->estate = CreateExecutorState();
+	post_table(post, &post->account, "account", ACCOUNT_NATTS);
+	post->context = AllocSetContextCreate(CurrentMemoryContext, "loyalty account",
+										  ALLOCSET_DEFAULT_SIZES);
 }
 
 void
 post_begin(Post *post)
 {
-	memset(post, 0, sizeof(*post));
-	post->now = GetCurrentTransactionStartTimestamp();
+	begin(post, false);
+}
 
-	/* What this transaction wrote so far is to be seen and built upon. */
-	CommandCounterIncrement();
-	take_snapshot(post);
-	post->estate = CreateExecutorState();
-	table_open_for_write(&post->account, "account", ACCOUNT_NATTS, post->estate);
-	post->context = AllocSetContextCreate(CurrentMemoryContext, "loyalty account",
-										  ALLOCSET_DEFAULT_SIZES);
+void
+post_begin_reading(Post *post)
+{
+	begin(post, true);
 }
 
 static void
@@ -1153,6 +1184,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		work(account, arg);
 		if (post_review_hook != NULL)
 			post_review_hook(account);
+		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
 			break;
 

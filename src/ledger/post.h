@@ -152,6 +152,7 @@ typedef void (*AccountWork) (Account *account, void *arg);
 struct Post
 {
 	TimestampTz now;			/* the transaction's start: recorded_at of its entries */
+	bool		reading;		/* nothing is written */
 	Snapshot	snapshot;
 	Snapshot	latest;			/* NULL: snapshot is */
 	EState	   *estate;
@@ -183,6 +184,9 @@ struct Post
 
 extern void post_begin(Post *post);
 extern void post_end(Post *post);
+
+/* A session whose visits change nothing: at the query's snapshot, and on a standby too. */
+extern void post_begin_reading(Post *post);
 
 /* Goes on with a snapshot that sees what was written, and committed by others, since. */
 extern void post_renew(Post *post);

@@ -24,6 +24,7 @@
 #include "ledger/program.h"
 
 PG_FUNCTION_INFO_V1(loyalty_program_check_access);
+PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
 
 /* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
 enum
@@ -348,4 +349,31 @@ member_enrolled_at(int64 member_id)
 	table_finish(&member);
 	UnregisterSnapshot(snapshot);
 	return result;
+}
+
+/*
+ * _is_time_zone(text): whether it names a zone of the time zone database, as pg_timezone_names
+ * would list it, found by loading that one.  The server takes POSIX rules as well, which always
+ * have a digit and are known by their upper case; names of the database in capitals and
+ * digits look the same, but are few and for ever.
+ */
+Datum
+loyalty_program_is_time_zone(PG_FUNCTION_ARGS)
+{
+	static const char *const like_rules[] = {"GMT0", "GMT+0", "GMT-0", "EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"};
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	pg_tz	   *tz = pg_tzset(name);
+	const char *canonical;
+
+	if (tz == NULL || !pg_tz_acceptable(tz))
+		PG_RETURN_BOOL(false);
+	canonical = pg_get_timezone_name(tz);
+	for (char *c = name; *c != '\0'; c++)
+		*c = pg_toupper((unsigned char) *c);
+	if (strcmp(canonical, name) != 0 || strpbrk(name, "0123456789") == NULL)
+		PG_RETURN_BOOL(true);
+	for (int i = 0; i < (int) lengthof(like_rules); i++)
+		if (strcmp(canonical, like_rules[i]) == 0)
+			PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(false);
 }

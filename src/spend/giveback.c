@@ -4,13 +4,20 @@
  *
  * The last lot that paid is the first to get back; no lot gets back more than
  * it paid, and none is given a longer life by it unless the caller grants one.
+ *
+ * Where what can't be taken back is forgiven: a purchase undone while its points
+ * were spent let them off.  When they come back, that is made up for.  Which
+ * purchase it was is known from the entries alone, so these are read; points let
+ * off are few, and points given back fewer.
  */
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/errors.h"
+#include "earn/rule.h"
 #include "spend/spend.h"
 
 PG_FUNCTION_INFO_V1(loyalty_giveback);
@@ -88,6 +95,204 @@ read_redemption(Account *account, int32 entry_no)
 	table_scan_end(&scan);
 }
 
+/* ----------------------------------------------------------------
+ *		What undone purchases let off
+ * ---------------------------------------------------------------- */
+
+/* Of one award: of points of the lot that is its own, the latest that it was credited to. */
+typedef struct LetOff
+{
+	int32		source_id;
+	int32		rule_id;
+	text	   *event;
+	text	   *line;
+	int32		lot_no;
+	Points		forgiven;
+} LetOff;
+
+typedef struct LetOffs
+{
+	LetOff	   *awards;			/* by event, line and rule */
+	int			n;
+	int			room;
+} LetOffs;
+
+static int
+compare_text(const text *a, const text *b)
+{
+	int			order;
+
+	if (a == NULL || b == NULL)
+		return (a != NULL) - (b != NULL);
+	order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(VARSIZE_ANY_EXHDR(a), VARSIZE_ANY_EXHDR(b)));
+	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(a) - (int) VARSIZE_ANY_EXHDR(b);
+}
+
+static int
+compare_awards(const void *x, const void *y)
+{
+	const LetOff *a = x;
+	const LetOff *b = y;
+	int			order = compare_text(a->event, b->event);
+
+	if (order == 0)
+		order = compare_text(a->line, b->line);
+	if (order == 0)
+		order = (a->rule_id > b->rule_id) - (a->rule_id < b->rule_id);
+	if (order == 0)
+		order = (a->source_id > b->source_id) - (a->source_id < b->source_id);
+	return order;
+}
+
+/* The award that the entry in the slot is of; false: of none. Its texts are the slot's. */
+static bool
+read_award(TupleTableSlot *slot, LetOff *award)
+{
+	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
+
+	slot_getallattrs(slot);
+	if (nulls[ENTRY_SOURCE] || nulls[ENTRY_RULE] || nulls[ENTRY_EVENT])
+		return false;
+	memset(award, 0, sizeof(*award));
+	award->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
+	award->rule_id = DatumGetInt32(values[ENTRY_RULE]);
+	award->event = DatumGetTextPP(values[ENTRY_EVENT]);
+	award->line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
+	return true;
+}
+
+static text *
+copy_text(const text *from)
+{
+	return from == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(from), VARSIZE_ANY_EXHDR(from));
+}
+
+/* Awards of which something was ever let off, but for those that are never taken back. */
+static void
+find_awards(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			n = 0;
+
+	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		LetOff		award;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		(void) slot_getattr(table->slot, ENTRY_FORGIVEN, &isnull);
+		if (isnull || !read_award(table->slot, &award) || rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
+			continue;
+		if (found->n == found->room)
+		{
+			found->room = found->room == 0 ? 8 : found->room * 2;
+			found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
+				repalloc(found->awards, sizeof(LetOff) * found->room);
+		}
+		award.event = copy_text(award.event);
+		award.line = copy_text(award.line);
+		found->awards[found->n++] = award;
+	}
+	table_scan_end(&scan);
+
+	if (found->n > 1)
+		qsort(found->awards, found->n, sizeof(LetOff), compare_awards);
+	for (int i = 0; i < found->n; i++)
+		if (i == 0 || compare_awards(&found->awards[i], &found->awards[n - 1]) != 0)
+			found->awards[n++] = found->awards[i];
+	found->n = n;
+}
+
+/* How much of each is let off still, of which lot. */
+static void
+sum_up(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+		bool	   *nulls = table->slot->tts_isnull - 1;
+		LetOff		award;
+		LetOff	   *sum;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!read_award(table->slot, &award))
+			continue;
+		sum = bsearch(&award, found->awards, found->n, sizeof(LetOff), compare_awards);
+		if (sum == NULL)
+			continue;
+		if (DatumGetPoints(values[ENTRY_POINTS]) > 0)
+		{
+			int32		lot_no = nulls[ENTRY_LOT] ?
+				post_allocated_lot(post, account->account_id,
+								   DatumGetInt32(values[nulls[ENTRY_REVERSES] ? ENTRY_NO : ENTRY_REVERSES])) :
+				DatumGetInt32(values[ENTRY_LOT]);
+
+			/* A key used again names a new award; what the old one was let off stays so. */
+			if (lot_no != 0 && lot_no != sum->lot_no)
+			{
+				sum->lot_no = lot_no;
+				sum->forgiven = 0;
+			}
+		}
+		if (!nulls[ENTRY_FORGIVEN])
+			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
+	}
+	table_scan_end(&scan);
+}
+
+/* Takes of points that came back to a lot, or instead of it to another, what was let off of the lot. */
+static void
+make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points)
+{
+	Points		owed = -paid->waived;	/* let off for being dead: that is not owed */
+
+	for (int i = 0; i < found->n; i++)
+		if (found->awards[i].lot_no == paid->lot_no)
+			owed = points_add(owed, found->awards[i].forgiven);
+	points = Min(points, owed);
+	for (int i = 0; i < found->n && points > 0; i++)
+	{
+		LetOff	   *award = &found->awards[i];
+		Points		part = Min(points, award->forgiven);
+		Entry	   *entry;
+
+		if (award->lot_no != paid->lot_no || part <= 0)
+			continue;
+		entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+		entry->source_id = award->source_id;
+		entry->rule_id = award->rule_id;
+		entry->event = award->event;
+		entry->line = award->line;
+		account_take_back(account, entry, part, into);
+		entry->forgiven = -part;
+		award->forgiven -= part;
+		points -= part;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Giving back
+ * ---------------------------------------------------------------- */
+
+/* What came back alive of a lot that paid. */
+typedef struct Returned
+{
+	Lot		   *paid;
+	Lot		   *into;
+	Points		points;
+} Returned;
+
 static void
 give_back(Account *account, void *arg)
 {
@@ -97,6 +302,9 @@ give_back(Account *account, void *arg)
 	int			npaid;
 	int32	   *dead;
 	int			ndead = 0;
+	Returned   *returned;
+	int			nreturned = 0;
+	LetOffs		let_offs = {0};
 	Entry	   *entry;
 
 	giveback->answer = request_answer(account->post, &giveback->request);
@@ -128,10 +336,12 @@ give_back(Account *account, void *arg)
 	entry->event = giveback->request.id;
 	giveback->entry_no = entry->entry_no;
 	dead = palloc(sizeof(int32) * Max(npaid, 1));
+	returned = palloc(sizeof(Returned) * Max(npaid, 1));
 	for (int i = npaid - 1; i >= 0 && left > 0; i--)
 	{
 		Allocation *paid = account->allocations[i];
 		Points		part = Min(left, -paid->points - paid->returned);
+		Points		rest = part - Min(part, account->debt);
 		Lot		   *lot;
 
 		if (part == 0)
@@ -140,7 +350,10 @@ give_back(Account *account, void *arg)
 		paid->returned = points_add(paid->returned, part);
 		left -= part;
 		if (lot->dates.expires_at > account->as_of)
+		{
 			account_credit_lot(account, entry, part, lot);
+			returned[nreturned++] = (Returned) {lot, lot, rest};
+		}
 		else if (giveback->grace != NULL)
 		{
 			LotDates	dates = lot->dates;
@@ -148,12 +361,22 @@ give_back(Account *account, void *arg)
 			dates.expires_at = timestamptz_plus(account->currency->program,
 												account->post->now, giveback->grace);
 			account_credit(account, entry, part, &dates);
+			returned[nreturned++] = (Returned) {lot, account->last_used, rest};
 		}
 		else
 		{
 			account_return_dead(account, entry, part, lot);
 			dead[ndead++] = lot->lot_no;
 		}
+	}
+
+	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
+		find_awards(account, &let_offs);
+	if (let_offs.n > 0)
+	{
+		sum_up(account, &let_offs);
+		for (int i = 0; i < nreturned; i++)
+			make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points);
 	}
 
 	/* What died meanwhile comes back dead. */

@@ -25,6 +25,7 @@
 
 PG_FUNCTION_INFO_V1(loyalty_tiering_review);
 PG_FUNCTION_INFO_V1(loyalty_tiering_metric);
+PG_FUNCTION_INFO_V1(loyalty_tiering_bucket);
 
 enum
 {
@@ -419,6 +420,9 @@ rank_before(Account *account, TimestampTz since)
 			rank = nulls[CHANGE_FROM] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_FROM]));
 		found = true;
 		to = nulls[CHANGE_TO] ? 0 : ladder_rank_of(ladder, tier_name_of(values[CHANGE_TO]));
+		/* A step that is gone says nothing about those that are there. */
+		if (to == 0 && !nulls[CHANGE_TO])
+			continue;
 		if (to < rank)
 			rank = to;
 	}
@@ -426,8 +430,27 @@ rank_before(Account *account, TimestampTz since)
 	return rank;
 }
 
+/*
+ * The rank that the period before this one reached, which is kept to the end of this one.
+ * Most had it in time; what is booked late, or can be spent late, reaches it late.
+ */
+static int
+rank_of_last(Account *account, Standing *standing, Window window, Window *last, Points *metric)
+{
+	const Program *program = account->currency->program;
+
+	if (program->tier_window != TIER_CALENDAR && program->tier_window != TIER_ANNIVERSARY)
+		return 0;
+	*last = window_at(account, standing, timestamptz_plus(program, window.from, &(Interval) {.day = -1}));
+	if (last->from >= window.from)
+		return 0;				/* none is before the first anniversary's */
+	*metric = metric_in(account, standing, *last);
+	return ladder_rank_for(program->ladder, *metric);
+}
+
+/* before: the ladder that the program had until now, when it gets another one. */
 static void
-decide(Account *account, Standing *standing, bool reviewing)
+decide(Account *account, Standing *standing, bool reviewing, const Ladder *before)
 {
 	const Program *program = account->currency->program;
 	const Ladder *ladder = program->ladder;
@@ -438,25 +461,41 @@ decide(Account *account, Standing *standing, bool reviewing)
 	int			current = current_rank(account);
 	bool		renamed = account->tier != 0 && (current == 0 || reviewing) &&
 		current != tier_rank_of(account->tier);
+	bool		late = false;
+	Window		last = window;
+	Points		last_metric = 0;
+	int			last_rank = 0;
 
 	/* The ladder changed under it: the same step may have another rank, or be gone. */
 	if (renamed)
 	{
 		TimestampTz since = account->tier_since;
-		bool		gone = current == 0;
+		int			carried = current;
 
-		change_tier(account, standing, gone ? rank : current, now, "ladder", metric);
-		current = current_rank(account);
-		if (gone)
+		/* What asked for as much as the step that is gone. */
+		if (carried == 0 && before != NULL)
+		{
+			int			old = ladder_rank_of(before, tier_name_of(account->tier));
+
+			carried = old == 0 ? 0 : ladder_rank_for(ladder, ladder_threshold(before, old));
+		}
+		change_tier(account, standing, current == 0 ? Max(carried, rank) : current, now, "ladder", metric);
+		if (current == 0 && rank >= carried)
 			keep_tier(account, standing, now);
 		else
 			account->tier_since = since;
+		current = current_rank(account);
 	}
 
-	if (rank > current)
+	for (int i = 0; i < standing->nbuckets; i++)
+		late |= standing->buckets[i].start < window.from;
+	if (reviewing || late || standing->lowered)
+		last_rank = rank_of_last(account, standing, window, &last, &last_metric);
+	if (Max(rank, last_rank) > current)
 	{
-		change_tier(account, standing, rank, now, reviewing ? "review" : "earned", metric);
-		keep_tier(account, standing, now);
+		change_tier(account, standing, Max(rank, last_rank), now, reviewing ? "review" : "earned",
+					last_rank > rank ? last_metric : metric);
+		keep_tier(account, standing, last_rank > rank ? last.from : now);
 		return;
 	}
 
@@ -470,30 +509,30 @@ decide(Account *account, Standing *standing, bool reviewing)
 	{
 		TimestampTz end = account->tier_until;
 		TimestampTz day = timestamptz_plus(program, end, &(Interval) {.day = -1});
-		Window		last = window_at(account, standing, day);
+		Window		ended = window_at(account, standing, day);
 		Points		done;
 		int			earned;
 
 		/* The grace lies in the next periods already: the last one is that whose end and grace are over. */
 		if (program->tier_window == TIER_CALENDAR || program->tier_window == TIER_ANNIVERSARY)
-			while (timestamptz_plus(program, last.to, &program->tier_grace) > end)
+			while (timestamptz_plus(program, ended.to, &program->tier_grace) > end)
 			{
 				Window		earlier = window_at(account, standing,
-												timestamptz_plus(program, last.from, &(Interval) {.day = -1}));
+												timestamptz_plus(program, ended.from, &(Interval) {.day = -1}));
 
 				/* None is before the first anniversary's. */
-				if (earlier.from >= last.from)
+				if (earlier.from >= ended.from)
 					break;
-				last = earlier;
+				ended = earlier;
 			}
-		done = metric_in(account, standing, last);
+		done = metric_in(account, standing, ended);
 		earned = Max(ladder_rank_for(ladder, done), rank);
 		current = current_rank(account);
 		if (program->tier_down == TIER_ONE_STEP)
 			earned = Max(earned, current - 1);
 		if (earned < current && program->tier_down != TIER_NEVER)
 			change_tier(account, standing, earned, end, "review", done);
-		keep_tier(account, standing, program->tier_window == TIER_ROLLING ? day : last.from);
+		keep_tier(account, standing, program->tier_window == TIER_ROLLING ? day : ended.from);
 		if (account->has_tier_until && account->tier_until <= end)
 			keep_tier(account, standing, end);
 	}
@@ -503,11 +542,12 @@ decide(Account *account, Standing *standing, bool reviewing)
 	if (standing->lowered && rank < current && program->tier_down != TIER_NEVER &&
 		account->tier_since >= window.from)
 	{
-		rank = Max(rank, Min(rank_before(account, window.from), current));
-		if (rank < current)
+		int			left = Max(Max(rank, last_rank), Min(rank_before(account, window.from), current));
+
+		if (left < current)
 		{
-			change_tier(account, standing, rank, now, "reversed", metric);
-			keep_tier(account, standing, now);
+			change_tier(account, standing, left, now, "reversed", metric);
+			keep_tier(account, standing, left == last_rank && left > rank ? last.from : now);
 		}
 	}
 }
@@ -532,7 +572,7 @@ review(Account *account)
 		count_entries(account, standing);
 		if (standing->nbuckets == 0 && !(account->has_tier_until && account->tier_until <= account->as_of))
 			return;
-		decide(account, standing, false);
+		decide(account, standing, false, NULL);
 	}
 }
 
@@ -633,22 +673,25 @@ review_work(Account *account, void *arg)
 	if (account->currency->program->ladder == NULL || !account->currency->is_default)
 		return;
 	standing = account->status = palloc0(sizeof(Standing));
-	decide(account, standing, true);
+	decide(account, standing, true, arg);
 }
 
-/* _review_tiers(accounts bigint[]): ascending ids, no NULLs */
+/* _review_tiers(accounts bigint[], before ladder): ascending ids, no NULLs */
 Datum
 loyalty_tiering_review(PG_FUNCTION_ARGS)
 {
+	Ladder	   *before = PG_ARGISNULL(1) ? NULL : PG_GETARG_LADDER_P(1);
 	Datum	   *ids;
 	int			n;
 	Post		post;
 
+	if (PG_ARGISNULL(0))
+		PG_RETURN_VOID();
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
 					  &ids, NULL, &n);
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
-		post_account(&post, DatumGetInt64(ids[i]), NULL, review_work, NULL);
+		post_account(&post, DatumGetInt64(ids[i]), NULL, review_work, before);
 	post_end(&post);
 	PG_RETURN_VOID();
 }
@@ -667,7 +710,6 @@ metric_work(Account *account, void *arg)
 
 	if (account->currency->program->ladder != NULL && account->currency->is_default)
 		asked->metric = metric_in(account, &standing, window_at(account, &standing, asked->at));
-	account->changed = false;
 }
 
 /* _tier_metric(account bigint, at timestamptz) */
@@ -677,8 +719,18 @@ loyalty_tiering_metric(PG_FUNCTION_ARGS)
 	MetricAsked asked = {PG_GETARG_TIMESTAMPTZ(1), 0};
 	Post		post;
 
-	post_begin(&post);
+	post_begin_reading(&post);
 	post_account(&post, PG_GETARG_INT64(0), NULL, metric_work, &asked);
 	post_end(&post);
 	PG_RETURN_POINTS(asked.metric);
+}
+
+/* _tier_bucket(currency int, enrolled_at, at): where what a member did at a time counts */
+Datum
+loyalty_tiering_bucket(PG_FUNCTION_ARGS)
+{
+	Account		account = {.currency = currency_by_id(PG_GETARG_INT32(0))};
+	Standing	standing = {.enrolled_at = PG_GETARG_TIMESTAMPTZ(1), .knows_enrolment = true};
+
+	PG_RETURN_TIMESTAMPTZ(bucket_of(&account, &standing, PG_GETARG_TIMESTAMPTZ(2)));
 }

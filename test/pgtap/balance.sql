@@ -98,6 +98,21 @@ SELECT results_eq($$ SELECT currency, available, (SELECT sum(points) FROM entrie
 	FROM balances b WHERE program = 'club' AND member = 'bob' ORDER BY 1 $$,
 	$$ VALUES ('miles', 1.25, 1.25, 1.25), ('points', 15.0, 15.0, 15.0) $$, 'in the views as well');
 
+-- ---- An order dated in the future: a row says that it happened, so it counts at once, and to the end of its own time
+SELECT create_program('ahead', validity => '1 year') > 0;
+SELECT create_program('waiting', validity => '1 year', pending => '1 day', ladder => 'none:0, some:100') > 0;
+SELECT add_rule(p, 'base', points_per => 1) > 0 FROM unnest(ARRAY['ahead', 'waiting']) p;
+CREATE TABLE public.booking (id int PRIMARY KEY, who text, amount numeric, at timestamptz);
+SELECT attach('public.booking', p, 'who', amount => 'amount', event_time => 'at') > 0 FROM unnest(ARRAY['ahead', 'waiting']) p;
+INSERT INTO public.booking VALUES (1, 'ann', 100, now() + interval '720 hours');
+SELECT is(pg_temp.balances_at('ahead', 'ann', (now() - interval '1 microsecond')::text, now()::text, (now() + interval '1 day')::text), '0 100 100', 'not before it was booked, but from then on');
+SELECT ok(redeem('ahead', 'ann', 40) > 0, '... it is spent before its date');
+SELECT results_eq($$ SELECT expires_at FROM lots WHERE program = 'ahead' $$,
+	$$ SELECT (date_trunc('day', (now() + interval '720 hours') AT TIME ZONE 'UTC' + interval '1 year') + interval '1 day') AT TIME ZONE 'UTC' $$, '... and expires as of its date');
+SELECT is(pg_temp.balances_at('waiting', 'ann', now()::text, (now() + interval '744 hours' - interval '1 microsecond')::text, (now() + interval '744 hours')::text), '0 0 100', 'what shall wait for its date is pending');
+SELECT is((SELECT tier || metric FROM tier_progress('waiting', 'ann')), 'none0', '... for the tier, too');
+SELECT pg_temp.balanced('dated in the future');
+
 -- ---- NULL and the unknown
 SELECT ok(balance(NULL, 'ann') IS NULL AND balance('club', NULL) IS NULL AND balance('club', 'ann', NULL) IS NULL, 'NULL of NULL');
 SELECT pg_temp.refused($$ SELECT balance('nowhere', 'ann') $$, 'LY001', NULL, 'no such program');

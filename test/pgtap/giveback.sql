@@ -154,6 +154,97 @@ SELECT giveback(r1, 50) > 0 FROM fay;
 SELECT is(balance('owing', 'fay')::numeric, -60.0, 'points that come back dead repay nothing');
 SELECT is(pg_temp.paid(giveback(r1, grace => '1 day')), '0:50', 'those with a grace do') FROM fay;
 SELECT is(balance('owing', 'fay')::numeric, -10.0, 'the rest is owed');
+SELECT pg_temp.balanced('debts');
+
+-- ---- Of purchases undone while their points were spent: what was forgiven is taken when it comes back
+CREATE TABLE public.basket (id text, line int, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, status text NOT NULL DEFAULT 'paid', at timestamptz,
+	PRIMARY KEY (id, line));
+SELECT create_program('kind', validity => '100 years', ladder => 'none:0, some:100') > 0;
+SELECT add_rule('kind', 'base', points_per => 1) > 0;
+SELECT attach('public.basket', 'kind', 'who', amount => 'amount', refunded => 'refunded', status => 'status', earning => '{paid}', event_time => 'at') > 0;
+CREATE FUNCTION pg_temp.buy(id text, who text, amount numeric, at timestamptz DEFAULT '2020-05-01 12:00+00') RETURNS void LANGUAGE sql AS $$
+	INSERT INTO public.basket (id, line, who, amount, at) VALUES (id, 1, who, amount, at)
+$$;
+-- Entries after the giveback, as kind points forgiven event.
+CREATE FUNCTION pg_temp.after(entry bigint) RETURNS text[] LANGUAGE sql AS $$
+	SELECT coalesce(array_agg(format('%s %s %s %s', kind, trim_scale(points), trim_scale(forgiven), event) ORDER BY entry_id), '{}') FROM loyalty.entries
+	WHERE entry_id > entry AND entry_id / 100000000 = entry / 100000000
+$$;
+SELECT pg_temp.buy('g1', 'gus', 100);
+CREATE TEMP TABLE gus AS SELECT redeem('kind', 'gus', 100) AS r1;
+UPDATE public.basket SET status = 'cancelled' WHERE who = 'gus';
+SELECT is((SELECT forgiven FROM entries WHERE member = 'gus' AND kind = 'reverse'), 100::numeric, 'spent and cancelled: all is forgiven');
+CREATE TEMP TABLE gus_back AS SELECT giveback(r1) AS g1 FROM gus;
+SELECT is(pg_temp.paid(g1), '1:100', 'what paid gets it back') FROM gus_back;
+SELECT is(pg_temp.after(g1), '{"reverse -100 -100 g1,1"}', '... and gives it for the purchase, which is forgiven no more') FROM gus_back;
+SELECT results_eq($$ SELECT available, earned, redeemed FROM balances WHERE member = 'gus' $$, $$ VALUES (0::numeric, 0::numeric, 0::numeric) $$, 'bought nothing, spent nothing, has nothing');
+SELECT is((SELECT tier || trim_scale(metric) FROM tier_progress('kind', 'gus')), 'none0', 'the tier had lost it already');
+UPDATE public.basket SET status = 'paid' WHERE who = 'gus';
+SELECT is(balance('kind', 'gus')::numeric || (SELECT tier FROM tier_progress('kind', 'gus')), '100some', 'paid after all, it earns all of it again');
+SELECT pg_temp.balanced('forgiven and made up for');
+
+-- In parts, of a partial refund: of 100 spent 60 are owed.
+SELECT pg_temp.buy('h1', 'hal', 100);
+CREATE TEMP TABLE hal AS SELECT redeem('kind', 'hal', 100) AS r1;
+UPDATE public.basket SET refunded = 60 WHERE who = 'hal';
+SELECT is(pg_temp.after(giveback(r1, 25)), '{"reverse -25 -25 h1,1"}', 'the first 25 of 60') FROM hal;
+SELECT is(balance('kind', 'hal')::numeric, 0.0, '... none is to be spent');
+UPDATE public.basket SET refunded = 50 WHERE who = 'hal';
+SELECT is(pg_temp.after(giveback(r1, 30)), '{"reverse -25 -25 h1,1"}', '10 were refunded too much: 25 are left of 50') FROM hal;
+SELECT is(pg_temp.after(giveback(r1)), '{}', 'the rest is the member''s') FROM hal;
+SELECT results_eq($$ SELECT available, earned, redeemed FROM balances WHERE member = 'hal' $$, $$ VALUES (50::numeric, 50::numeric, 0::numeric) $$, 'half a purchase');
+SELECT pg_temp.balanced('in parts');
+
+-- Another purchase of the same day, and of another: each has its own. Lot 1 is of i1 and i2, lot 2 of i3, which the refund of i1 takes too.
+SELECT pg_temp.buy('i1', 'ida', 100), pg_temp.buy('i2', 'ida', 100), pg_temp.buy('i3', 'ida', 40, '2021-05-01 12:00+00');
+CREATE TEMP TABLE ida AS SELECT redeem('kind', 'ida', 190) AS r1;
+DELETE FROM public.basket WHERE id = 'i1';
+SELECT is(pg_temp.left_in('ida'), '1:0 2:0', '10 of the lot, 40 of the other, 50 forgiven');
+SELECT is(pg_temp.after(giveback(r1)), '{"reverse -50 -50 i1,1"}', '190 come back, 50 are owed') FROM ida;
+SELECT is(balance('kind', 'ida')::numeric, 140.0, 'the other two purchases');
+-- An order whose key changed, two that share a lot, and what never earned.
+SELECT pg_temp.buy('j2', 'joe', 30), pg_temp.buy('j1', 'joe', 20), pg_temp.buy('j3', 'joe', 50);
+CREATE TEMP TABLE joe AS SELECT redeem('kind', 'joe', 100) AS r1;
+UPDATE public.basket SET amount = 0 WHERE id IN ('j1', 'j2');
+UPDATE public.basket SET id = 'j0' WHERE id = 'j2';
+SELECT is(pg_temp.after(giveback(r1, 45)), '{"reverse -30 -30 j0,1","reverse -15 -15 j1,1"}', 'by their keys of today') FROM joe;
+SELECT is(pg_temp.after(giveback(r1)), '{"reverse -5 -5 j1,1"}', '... and the rest') FROM joe;
+SELECT is(balance('kind', 'joe')::numeric, 50.0, 'the third');
+-- A key used again is another purchase: what the first was forgiven stays so.
+SELECT pg_temp.buy('k1', 'kim', 100);
+CREATE TEMP TABLE kim AS SELECT redeem('kind', 'kim', 100) AS r1;
+DELETE FROM public.basket WHERE id = 'k1';
+SELECT pg_temp.buy('k1', 'kim', 100, '2022-05-01 12:00+00');
+CREATE TEMP TABLE kim2 AS SELECT redeem('kind', 'kim', 100) AS r2;
+SELECT is(pg_temp.after(giveback(r2)), '{}', 'the second purchase was never undone') FROM kim2;
+SELECT is(balance('kind', 'kim')::numeric, 100.0, 'and is the member''s');
+SELECT pg_temp.balanced('shared lots and keys');
+-- Dead meanwhile: it comes back dead, or with a grace, and then it is owed.
+SELECT pg_temp.buy('l1', 'lea', 100);
+CREATE TEMP TABLE lea AS SELECT redeem('kind', 'lea', 100) AS r1;
+DELETE FROM public.basket WHERE id = 'l1';
+SELECT pg_temp.die('lea', '{1}', '2021-06-01 00:00+00');
+SELECT is(pg_temp.after(giveback(r1, 10)), '{"expire -10  "}', 'dead is dead') FROM lea;
+SELECT is(pg_temp.after(giveback(r1, grace => '1 day')), '{"reverse -90 -90 l1,1"}', 'a grace gives life to nothing that is owed') FROM lea;
+SELECT is(balance('kind', 'lea')::numeric, 0.0, 'nothing');
+-- What had died before the purchase was undone was not spent, and is not owed: 40 dead, 60 spent of 100.
+SELECT pg_temp.buy('m1', 'max', 100);
+CREATE TEMP TABLE max AS SELECT redeem('kind', 'max', 60) AS r1;
+SELECT pg_temp.die('max', '{1}', '2021-06-01 00:00+00');
+UPDATE public.basket SET refunded = 30 WHERE id = 'm1';
+SELECT is(pg_temp.after(giveback(r1, 20, grace => '1 day')), '{}', '30 of the 40 that died') FROM max;
+SELECT is(balance('kind', 'max')::numeric, 20.0, 'the 20 live');
+UPDATE public.basket SET refunded = 70 WHERE id = 'm1';
+SELECT is(balance('kind', 'max')::numeric, 0.0, '10 more that died, 20 that live, 10 forgiven');
+SELECT is(pg_temp.after(giveback(r1, grace => '1 day')), '{"reverse -10 -10 m1,1"}', '... and made up for') FROM max;
+SELECT is(balance('kind', 'max')::numeric, 30.0, '100 less 70 refunded; the 40 that died are part of these');
+-- A bonus that is never taken back is not owed.
+SELECT add_rule('kind', 'welcome', bonus => 7, reversal => 'never') > 0;
+SELECT pg_temp.buy('n1', 'nel', 10);
+CREATE TEMP TABLE nel AS SELECT redeem('kind', 'nel', 17) AS r1;
+UPDATE public.basket SET status = 'cancelled' WHERE id = 'n1';
+SELECT is(pg_temp.after(giveback(r1)), '{"reverse -10 -10 n1,1"}', 'the bonus stays') FROM nel;
+SELECT is(balance('kind', 'nel')::numeric, 7.0, '7 of 17');
 SELECT pg_temp.balanced('at the end');
 
 SELECT * FROM finish();

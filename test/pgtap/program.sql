@@ -97,9 +97,28 @@ SELECT is((SELECT count(*) FROM currency WHERE code = 'x'), 0::bigint, 'nor are 
 -- ---- What may be
 SELECT ok(create_program('ok ' || n, zone, validity => validity, pending => pending, decimals => decimals, debt => debt, tier_window => win, tier_period => period) > 0, format('program %s', n))
 FROM (VALUES (1, 'europe/berlin', '1 day'::interval, '23 hours'::interval, 4, 'block', 'rolling', '365 days'::interval),
-	(2, 'UTC', '1 mon', '29 days', 0, 'forgive', 'calendar', '3 mons'), (3, 'Pacific/Auckland', NULL, '10 years', 1, 'negative', 'anniversary', '1 year')) v (n, zone, validity, pending, decimals, debt, win, period);
+	(2, 'UTC', '1 mon', '27 days', 0, 'forgive', 'calendar', '3 mons'), (3, 'Pacific/Auckland', NULL, '10 years', 1, 'negative', 'anniversary', '1 year')) v (n, zone, validity, pending, decimals, debt, win, period);
 SELECT is((SELECT count(*) FROM program WHERE code LIKE 'ok _'), 3::bigint, 'three more');
 SELECT pg_temp.balanced('of accounts without entries');
+
+-- ---- Validity and pending in other units: longer for an event of any day, of leap years and of 2096 to 2104, which has none in 2100
+SELECT pg_temp.refused(format($$ SELECT create_currency('club', 'never', validity => %L, pending => %L) $$, validity, pending), 'LY101', '%' || day || '%',
+	validity || ' may be over within ' || pending)
+FROM (VALUES ('61 days', '2 mons', '2000-03-01'), -- to 1 May
+	('62 days', '2 mons', '2000-07-01'), ('31 days', '1 mon', '2000-01-01'), ('1 mon', '28 days', '2001-01-31'), ('1 mon', '29 days', '2000-01-31'),
+	('365 days', '1 year', '2000-01-01'), ('366 days', '1 year', '2000-01-01'), ('1 year', '365 days', '2000-02-29'),
+	('8 years', '2921 days', '2096-01-01'), ('7 years', '2555 days', '2096-02-29'), ('24:00:00', '1 day', '2000-01-01')) v (validity, pending, day);
+SELECT ok(create_currency('club', format('%s after %s', validity, pending), validity => validity::interval, pending => pending::interval) > 0, format('%s is always longer than %s', validity, pending))
+FROM (VALUES ('63 days', '2 mons'), ('32 days', '1 mon'), ('1 mon', '27 days'), ('367 days', '1 year'), ('1 year', '364 days'), ('12 mons', '361 days'),
+	('8 years', '2920 days'), ('7 years', '2554 days'), ('1 mon 1 day', '1 mon'), ('25:00:00', '1 day'), ('1 mon', '2 weeks')) v (validity, pending);
+
+-- ---- Time zones: those that pg_timezone_names lists, in any case, and nothing else that the server would take
+SELECT is_empty($$ SELECT name FROM pg_timezone_names WHERE NOT (_is_time_zone(name) AND _is_time_zone(upper(name)) AND _is_time_zone(lower(name))) $$, 'each name');
+CREATE TEMP TABLE zone AS SELECT lower(name) AS name FROM pg_timezone_names;
+SELECT is_empty($$ SELECT abbrev FROM pg_timezone_abbrevs WHERE _is_time_zone(abbrev) AND lower(abbrev) NOT IN (TABLE zone) $$, 'no abbreviation');
+SELECT ok(NOT _is_time_zone(name), format('%L is no name', name)) FROM unnest(ARRAY['CEST', '+02:00', '-5', '5', 'UTC+3', 'UTC0', 'FOO5', 'foo5bar', 'EST5',
+	'<+02>-2', 'EST5EDT4', 'CET-1CEST,M3.5.0,M10.5.0/3', 'Europe', 'Europe/', '/Europe/Berlin', '../zoneinfo/UTC', 'Europe/../UTC', ' UTC', 'UTC ', 'utc\', '',
+	'.', 'zone.tab', repeat('x', 10000), 'interval ''1 hour''']) name;
 
 -- ---- A day with two midnights begins at the first: Havana, 6 November 2022, 01:00 becomes 00:00
 SELECT create_program('havana', 'America/Havana', validity => '30 days');

@@ -155,6 +155,11 @@ SELECT adjust('strict', 'ann', 1, 'one') > 0;
 SELECT ok(redeem('strict', 'ann', 1) > 0, 'and spends again');
 SELECT pg_temp.balanced('debts repaid');
 
+-- ---- A transaction that only reads moves no point
+SELECT throws_ok(format('DO $do$ BEGIN SET LOCAL transaction_read_only = on; PERFORM loyalty.%s; END $do$', call), '25006',
+	'cannot execute a posting of points in a read-only transaction', 'read only: ' || call)
+FROM unnest(ARRAY[$$redeem('club', 'bob', 1)$$, $$adjust('club', 'bob', 1, 'no')$$, $$giveback(entry_id) FROM loyalty.entries WHERE kind = 'redeem' LIMIT 1$$]) call;
+
 -- ---- Currencies of one program do not mix
 SELECT create_currency('club', 'miles', decimals => 2) > 0;
 SELECT is(balance('club', 'bob', currency => 'miles')::numeric, 0.0, 'no account yet');

@@ -325,7 +325,7 @@ sub operation
 }
 
 # A member spends everything, then an order goes back: a debt, or points let off. Then it
-# spends again, which the debt may forbid.
+# spends again, which the debt may forbid, or some of what it spent is given back.
 sub squeeze
 {
 	my ($self) = @_;
@@ -338,7 +338,9 @@ sub squeeze
 	};
 	my $undo = { do => 'update', table => $row =~ /^v/ ? 'visits' : 'orders', ids => [$row], set => { share => 100 } };
 	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
-	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, $spend->(10000);
+	my @then = chance(0.5) ? $spend->(10000) : map { { isolation => 'READ COMMITTED', ops => [ { do => 'giveback', of => (7 + rand()) / 8,
+		points => undef, request => undef, reason => undef, grace => weighted(3 => undef, 1 => '10 days') } ] } } 1 .. 4;
+	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, @then;
 }
 
 # Mostly one.

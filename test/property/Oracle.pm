@@ -140,13 +140,11 @@ sub rules_in_force
 	} 0 .. $#$rules;
 }
 
-# A recorded rule that a change of the row's time took out of force stays out of it: all
-# of its award is reversed, and it is not of the row's time.
-sub still_rates
+# Whether anything of a row's awards stands: a row of which nothing does is rated anew.
+sub stands
 {
-	my ($self, $award, $at) = @_;
-	my $rule = $self->{config}{rules}[ $award->{rule} ];
-	return $award->{base} != 0 || $award->{points} != $award->{forgiven} || ($rule->{from} <= $at && $at < $rule->{to});
+	my ($awards) = @_;
+	return scalar grep { $_->{base} != 0 } @{ $awards // [] };
 }
 
 # ---------------------------------------------------------------- lots
@@ -398,10 +396,10 @@ sub statement
 				$add->('leave', $before, moved => $after && $after->{earning}) if $booked;
 				if ($after && $after->{earning})
 				{
-					if ($booked && $before->{at} == $after->{at})
+					if (stands($booked) && $before->{at} == $after->{at})
 					{
 						$add->('award', $after, rules => [
-							sort { $a <=> $b } map { $_->{rule} } grep { $self->still_rates($_, $before->{at}) } @$booked ]);
+							sort { $a <=> $b } map { $_->{rule} } grep { $_->{base} != 0 } @$booked ]);
 					}
 					elsif ($booked || $begins) { $add->('award', $after) }
 				}
@@ -437,9 +435,10 @@ sub work_off
 
 			# The row may have been this account's before, and gone.
 			my ($award) = grep { $_->{rule} == $number } @$awards;
-			push @$awards, $award = { rule => $number, points => 0, forgiven => 0 } if !$award;
+			push @$awards, $award = { rule => $number, points => 0, forgiven => 0, let_off => 0 } if !$award;
 			$award->{points} += $points;
 			$award->{base} = $image->{amount};
+			$award->{let_off} = 0 if $own && $own != ($award->{own} // 0);
 			$award->{own} = $own if $own;
 		}
 	};
@@ -456,9 +455,13 @@ sub work_off
 		# A new key carries on what was booked under the old one.
 		my $booked = delete $account->{awards}{"$source->{name}/$task->{before}{key}"};
 		$account->{awards}{"$source->{name}/$image->{key}"} = $booked;
+		if ($task->{before}{key} ne $image->{key})
+		{
+			$_->{let_off} = $_->{forgiven} foreach @$booked;
+		}
 
 		my $earning = $task->{do} eq 'change' && $image->{earning};
-		my $redated = $earning && $task->{before}{at} != $image->{at};
+		my $redated = $earning && ($task->{before}{at} != $image->{at} || !stands($booked));
 		my @in_force = $redated ? $self->rules_in_force($source, $image->{at}) : ();
 		my @fresh = grep {
 			my $number = $_;
@@ -468,7 +471,7 @@ sub work_off
 		{
 			my $rule = $self->{config}{rules}[ $award->{rule} ];
 			my $earns = $earning
-			  && ($redated ? grep { $_ == $award->{rule} } @in_force : $self->still_rates($award, $image->{at}));
+			  && ($redated ? grep { $_ == $award->{rule} } @in_force : $award->{base} != 0);
 			$award->{base} = $earns ? $image->{amount} : 0;
 			my $due = $earns ? rate($rule, $image->{amount}, $image->{refunded}) : 0;
 
@@ -498,6 +501,7 @@ sub work_off
 			}
 			my $entry = entry($world, $key, 'earn', $now);
 			$entry->{forgiven} = $forgiven - $award->{forgiven};
+			$award->{let_off} += $entry->{forgiven};
 			$award->{forgiven} = $forgiven;
 			my $more = $due - $award->{points};
 			next if $more <= 0;
@@ -523,6 +527,7 @@ sub work_off
 		$self->take_back($account, $entry, $own, $points);
 		$award->{points} += $entry->{points};
 		$award->{forgiven} += $entry->{forgiven};
+		$award->{let_off} += $entry->{forgiven};
 	}
 }
 
@@ -646,7 +651,7 @@ sub give_back
 	$world->{statement} = ++$statements;
 	my $entry = entry($world, $key, 'giveback', $now);
 	$entry->{id} = $answer;
-	my @dead;
+	my (@dead, @returned);
 	foreach my $payment (reverse @$paid)
 	{
 		my $part = $payment->{points} - $payment->{returned};
@@ -658,11 +663,13 @@ sub give_back
 		if ($lot->{to} > $account->{now})
 		{
 			credit_lot($account, $entry, $lot, $part);
+			push @returned, [ $lot, $lot, $part ];
 		}
 		elsif (defined $op->{grace})
 		{
 			my $to = $self->dates("grace $currency $op->{grace}", $now);
-			credit($world, $account, $entry, { from => $lot->{from}, issued => $lot->{issued}, to => $to->{to} }, $now, $part);
+			my $into = credit($world, $account, $entry, { from => $lot->{from}, issued => $lot->{issued}, to => $to->{to} }, $now, $part);
+			push @returned, [ $lot, lot($account, $into), $part ];
 		}
 		else
 		{
@@ -670,10 +677,40 @@ sub give_back
 			push @dead, $lot;
 		}
 	}
+	if ($self->{config}{currencies}{$currency}{debt} eq 'forgive')
+	{
+		$self->make_up($world, $key, $account, $now, @$_) foreach @returned;
+	}
 	settle($world, $key, $account, $_) foreach @dead;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
 	return $answer;
+}
+
+# Points of undone purchases that were let off since they had been spent, and come back, are
+# taken then; not those let off since they had died. By the purchases' keys.
+sub make_up
+{
+	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
+	my $owed = -$paid->{waived};
+	my @awards;
+	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
+	{
+		push @awards, grep { ($_->{own} // 0) == $paid->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
+		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
+	}
+	$owed += $_->{let_off} foreach @awards;
+	$points = $owed if $points > $owed;
+	foreach my $award (@awards)
+	{
+		my $part = $points < $award->{let_off} ? $points : $award->{let_off};
+		next if $part <= 0;
+		my $entry = entry($world, $key, 'reverse', $now);
+		move($account, $entry, $into, -$part);
+		$entry->{forgiven} = -$part;
+		$award->{$_} -= $part foreach qw(points forgiven let_off);
+		$points -= $part;
+	}
 }
 
 # Reserves points of the lots that a redemption would take.

@@ -1,15 +1,20 @@
 -- Random changes of attached tables against an oracle: what each row should have earned by
--- the state that its table ended in, in plain SQL. Another seed: psql -v seed=...
+-- the state that its table ended in, in plain SQL. Another seed, and how many statements there
+-- are between two looks at the result: psql -v seed=... -v stride=1
 BEGIN;
-\ir include/books.psql
+\ir ../pgtap/include/books.psql
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 \if :{?seed}
 \else
     \set seed loyal
 \endif
+\if :{?stride}
+\else
+    \set stride 20
+\endif
 
-SELECT plan(19);
+SELECT plan(14);
 SELECT diag('seed ' || :'seed');
 
 -- Two versions of a base rule, a tenth with another rounding in a finer currency, a summer bonus,
@@ -88,8 +93,7 @@ BEGIN
             new_rows := replace(new_rows, 'SELECT grp, at, status, customer, id, total, refunded', 'SELECT id, customer, total, refunded, status, at, grp');
         END IF;
     END IF;
-    -- A key that moves on while a trigger of the same statement changes the row can't be followed yet.
-    RETURN CASE CASE WHEN which = 'nested' AND t.draw(seed, step, 'verb', 20) IN (10, 11, 12, 14) THEN 3 ELSE t.draw(seed, step, 'verb', 20) END
+    RETURN CASE t.draw(seed, step, 'verb', 20)
         WHEN 0 THEN format('INSERT INTO %s %s', which, new_rows)
         WHEN 1 THEN format('INSERT INTO %s %s', which, new_rows)
         WHEN 2 THEN format('INSERT INTO %s %s', which, new_rows)
@@ -113,7 +117,7 @@ BEGIN
                 WHEN MATCHED AND v.id %% 5 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET total = v.total, refunded = 0
                 WHEN NOT MATCHED THEN INSERT (id, customer, total, refunded, status, at, grp) VALUES (v.id, ''cat'', v.total, 0, ''paid'', %L, 1)',
                 which, b * 5, b * 5 + 12, CASE which WHEN 'parts_2' THEN '2024-08-01 00:00+00' ELSE '2024-03-01 00:00+00' END)
-        ELSE CASE WHEN which = 'kept' THEN format('UPDATE kept SET total = (ARRAY[''NaN'', -1, 5])[1 + id %% 3] WHERE %s', subset)
+        ELSE CASE WHEN which = 'kept' THEN format('UPDATE kept SET total = (ARRAY[''NaN'', -1, 5]::numeric[])[1 + id %% 3] WHERE %s', subset)
             ELSE format('UPDATE %s SET total = total * 1.5, refunded = refunded / 2 WHERE %s', which, subset) END
     END;
 END $$;
@@ -133,7 +137,7 @@ CREATE VIEW t.rows AS
     UNION ALL SELECT 'lines', coalesce(grp, id)::text, CASE WHEN grp IS NOT NULL THEN id::text END, p.* FROM lines p
     UNION ALL SELECT 'nested', id::text, NULL, p.* FROM nested p
     UNION ALL SELECT 'each', id::text, NULL, p.* FROM each p
-    UNION ALL SELECT 'kept', id::text, NULL, p.* FROM kept p;
+    UNION ALL SELECT 'kept', id::text, NULL, p.* FROM kept p WHERE total < 'NaN' AND refunded BETWEEN 0 AND total;
 CREATE VIEW t.owed AS
     WITH rated AS (
         SELECT r.source, r.event, CASE WHEN u.stage = 'event' AND r.line IS NOT NULL THEN '*' ELSE r.line END AS line,
@@ -168,8 +172,8 @@ CREATE FUNCTION t.differences(sources text[]) RETURNS SETOF text LANGUAGE sql AS
     ORDER BY 1
 $$;
 
--- Works off steps until one leaves a difference; answers which, or NULL.
-CREATE FUNCTION t.work(seed text, from_step int, to_step int) RETURNS text LANGUAGE plpgsql AS $$
+-- Works off steps until a look shows a difference; answers which was the last, or NULL.
+CREATE FUNCTION t.work(seed text, from_step int, to_step int, stride int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     statement text;
     wrong text;
@@ -184,12 +188,14 @@ BEGIN
                 RAISE EXCEPTION 'undone';
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            -- Keys taken, refunds beyond the amount, rows outside of their partition.
-            IF SQLERRM <> 'undone' AND SQLSTATE NOT IN ('23505', '23514', 'LY201', 'LY203') THEN
+            -- Keys taken, refunds beyond the amount, rows outside of their partition, and keys
+            -- exchanged while triggers change the table.
+            IF SQLERRM <> 'undone' AND SQLSTATE NOT IN ('23505', '23514', 'LY201', 'LY203', 'LY205') THEN
                 RETURN format('step %s: %s: %s', step, statement, SQLERRM);
             END IF;
         END;
         SET CONSTRAINTS ALL DEFERRED;
+        CONTINUE WHEN step % stride > 0;
         SELECT string_agg(d, E'\n') INTO wrong FROM (
             SELECT d FROM t.differences('{plain,parts,lines,nested,each}') d UNION ALL SELECT * FROM t.books() LIMIT 5) x;
         IF wrong IS NOT NULL THEN
@@ -199,12 +205,12 @@ BEGIN
     RETURN NULL;
 END $$;
 
-SELECT is(t.work(:'seed', b * 40 + 1, b * 40 + 40), NULL, format('every row has what it should after each of steps %s to %s', b * 40 + 1, b * 40 + 40))
-FROM generate_series(0, 14) b;
+SELECT is(t.work(:'seed', b * 40 + 1, b * 40 + 40, :stride), NULL, format('every row has what it should after steps %s to %s', b * 40 + 1, b * 40 + 40))
+FROM generate_series(0, 9) b;
 SELECT cmp_ok((SELECT count(*) FROM loyalty.entry), '>', 1000::bigint, 'there was something to do');
 
 -- The table whose bad rows are kept: right once they are corrected and retried.
-UPDATE kept SET total = 5, refunded = 0 WHERE total = 'NaN' OR total < 0 OR refunded > total;
+UPDATE kept SET total = 5, refunded = 0 WHERE total IS NULL OR total = 'NaN' OR total < 0 OR refunded NOT BETWEEN 0 AND total;
 SELECT loyalty.retry_deferred('kept', 'club') AS x \gset
 SELECT is_empty($$SELECT t.differences('{kept}')$$, 'rows that were deferred have what they should after a retry');
 SELECT is((SELECT count(*) FROM loyalty.deferred), 0::bigint, 'and the queue is empty');

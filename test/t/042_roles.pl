@@ -304,18 +304,22 @@ allowed('mallory', qq{$hostile
 	CREATE TABLE mallory.one PARTITION OF $tree FOR VALUES IN (1);
 	INSERT INTO $tree VALUES (1, 'moe', 7, 'paid');
 	SELECT loyalty.attach('$tree', 'club', 'who', 'amount', status => 'status', earning => '{paid}', on_error => 'defer') IS NOT NULL;
-	SELECT loyalty.backfill('$tree', 'club');
+	SELECT loyalty.create_program('bare') IS NOT NULL, loyalty.add_rule('bare', 'base', points_per => 1) IS NOT NULL,
+		loyalty.attach('$tree', 'bare', 'who', 'amount', on_error => 'defer') IS NOT NULL;
+	SELECT loyalty.backfill('$tree', 'club'), loyalty.backfill('$tree', 'bare');
 	CREATE TABLE mallory."two %I" PARTITION OF $tree FOR VALUES IN (2, 3);
 	INSERT INTO $tree VALUES (2, 'moe', 8, 'paid'), (3, '', 1, 'paid');
 	UPDATE $tree SET who = 'noe' WHERE id OPERATOR(pg_catalog.=) 2;
 	SELECT loyalty.retry_deferred('$tree', 'club');
 	DELETE FROM $tree WHERE id OPERATOR(pg_catalog.=) 3;
 	SELECT loyalty.balance('club', 'moe'), loyalty.balance('club', 'noe');
+	SELECT loyalty.set_ladder('bare', 'a:0, b:8');
+	SELECT tier, metric FROM loyalty.tier_progress('bare', 'noe');
 	ALTER TABLE $tree DETACH PARTITION mallory."two %I";
 	DROP TABLE mallory."two %I";
-	SELECT loyalty.detach('$tree', 'club');
+	SELECT loyalty.detach('$tree', 'club'), loyalty.detach('$tree', 'bare');
 	DROP TABLE $tree},
-	"t\n1\n0\n7|8\n", 'nor by way of tables of his own');
+	"t\nt|t|t\n1|1\n0\n7|8\n\nb|8\n|", 'nor by way of tables of his own');
 
 # By a superuser who does not mind his path: the jobs, and each internal function by itself.
 my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
