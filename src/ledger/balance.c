@@ -138,11 +138,7 @@ loyalty_balance(PG_FUNCTION_ARGS)
 		table_open_for_read(&table, "member", MEMBER_NATTS);
 		keys[0].value = Int32GetDatum(program->program_id);
 		if (!look_up(&table, "member_key", 2, keys))
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
-					 errmsg("no such member in program \"%s\"", program->code),
-					 errdetail("Nobody is enrolled under that key."),
-					 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+			refuse_unknown_member(program);
 		table_finish(&table);
 		PG_RETURN_POINTS(0);
 	}

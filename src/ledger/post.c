@@ -1147,6 +1147,15 @@ store_visit(Account *account)
 	return true;
 }
 
+static void
+refuse_missing(int64 account_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+			 errmsg("account " INT64_FORMAT " is not there", account_id),
+			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+}
+
 void
 post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg)
 {
@@ -1174,10 +1183,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		MemoryContextReset(post->context);
 		MemoryContextSwitchTo(post->context);
 		if (!(locked ? table_fetch_row(&post->account, hint, post->snapshot) : find_row(post, account_id, hint)))
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-					 errmsg("account " INT64_FORMAT " is not there", account_id),
-					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+			refuse_missing(account_id);
 		account = read_account(post, post->account.slot);
 		ItemPointerCopy(&account->tid, &tid);
 		roll_forward(account);
@@ -1213,10 +1219,7 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 	for (int i = 0; i < 2; i++)
 	{
 		if (!find_row(post, ids[i], NULL))
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-					 errmsg("account " INT64_FORMAT " is not there", ids[i]),
-					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+			refuse_missing(ids[i]);
 		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
 		table_lock_row(&post->account, &tids[i], post->snapshot);
 	}

@@ -330,6 +330,16 @@ program_currency(const Program *program, const text *code)
 			 errhint("Add it with loyalty.create_currency(), or leave the currency out to mean the program's first.")));
 }
 
+void
+refuse_unknown_member(const Program *program)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
+			 errmsg("no such member in program \"%s\"", program->code),
+			 errdetail("Nobody is enrolled under that key."),
+			 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+}
+
 TimestampTz
 member_enrolled_at(int64 member_id)
 {

@@ -83,6 +83,9 @@ extern const Program *program_by_code(const text *code);	/* LY001; 42501 */
 
 /* Refuses a role that is confined to other programs (42501).  For what users name by another thing than its program. */
 extern void program_check_access(int32 program_id);
+
+/* LY002 */
+extern _Noreturn void refuse_unknown_member(const Program *program);
 extern const Program *program_by_id(int32 program_id);
 extern const Currency *currency_by_id(int32 currency_id);
 

@@ -126,7 +126,7 @@ off_scale(int32 answer, int32 from, int32 to)
 static Datum
 wilson_interval(FunctionCallInfo fcinfo, int64 hits, int64 n)
 {
-	double		confidence = PG_GETARG_FLOAT8(1);
+	double		confidence = summary_confidence(fcinfo, 1);
 	TupleDesc	tupdesc;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
@@ -136,11 +136,6 @@ wilson_interval(FunctionCallInfo fcinfo, int64 hits, int64 n)
 	double		half;
 	double		scale;
 
-	if (!(confidence > 0.0 && confidence < 1.0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("confidence must lie between 0 and 1"),
-				 errhint("Give 0.95 for 95 %%.")));
 	if (n == 0)
 		PG_RETURN_NULL();
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)

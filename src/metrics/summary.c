@@ -264,3 +264,18 @@ loyalty_summary_hash_extended(PG_FUNCTION_ARGS)
 	return hash_any_extended((unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
 							 PG_GETARG_INT64(1));
 }
+
+/* ----- reading ----- */
+
+double
+summary_confidence(FunctionCallInfo fcinfo, int argno)
+{
+	double		confidence = PG_GETARG_FLOAT8(argno);
+
+	if (!(confidence > 0.0 && confidence < 1.0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("confidence must lie between 0 and 1"),
+				 errhint("Give 0.95 for 95 %%.")));
+	return confidence;
+}

@@ -66,6 +66,11 @@ extern char *summary_finish(StringInfo buf);
 extern void summary_begin_send(StringInfo buf, uint8 version);
 extern uint8 summary_begin_recv(StringInfo buf, uint8 newest, const char *type);
 
+/* ----- reading ----- */
+
+/* An accessor's argument that says how sure its interval is to be. */
+extern double summary_confidence(FunctionCallInfo fcinfo, int argno);
+
 /* ----- counts ----- */
 
 #define summary_overflow(type) \

@@ -333,14 +333,7 @@ get_method(FunctionCallInfo fcinfo, int argno)
 static double
 get_quantile(FunctionCallInfo fcinfo, int argno)
 {
-	double		confidence = PG_GETARG_FLOAT8(argno);
-
-	if (!(confidence > 0.0 && confidence < 1.0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("confidence must lie between 0 and 1"),
-				 errhint("Give 0.95 for 95 %%.")));
-	return normal_two_sided_z(confidence);
+	return normal_two_sided_z(summary_confidence(fcinfo, argno));
 }
 
 static Answers

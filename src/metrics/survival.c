@@ -655,17 +655,9 @@ loyalty_survival_curve(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SurvivalSummary *summary = get_summary(fcinfo, 0);
-	double		confidence = PG_GETARG_FLOAT8(1);
 	Transform	transform = read_transform(PG_GETARG_TEXT_PP(2));
 	Estimate	estimate = start_estimate(summary);
-	double		z;
-
-	if (!(confidence > 0.0 && confidence < 1.0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("confidence must lie between 0 and 1"),
-				 errhint("Give 0.95 for 95 %%.")));
-	z = normal_two_sided_z(confidence);
+	double		z = normal_two_sided_z(summary_confidence(fcinfo, 1));
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int32 i = 0; i < summary->npoints; i++)

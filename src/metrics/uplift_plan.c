@@ -20,6 +20,7 @@
 
 #include "base/errors.h"
 #include "metrics/normal.h"
+#include "metrics/summary.h"
 #include "models/special.h"
 
 /* What needs more members than these is not a test. */
@@ -85,12 +86,6 @@ get_fraction(FunctionCallInfo fcinfo, int argno, const char *name, const char *h
 }
 
 static double
-get_confidence(FunctionCallInfo fcinfo, int argno)
-{
-	return get_fraction(fcinfo, argno, "confidence", "Give 0.95 for 95 %.");
-}
-
-static double
 get_members(FunctionCallInfo fcinfo, int argno)
 {
 	int64		n = PG_GETARG_INT64(argno);
@@ -135,7 +130,7 @@ loyalty_uplift_means_power(PG_FUNCTION_ARGS)
 
 	get_means(fcinfo, effect);
 	PG_RETURN_FLOAT8(means_power(effect, get_members(fcinfo, 2), get_members(fcinfo, 3),
-								 get_confidence(fcinfo, 4)));
+								 summary_confidence(fcinfo, 4)));
 }
 
 Datum
@@ -145,7 +140,7 @@ loyalty_uplift_proportions_power(PG_FUNCTION_ARGS)
 
 	get_proportions(fcinfo, effect);
 	PG_RETURN_FLOAT8(proportions_power(effect, get_members(fcinfo, 2), get_members(fcinfo, 3),
-									   get_confidence(fcinfo, 4)));
+									   summary_confidence(fcinfo, 4)));
 }
 
 /* A hair off, so that a whole number is not rounded up for its last bit. */
@@ -163,7 +158,7 @@ static Datum
 return_needed(FunctionCallInfo fcinfo, PowerFunction power, const double *effect)
 {
 	double		goal = get_fraction(fcinfo, 2, "power", "Give 0.8 for 80 %.");
-	double		confidence = get_confidence(fcinfo, 3);
+	double		confidence = summary_confidence(fcinfo, 3);
 	double		share = get_fraction(fcinfo, 4, "the share of the treated", "Give 0.9 for 90 %.");
 	double		low = log(2.0 / Min(share, 1.0 - share));
 	double		high = log(MOST_MEMBERS);

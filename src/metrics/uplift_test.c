@@ -86,19 +86,6 @@ row_finish(Row *row, FunctionCallInfo fcinfo)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), row->values, row->nulls));
 }
 
-static double
-get_confidence(FunctionCallInfo fcinfo, int argno)
-{
-	double		confidence = PG_GETARG_FLOAT8(argno);
-
-	if (!(confidence > 0.0 && confidence < 1.0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("confidence must lie between 0 and 1"),
-				 errhint("Give 0.95 for 95 %%.")));
-	return confidence;
-}
-
 /* The two arms that the arguments argno and argno + 1 name; false if one has no rows. */
 static bool
 get_arms(FunctionCallInfo fcinfo, int argno, const UpliftArm **arm, const UpliftArm **control)
@@ -259,7 +246,7 @@ loyalty_uplift_welch(PG_FUNCTION_ARGS)
 {
 	const UpliftArm *arm;
 	const UpliftArm *control;
-	double		confidence = get_confidence(fcinfo, 1);
+	double		confidence = summary_confidence(fcinfo, 1);
 	Moments		m;
 	Contrast	c;
 	Row			row = {0};
@@ -280,7 +267,7 @@ loyalty_uplift_cuped(PG_FUNCTION_ARGS)
 {
 	const UpliftArm *arm;
 	const UpliftArm *control;
-	double		confidence = get_confidence(fcinfo, 1);
+	double		confidence = summary_confidence(fcinfo, 1);
 	Contrast	c;
 	Contrast	plain;
 	double		se;
@@ -310,7 +297,7 @@ loyalty_uplift_cuped(PG_FUNCTION_ARGS)
 Datum
 loyalty_uplift_relative(PG_FUNCTION_ARGS)
 {
-	double		z = normal_two_sided_z(get_confidence(fcinfo, 1));
+	double		z = normal_two_sided_z(summary_confidence(fcinfo, 1));
 	Contrast	c;
 	double		lift;
 	double		ratio;
@@ -333,7 +320,7 @@ loyalty_uplift_relative(PG_FUNCTION_ARGS)
 Datum
 loyalty_uplift_incremental(PG_FUNCTION_ARGS)
 {
-	double		confidence = get_confidence(fcinfo, 1);
+	double		confidence = summary_confidence(fcinfo, 1);
 	Contrast	c;
 	double		half;
 	Row			row = {0};
@@ -407,7 +394,7 @@ loyalty_uplift_summary_roi(PG_FUNCTION_ARGS)
 {
 	double		cost = get_cost(fcinfo, 1);
 	double		margin = get_margin(fcinfo, 2);
-	double		confidence = get_confidence(fcinfo, 3);
+	double		confidence = summary_confidence(fcinfo, 3);
 	Contrast	c;
 	double		half;
 	double		low;
@@ -503,7 +490,7 @@ incremental_conversions(const Proportions *p)
 Datum
 loyalty_uplift_proportions(PG_FUNCTION_ARGS)
 {
-	double		quantile = normal_two_sided_z(get_confidence(fcinfo, 1));
+	double		quantile = normal_two_sided_z(summary_confidence(fcinfo, 1));
 	Proportions p;
 	double		d;
 	double		se;
@@ -536,7 +523,7 @@ loyalty_uplift_proportions(PG_FUNCTION_ARGS)
 Datum
 loyalty_uplift_loyal(PG_FUNCTION_ARGS)
 {
-	double		quantile = normal_two_sided_z(get_confidence(fcinfo, 1));
+	double		quantile = normal_two_sided_z(summary_confidence(fcinfo, 1));
 	Proportions p;
 	double		half;
 	Row			row = {0};
@@ -572,7 +559,7 @@ Datum
 loyalty_uplift_sequential(PG_FUNCTION_ARGS)
 {
 	int64		planned = PG_GETARG_INT64(1);
-	double		alpha = 1.0 - get_confidence(fcinfo, 2);
+	double		alpha = 1.0 - summary_confidence(fcinfo, 2);
 	Contrast	c;
 	double		rho2;
 	double		v;

@@ -73,11 +73,7 @@ spend_accounts(Post *post, const Currency *currency, const text **keys, int n, i
 			continue;
 		missing[nmissing] = post_find_member(post, currency->program->program_id, keys[i]);
 		if (missing[nmissing++] == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_UNKNOWN_MEMBER),
-					 errmsg("no such member in program \"%s\"", currency->program->code),
-					 errdetail("Nobody is enrolled under that key."),
-					 errhint("Enrol the member with loyalty.enrol(); keys are compared byte by byte.")));
+			refuse_unknown_member(currency->program);
 	}
 	if (nmissing == 0)
 		return;
