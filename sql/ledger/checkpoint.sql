@@ -46,13 +46,13 @@ CREATE FUNCTION loyalty._tree_finish_path(state internal) RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_checkpoint_path';
 
 CREATE AGGREGATE loyalty._tree_root(account_id bigint, entries int, head bytea) (
-    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 12288,
+    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 6144,
     FINALFUNC = loyalty._tree_finish_root, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE loyalty._tree_root(bigint, int, bytea) IS
     'The root of the Merkle tree over accounts, to be given in the order of their ids';
 
 CREATE AGGREGATE loyalty._tree_path(account_id bigint, entries int, head bytea, wanted bigint) (
-    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 12288,
+    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 6144,
     FINALFUNC = loyalty._tree_finish_path, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE loyalty._tree_path(bigint, int, bytea, bigint) IS
     'The path from an account''s leaf to the root of the tree over accounts, as it is in a proof';

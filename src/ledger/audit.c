@@ -24,7 +24,6 @@
 
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -141,7 +140,6 @@ typedef struct Walk
 	Cursor		entry;
 	Cursor		allocation;
 	Cursor		checkpoint;
-	pg_cryptohash_ctx *sha;
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
 	lots_hash  *lots;
@@ -506,7 +504,7 @@ check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorde
 
 	if (!(walk->told & (1 << FAULT_HASH)))
 	{
-		chain_hash(walk->sha, walk->account_id, entry, kind, recorded_at, walk->head, hash);
+		chain_hash(walk->account_id, entry, kind, recorded_at, walk->head, hash);
 		if (len != CHAIN_HASH_LEN || memcmp(hash, VARDATA_ANY(stored), CHAIN_HASH_LEN) != 0)
 			tell(walk, FAULT_HASH, entry->entry_no,
 				 "the hash is not that of the entry's content and the hash before it");
@@ -686,7 +684,6 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 		elog(ERROR, "expected a currency for each rule");
 	walk.context = CurrentMemoryContext;
 	walk.scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
-	walk.sha = chain_begin();
 
 	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, first);
 	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS, first);
@@ -713,7 +710,6 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 	end_cursor(&walk.checkpoint);
 	end_cursor(&walk.allocation);
 	end_cursor(&walk.entry);
-	pg_cryptohash_free(walk.sha);
 	return (Datum) 0;
 }
 
@@ -788,12 +784,9 @@ loyalty_audit_hash(PG_FUNCTION_ARGS)
 	int			len;
 	const uint8 *data = bytes_of_arguments(fcinfo, &len);
 	uint8		hash[CHAIN_HASH_LEN];
-	pg_cryptohash_ctx *sha;
 
 	if (data == NULL)
 		PG_RETURN_NULL();
-	sha = chain_begin();
-	chain_sha256(sha, data, len, hash);
-	pg_cryptohash_free(sha);
+	chain_sha256(data, len, hash);
 	PG_RETURN_BYTEA_P(make_bytea(hash, CHAIN_HASH_LEN));
 }

@@ -19,7 +19,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -196,8 +195,6 @@ post_end(Post *post)
 	table_finish(&post->lot);
 	table_finish(&post->account);
 	table_finish(&post->member);
-	if (post->sha != NULL)
-		pg_cryptohash_free(post->sha);
 	FreeExecutorState(post->estate);
 	MemoryContextDelete(post->context);
 	drop_snapshot(post);
@@ -1113,13 +1110,11 @@ store_visit(Account *account)
 	uint8	  (*hashes)[CHAIN_HASH_LEN] = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	const uint8 *previous = account->head;
 
-	if (post->sha == NULL)
-		post->sha = chain_begin();
 	for (int i = 0; i < account->nentries; i++)
 	{
 		const Entry *entry = &account->entries[i];
 
-		chain_hash(post->sha, account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
+		chain_hash(account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
 		previous = hashes[i];
 	}
 	if (account->nentries > 0)

@@ -177,7 +177,6 @@ struct Post
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
 	bool		scanning_entry_by_event;
-	struct pg_cryptohash_ctx *sha;	/* made once a session: as dear as a hash */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
 };
