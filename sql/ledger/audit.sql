@@ -25,18 +25,19 @@ COMMENT ON FUNCTION loyalty._entry_bytes(bytea, bigint, int, int, loyalty.points
         loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
     'The bytes of an entry that are hashed';
 
--- Rows with a problem: an entry's fault. Else with a lot_no: what entries did to the lot
--- (0: the debt); entry_no is the first of them, ended_by the first that booked its end.
--- Else: the account; entry_no is its last, checkpoint_no the last checkpoint that saw it.
-CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[],
+-- Rows with a problem: an entry's fault. The others are of accounts whose rows are not what the
+-- entries come to. With a lot_no: what entries did to the lot (0: the debt); entry_no is the first
+-- of them, ended_by the first that booked its end. Else: the account; entry_no is its last,
+-- checkpoint_no the last checkpoint that saw it.
+CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], currencies int[],
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
         OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
         OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
         OUT checkpoint_no int)
     RETURNS SETOF record
-    LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
-COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) IS
-    'Faults of the entries of a range of accounts, and what the entries come to for each lot and account';
+    LANGUAGE c STABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
+COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[]) IS
+    'Faults of the entries of a range of accounts, and what the entries come to where lots or account say otherwise';
 
 -- The id applications see; NULL where damage leaves none.
 CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigint
@@ -44,24 +45,28 @@ CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigin
     RETURN CASE WHEN account_id BETWEEN 1 AND 92233720367 THEN account_id * 100000000 + entry_no END;
 
 -- Entries by themselves, and what they come to against the rows of lots and accounts, of a
--- range of accounts. What the walk answers can't be estimated: all is hashed, nothing looped
--- over or sorted. The price that the planner puts on what is off would call for JIT.
-CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[])
+-- range of accounts. The walk compares; what is wrong with an account that does not agree is
+-- told here, from that account's rows alone. The price that the planner puts on what is off
+-- would call for JIT.
+CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[],
+        currencies int[] DEFAULT NULL)
     RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000000 ROWS 10
-    SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off AS $$
+    SET search_path = pg_catalog, loyalty, pg_temp SET enable_sort = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
     WITH walk AS MATERIALIZED (
-        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies)
+        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies, currencies)
     ), account_walk AS (
         SELECT * FROM walk w WHERE w.lot_no IS NULL AND w.problem IS NULL
     ), lot_walk AS (
         SELECT * FROM walk w WHERE w.lot_no <> 0
-    ), accounts AS NOT MATERIALIZED (
-        SELECT * FROM loyalty.account a WHERE a.account_id BETWEEN first AND last
-    ), lots AS NOT MATERIALIZED (
-        SELECT * FROM loyalty.lot l WHERE l.account_id BETWEEN first AND last
+    ), accounts AS MATERIALIZED (
+        SELECT a.* FROM account_walk w
+        CROSS JOIN LATERAL (SELECT a.* FROM loyalty.account a WHERE a.account_id = w.account_id OFFSET 0) a
+    ), lots AS MATERIALIZED (
+        SELECT l.* FROM account_walk w
+        CROSS JOIN LATERAL (SELECT l.* FROM loyalty.lot l WHERE l.account_id = w.account_id OFFSET 0) l
     ), holdings AS (
         SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
@@ -74,7 +79,8 @@ BEGIN
         GROUP BY l.account_id
     ), holds AS (
         SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
-        FROM loyalty.hold h WHERE h.account_id BETWEEN first AND last AND h.open
+        FROM account_walk w
+        CROSS JOIN LATERAL (SELECT h.* FROM loyalty.hold h WHERE h.account_id = w.account_id AND h.open OFFSET 0) h
     ), kept AS (
         SELECT h.account_id, h.lot_no, sum(h.rest) AS rest FROM holds h GROUP BY h.account_id, h.lot_no
     ), first_end AS (
@@ -168,25 +174,49 @@ BEGIN
 
     UNION ALL
     SELECT o.account_id, NULL, format('the account is not there, its %s are', string_agg(o.what, ' and ' ORDER BY o.what))
-    FROM (SELECT w.account_id, 'entries' FROM account_walk w WHERE w.entry_no > 0 OR w.checkpoint_no IS NULL
+    FROM (SELECT w.account_id, 'entries' FROM account_walk w WHERE w.entry_no IS NOT NULL
           UNION ALL SELECT w.account_id, 'checkpoints' FROM account_walk w WHERE w.checkpoint_no > 0
           UNION ALL SELECT h.account_id, 'lots' FROM holdings h) o (account_id, what)
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = o.account_id)
     GROUP BY o.account_id;
 END $$;
-COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) IS
+COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[], int[]) IS
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
 
 -- Entries that answer to other rows: what was given back, held or transferred, requests, changes
 -- of key, reversals.
-CREATE FUNCTION loyalty._verify_links() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+-- With currencies, of their accounts only; nothing of the others is read.
+CREATE FUNCTION loyalty._verify_links(currencies int[] DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH linked AS MATERIALIZED (
         SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
                e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
-        FROM loyalty.entry e WHERE e.kind <> 'earn' AND e.kind <> 'expire'
+        FROM loyalty.entry e WHERE currencies IS NULL AND e.kind <> 'earn' AND e.kind <> 'expire'
+        UNION ALL
+        SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
+               e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM loyalty.entry e WHERE e.account_id = a.account_id AND e.kind <> 'earn' AND e.kind <> 'expire'
+                            OFFSET 0) e
+        WHERE a.currency_id = ANY (currencies)
+    ), allocations AS NOT MATERIALIZED (
+        SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
+        FROM loyalty.allocation c WHERE currencies IS NULL
+        UNION ALL
+        SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM loyalty.allocation c WHERE c.account_id = a.account_id OFFSET 0) c
+        WHERE a.currency_id = ANY (currencies)
+    ), holds AS NOT MATERIALIZED (
+        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
+        FROM loyalty.hold h WHERE currencies IS NULL
+        UNION ALL
+        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM loyalty.hold h WHERE h.account_id = a.account_id OFFSET 0) h
+        WHERE a.currency_id = ANY (currencies)
     ), given_back AS (
         SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
         FROM linked e WHERE e.kind = 'giveback' GROUP BY e.account_id, e.reverses
@@ -203,7 +233,7 @@ BEGIN
            format('its allocations were given back %s points, by the entries %s', sum(p.returned::numeric), sum(p.due))
     FROM (SELECT a.account_id, a.entry_no, a.returned,
                  greatest(0, least(- a.points::numeric, coalesce(g.points, 0) + coalesce(sum(a.points::numeric) OVER later, 0))) AS due
-          FROM loyalty.allocation a
+          FROM allocations a
           LEFT JOIN given_back g ON g.account_id = a.account_id AND g.entry_no = a.entry_no
           WHERE g.points IS NOT NULL OR a.returned <> 0
           WINDOW later AS (PARTITION BY a.account_id, a.entry_no ORDER BY a.allocation_no DESC
@@ -232,11 +262,11 @@ BEGIN
                        coalesce(sum(redeemed), 0) AS redeemed, bool_or(open) AS open, min(ends_at) AS ends_at, min(released_at) AS released_at
                 FROM (SELECT h.account_id, h.hold_no, h.lot_no, h.points::numeric AS points, h.captured::numeric AS captured,
                              NULL::numeric AS redeemed, h.open, h.ends_at, h.released_at
-                      FROM loyalty.hold h
+                      FROM holds h
                       UNION ALL
                       SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
                              - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
-                      FROM linked r LEFT JOIN loyalty.allocation c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
+                      FROM linked r LEFT JOIN allocations c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
                       WHERE r.kind = 'redeem' AND r.reverses IS NOT NULL) u
                 GROUP BY account_id, hold_no, lot_no) p
           WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
@@ -250,7 +280,7 @@ BEGIN
     UNION ALL
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
     FROM linked e
-    WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM loyalty.hold h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
+    WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM holds h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
 
     UNION ALL
     -- What one side of a transfer takes the other gives, at one time and in one currency.
@@ -279,7 +309,8 @@ BEGIN
           LEFT JOIN loyalty.account a ON a.account_id = e.account_id
           LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
-    FULL JOIN loyalty.request q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
+    FULL JOIN (SELECT * FROM loyalty.request q
+               WHERE currencies IS NULL OR q.account_id IN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = ANY (currencies))) q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
     WHERE e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
        OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content)
 
@@ -303,7 +334,7 @@ BEGIN
     HAVING sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
         OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
 END $$;
-COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
+COMMENT ON FUNCTION loyalty._verify_links(int[]) IS 'Entries against the entries and requests that they answer to';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped.
@@ -384,6 +415,8 @@ CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
     owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
+    units int[] := CASE WHEN program IS NOT NULL
+                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
     -- Ranges of accounts: the memory one takes is bounded, and parallel workers share them.
     ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
     accounts text;
@@ -391,7 +424,7 @@ BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
     END IF;
-    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4)', first, last), ' UNION ALL ' ORDER BY last)
+    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5)', first, last), ' UNION ALL ' ORDER BY last)
     INTO accounts
     FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
           FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
@@ -403,7 +436,7 @@ BEGIN
     -- What can't be told to belong to another program is shown.
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
-        FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
+        FROM (%s UNION ALL SELECT * FROM loyalty._verify_links($5)
               UNION ALL SELECT * FROM loyalty._verify_members()
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
@@ -414,7 +447,8 @@ BEGIN
     USING owner,
           ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
+          units;
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';

@@ -2,12 +2,14 @@
  * audit.c
  *		Reading the books from each account's first entry to its last.
  *
- * A walk reads a range of accounts: entries, allocations and what checkpoints
- * saw of each account, side by side in the order of their keys.  It answers
- * two things: which entries can't be as they are (number, hash, form,
- * allocations, or not as a checkpoint saw them), and what the entries of each
- * lot and each account come to.  SQL holds these sums against the rows that the
- * engine keeps (sql/ledger/audit.sql).
+ * A walk reads a range of accounts: entries, allocations, lots, open holds and
+ * what checkpoints saw of each account, side by side in the order of their keys.
+ * It answers two things: which entries can't be as they are (number, hash, form,
+ * allocations, or not as a checkpoint saw them), and of each account whose rows
+ * are not what the entries come to, these sums.  Of an account that agrees there
+ * is nothing to answer; SQL holds the sums of the others against their rows and
+ * says what is wrong (sql/ledger/audit.sql).  Accounts with open holds, which are
+ * few, are left to SQL, too.
  *
  * Of the engine only the canonical bytes (chain.c) are used: what an entry
  * does to lots and totals is said here a second time, so that a fault of the
@@ -16,6 +18,9 @@
  *
  * Of several entries of an account that have the same kind of fault the first
  * is told.
+ *
+ * A walk of some currencies reads of other accounts no more than tells where
+ * they begin, so that rows of no account are met.
  *
  * Memory: what is known of an account lives until the next one; what is read
  * of an entry, until the next entry.
@@ -29,12 +34,15 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "ledger/chain.h"
 #include "ledger/checkpoint.h"
+#include "ledger/reserve.h"
 
 PG_FUNCTION_INFO_V1(loyalty_audit_bytes);
 PG_FUNCTION_INFO_V1(loyalty_audit_hash);
@@ -123,6 +131,8 @@ typedef struct Cursor
 {
 	Table		table;
 	TableScan	scan;
+	AttrNumber	account_column;
+	AttrNumber	entry_column;	/* 0: none */
 	bool		there;			/* there is a row in table.slot */
 	int64		account_id;
 	int32		entry_no;
@@ -137,8 +147,13 @@ typedef struct Walk
 	int32	   *rules;
 	int32	   *rule_currencies;
 	int			nrules;
+	int32	   *currencies;		/* of the accounts to walk; NULL: all */
+	int			ncurrencies;
+	Cursor		account;
 	Cursor		entry;
 	Cursor		allocation;
+	Cursor		lot;
+	Cursor		hold;			/* open ones */
 	Cursor		checkpoint;
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
@@ -146,6 +161,7 @@ typedef struct Walk
 
 	/* of the account */
 	int64		account_id;
+	bool		has_entries;	/* or allocations */
 	int32		entry_no;		/* of the entry before */
 	uint8		head[CHAIN_HASH_LEN];
 	uint32		told;			/* faults, as bits */
@@ -190,6 +206,7 @@ static void
 begin_account(Walk *walk, int64 account_id)
 {
 	walk->account_id = account_id;
+	walk->has_entries = false;
 	walk->entry_no = 0;
 	memset(walk->head, 0, CHAIN_HASH_LEN);
 	walk->told = 0;
@@ -208,8 +225,9 @@ begin_account(Walk *walk, int64 account_id)
 		lots_reset(walk->lots);
 }
 
+/* Told of an account whose rows do not agree. */
 static void
-end_account(Walk *walk)
+answer_sums(Walk *walk)
 {
 	Datum		values[WALK_NATTS] = {0};
 	bool		nulls[WALK_NATTS] = {0};
@@ -247,6 +265,7 @@ end_account(Walk *walk)
 	values[WALK_CHECKPOINT] = Int32GetDatum(walk->checkpoint_no);
 	nulls[WALK_CHECKPOINT] = walk->checkpoint_no == 0;
 	values[WALK_ENTRY] = Int32GetDatum(walk->entry_no);
+	nulls[WALK_ENTRY] = !walk->has_entries;
 	values[WALK_POINTS] = PointsGetDatum(walk->points);
 	values[WALK_CREDITED] = PointsGetDatum(walk->earned);
 	values[WALK_REDEEMED] = PointsGetDatum(walk->redeemed);
@@ -330,7 +349,7 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
  * ---------------------------------------------------------------- */
 
 static void
-advance(Walk *walk, Cursor *cursor, int account_column, int entry_column)
+advance(const Walk *walk, Cursor *cursor)
 {
 	bool		isnull;
 
@@ -338,36 +357,33 @@ advance(Walk *walk, Cursor *cursor, int account_column, int entry_column)
 	if (!cursor->there)
 		return;
 	slot_getallattrs(cursor->table.slot);
-	cursor->account_id = DatumGetInt64(slot_getattr(cursor->table.slot, account_column, &isnull));
-	cursor->entry_no = DatumGetInt32(slot_getattr(cursor->table.slot, entry_column, &isnull));
+	cursor->account_id = DatumGetInt64(slot_getattr(cursor->table.slot, cursor->account_column, &isnull));
+	if (cursor->entry_column != 0)
+		cursor->entry_no = DatumGetInt32(slot_getattr(cursor->table.slot, cursor->entry_column, &isnull));
 	cursor->there = cursor->account_id <= walk->last;
 }
 
+/* From the account on. */
 static void
-next_entry(Walk *walk)
+move_to(const Walk *walk, Cursor *cursor, int64 account_id)
 {
-	advance(walk, &walk->entry, ENTRY_ACCOUNT, ENTRY_NO);
+	TableKey	key = {BTGreaterEqualStrategyNumber, Int64GetDatum(account_id)};
+
+	table_scan_again(&cursor->scan, &key);
+	advance(walk, cursor);
 }
 
 static void
-next_allocation(Walk *walk)
-{
-	advance(walk, &walk->allocation, ALLOCATION_ACCOUNT, ALLOCATION_ENTRY);
-}
-
-static void
-next_checkpoint(Walk *walk)
-{
-	advance(walk, &walk->checkpoint, CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES);
-}
-
-static void
-begin_cursor(Walk *walk, Cursor *cursor, const char *name, const char *index, int natts, int64 first)
+begin_cursor(const Walk *walk, Cursor *cursor, const char *name, const char *index, int natts,
+			 AttrNumber account_column, AttrNumber entry_column, int64 first)
 {
 	TableKey	key = {BTGreaterEqualStrategyNumber, Int64GetDatum(first)};
 
+	cursor->account_column = account_column;
+	cursor->entry_column = entry_column;
 	table_open_for_read(&cursor->table, name, natts);
 	table_scan_begin(&cursor->scan, &cursor->table, index, GetActiveSnapshot(), 1, &key);
+	advance(walk, cursor);
 }
 
 static void
@@ -375,6 +391,12 @@ end_cursor(Cursor *cursor)
 {
 	table_scan_end(&cursor->scan);
 	table_finish(&cursor->table);
+}
+
+static bool
+of_account(const Walk *walk, const Cursor *cursor)
+{
+	return cursor->there && cursor->account_id == walk->account_id;
 }
 
 static EntryKind
@@ -521,12 +543,13 @@ read_allocations(Walk *walk, const Entry *entry)
 	Points		sum = 0;
 	int			n = 0;
 
-	while (cursor->there && cursor->account_id == walk->account_id &&
+	while (of_account(walk, cursor) &&
 		   (entry == NULL || cursor->entry_no <= entry->entry_no))
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
 
 		CHECK_FOR_INTERRUPTS();
+		walk->has_entries = true;
 		if (entry == NULL || cursor->entry_no < entry->entry_no)
 			tell(walk, FAULT_ORPHAN, cursor->entry_no, "allocations name an entry that is not there");
 		else
@@ -538,7 +561,7 @@ read_allocations(Walk *walk, const Entry *entry)
 			add_to(&sum, points);
 			add_to_lot(walk, DatumGetInt32(values[ALLOCATION_LOT]), entry, points);
 		}
-		next_allocation(walk);
+		advance(walk, cursor);
 	}
 
 	if (entry == NULL)
@@ -560,7 +583,7 @@ check_checkpoints(Walk *walk, const Entry *entry)
 {
 	Cursor	   *cursor = &walk->checkpoint;
 
-	while (cursor->there && cursor->account_id == walk->account_id &&
+	while (of_account(walk, cursor) &&
 		   (entry == NULL || cursor->entry_no <= entry->entry_no))
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
@@ -586,7 +609,7 @@ check_checkpoints(Walk *walk, const Entry *entry)
 				tell(walk, FAULT_CHECKPOINT, entry->entry_no,
 					 psprintf("checkpoint %d saw another hash of the entry", number));
 		}
-		next_checkpoint(walk);
+		advance(walk, cursor);
 	}
 }
 
@@ -624,6 +647,128 @@ check_entry(Walk *walk)
 		add_to_lot(walk, entry.lot_no, &entry, entry.points);
 	read_allocations(walk, &entry);
 	walk->entry_no = entry.entry_no;
+	walk->has_entries = true;
+}
+
+/* ----------------------------------------------------------------
+ *		Rows of lots and of the account
+ * ---------------------------------------------------------------- */
+
+static bool
+at_an_end(Points sum)
+{
+	return sum == POINTS_MIN || sum == POINTS_MAX;
+}
+
+/* Whether the lot in the slot is what its entries come to. */
+static bool
+lot_agrees(const Walk *walk, const Datum *values)
+{
+	const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[LOT_NO]));
+	Points		remaining = DatumGetPoints(values[LOT_REMAINING]);
+	Points		held = DatumGetPoints(values[LOT_HELD]);
+	Points		expired = DatumGetPoints(values[LOT_EXPIRED]);
+	Points		waived = DatumGetPoints(values[LOT_WAIVED]);
+	int			year;
+	int			month;
+	int			day;
+
+	if (sum == NULL || sum->lot_no == DEBT_LOT)
+		return false;
+	j2date(DatumGetDateADT(values[LOT_ISSUED]) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return remaining == sum->points && DatumGetPoints(values[LOT_CREDITED]) == sum->credited &&
+		expired == sum->expired &&
+		!at_an_end(sum->points) && !at_an_end(sum->credited) && !at_an_end(sum->expired) &&
+		remaining >= 0 && held >= 0 && held <= remaining && waived >= 0 && waived <= expired &&
+		DatumGetBool(values[LOT_OPEN]) == (remaining > 0) &&
+		(sum->ended_by == 0 || sum->ended_at == DatumGetTimestampTz(values[LOT_EXPIRES_AT])) &&
+		DatumGetTimestampTz(values[LOT_EARNED_AT]) == sum->opened_at && day == 1;
+}
+
+/*
+ * Whether all rows of the account are what its entries come to: no less strict
+ * than what _verify_accounts() says of it.
+ */
+static bool
+account_agrees(Walk *walk)
+{
+	bool		agrees = of_account(walk, &walk->account);
+	Datum	   *values = walk->account.table.slot->tts_values - 1;
+	bool	   *nulls = walk->account.table.slot->tts_isnull - 1;
+	TimestampTz as_of = agrees ? DatumGetTimestampTz(values[ACCOUNT_AS_OF]) : 0;
+	TimestampTz next_change = DT_NOEND;
+	Points		live = 0;
+	Points		pending = 0;
+	Points		dead = 0;
+	Points		held = 0;
+	Points		posted;
+	const LotSum *debt = lots_lookup(walk->lots, DEBT_LOT);
+	int32		nlots = 0;
+	int32		last_lot = 0;
+
+	while (of_account(walk, &walk->lot))
+	{
+		Datum	   *lot = walk->lot.table.slot->tts_values - 1;
+		TimestampTz valid_from = DatumGetTimestampTz(lot[LOT_VALID_FROM]);
+		TimestampTz expires_at = DatumGetTimestampTz(lot[LOT_EXPIRES_AT]);
+		Points		remaining = DatumGetPoints(lot[LOT_REMAINING]);
+
+		CHECK_FOR_INTERRUPTS();
+		agrees = agrees && lot_agrees(walk, lot);
+		nlots++;
+		last_lot = Max(last_lot, DatumGetInt32(lot[LOT_NO]));
+		if (valid_from > as_of)
+			add_to(&pending, remaining);
+		else if (expires_at > as_of)
+		{
+			add_to(&live, remaining);
+			add_to(&held, DatumGetPoints(lot[LOT_HELD]));
+		}
+		else
+			add_to(&dead, remaining);
+		if (DatumGetPoints(lot[LOT_HELD]) != 0)
+			agrees = false;
+		if (remaining > 0 && valid_from > as_of)
+			next_change = Min(next_change, valid_from);
+		else if (remaining > 0 && expires_at > as_of)
+			next_change = Min(next_change, expires_at);
+		advance(walk, &walk->lot);
+	}
+	while (of_account(walk, &walk->hold))
+	{
+		agrees = false;
+		advance(walk, &walk->hold);
+	}
+	if (!agrees)
+		return false;
+
+	if (nulls[ACCOUNT_HEAD] ? walk->entry_no != 0 :
+		walk->entry_no == 0 ||
+		VARSIZE_ANY_EXHDR(DatumGetByteaPP(values[ACCOUNT_HEAD])) != CHAIN_HASH_LEN ||
+		memcmp(VARDATA_ANY(DatumGetByteaPP(values[ACCOUNT_HEAD])), walk->head, CHAIN_HASH_LEN) != 0)
+		return false;
+	posted = live;
+	add_to(&posted, pending);
+	add_to(&posted, dead);
+	subtract_from(&posted, DatumGetPoints(values[ACCOUNT_DEBT]));
+	return (walk->currency_id == 0 || walk->currency_id == DatumGetInt32(values[ACCOUNT_CURRENCY])) &&
+		DatumGetInt32(values[ACCOUNT_ENTRIES]) == walk->entry_no &&
+		DatumGetInt32(values[ACCOUNT_LOTS]) == nlots && nlots == last_lot &&
+		nlots == (int32) walk->lots->members - (debt != NULL) &&
+		DatumGetPoints(values[ACCOUNT_POSTED]) == walk->points && walk->points == posted &&
+		DatumGetPoints(values[ACCOUNT_DEBT]) == (debt != NULL ? -debt->points : 0) &&
+		DatumGetPoints(values[ACCOUNT_EARNED]) == walk->earned &&
+		DatumGetPoints(values[ACCOUNT_REDEEMED]) == walk->redeemed &&
+		DatumGetPoints(values[ACCOUNT_EXPIRED]) == walk->expired &&
+		DatumGetPoints(values[ACCOUNT_LIVE]) == live &&
+		DatumGetPoints(values[ACCOUNT_PENDING]) == pending &&
+		DatumGetPoints(values[ACCOUNT_HELD]) == held &&
+		!at_an_end(walk->points) && !at_an_end(posted) && !at_an_end(walk->earned) &&
+		!at_an_end(walk->redeemed) && !at_an_end(walk->expired) &&
+		!at_an_end(live) && !at_an_end(pending) && !at_an_end(dead) &&
+		as_of >= walk->recorded_at &&
+		DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]) > as_of &&
+		DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]) <= next_change;
 }
 
 /* ----------------------------------------------------------------
@@ -643,35 +788,76 @@ read_ids(ArrayType *array, int *n)
 	return ids;
 }
 
+static Cursor *
+cursor_of(Walk *walk, int n)
+{
+	Cursor	   *cursors[] = {&walk->account, &walk->entry, &walk->allocation, &walk->lot, &walk->hold, &walk->checkpoint};
+
+	return n < (int) lengthof(cursors) ? cursors[n] : NULL;
+}
+
 /* The least account of which any table has a row; false: there is none left. */
 static bool
-next_account(const Walk *walk, int64 *account_id)
+next_account(Walk *walk, int64 *account_id)
 {
-	const Cursor *cursors[] = {&walk->entry, &walk->allocation, &walk->checkpoint};
+	const Cursor *cursor;
 	bool		found = false;
 
-	for (int i = 0; i < (int) lengthof(cursors); i++)
-		if (cursors[i]->there && (!found || cursors[i]->account_id < *account_id))
+	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+		if (cursor->there && (!found || cursor->account_id < *account_id))
 		{
-			*account_id = cursors[i]->account_id;
+			*account_id = cursor->account_id;
 			found = true;
 		}
 	return found;
 }
 
+/* An account that is there, and is of a currency that is not asked for. */
+static bool
+is_left_out(const Walk *walk, int64 account_id)
+{
+	const Datum *values = walk->account.table.slot->tts_values - 1;
+
+	return walk->currencies != NULL && walk->account.there && walk->account.account_id == account_id &&
+		find_id(walk->currencies, walk->ncurrencies, DatumGetInt32(values[ACCOUNT_CURRENCY])) < 0;
+}
+
+static void
+leave_out(Walk *walk, int64 account_id)
+{
+	Cursor	   *cursor;
+
+	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+		if (cursor->there && cursor->account_id == account_id)
+		{
+			if (account_id == walk->last)
+				cursor->there = false;
+			else if (cursor == &walk->account)
+				advance(walk, cursor);
+			else
+				move_to(walk, cursor, account_id + 1);
+		}
+}
+
 /*
- * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[]):
- * ids that there are, ascending, and each rule's currency beside it.
+ * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], currencies int[]):
+ * ids that there are, ascending, and each rule's currency beside it; of the accounts' currencies
+ * those to walk, ascending, NULL for all.
  */
 Datum
 loyalty_audit_walk(PG_FUNCTION_ARGS)
 {
 	MemoryContext old = CurrentMemoryContext;
 	Walk		walk = {0};
-	int64		first = PG_GETARG_INT64(0);
+	int64		first;
 	int			ncurrencies;
 	int64		account_id = 0;
+	Cursor	   *cursor;
 
+	for (int i = 0; i < 5; i++)
+		if (PG_ARGISNULL(i))
+			elog(ERROR, "argument %d of a walk is missing", i + 1);
+	first = PG_GETARG_INT64(0);
 	InitMaterializedSRF(fcinfo, 0);
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	if (walk.result->setDesc->natts != WALK_NATTS)
@@ -682,34 +868,47 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 	walk.rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
 	if (ncurrencies != walk.nrules)
 		elog(ERROR, "expected a currency for each rule");
+	if (!PG_ARGISNULL(5))
+		walk.currencies = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk.ncurrencies);
 	walk.context = CurrentMemoryContext;
 	walk.scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
 
-	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, first);
-	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS, first);
-	begin_cursor(&walk, &walk.checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS, first);
-	next_entry(&walk);
-	next_allocation(&walk);
-	next_checkpoint(&walk);
+	begin_cursor(&walk, &walk.account, "account", "account_pkey", ACCOUNT_NATTS, ACCOUNT_ID, 0, first);
+	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, ENTRY_ACCOUNT, ENTRY_NO, first);
+	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS,
+				 ALLOCATION_ACCOUNT, ALLOCATION_ENTRY, first);
+	begin_cursor(&walk, &walk.lot, "lot", "lot_pkey", LOT_NATTS, LOT_ACCOUNT, 0, first);
+	begin_cursor(&walk, &walk.hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
+	begin_cursor(&walk, &walk.checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS,
+				 CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES, first);
 	while (next_account(&walk, &account_id))
 	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_left_out(&walk, account_id))
+		{
+			leave_out(&walk, account_id);
+			continue;
+		}
 		begin_account(&walk, account_id);
 		MemoryContextSwitchTo(walk.scratch);
-		while (walk.entry.there && walk.entry.account_id == walk.account_id)
+		while (of_account(&walk, &walk.entry))
 		{
 			CHECK_FOR_INTERRUPTS();
 			check_entry(&walk);
 			MemoryContextReset(walk.scratch);
-			next_entry(&walk);
+			advance(&walk, &walk.entry);
 		}
 		read_allocations(&walk, NULL);
 		check_checkpoints(&walk, NULL);
-		end_account(&walk);
+		if (!account_agrees(&walk))
+			answer_sums(&walk);
+		if (of_account(&walk, &walk.account))
+			advance(&walk, &walk.account);
+		MemoryContextReset(walk.scratch);
 		MemoryContextSwitchTo(old);
 	}
-	end_cursor(&walk.checkpoint);
-	end_cursor(&walk.allocation);
-	end_cursor(&walk.entry);
+	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
+		end_cursor(cursor);
 	return (Datum) 0;
 }
 
