@@ -39,6 +39,17 @@ CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules in
 COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[]) IS
     'Faults of the entries of a range of accounts, and what the entries come to where lots or account say otherwise';
 
+CREATE FUNCTION loyalty._walk_archive(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], currencies int[],
+        discarded timestamptz,
+        OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
+        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
+        OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
+        OUT checkpoint_no int)
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000000 ROWS 100 AS 'MODULE_PATHNAME', 'loyalty_audit_walk_archive';
+COMMENT ON FUNCTION loyalty._walk_archive(bigint, bigint, int[], int[], int[], int[], timestamptz) IS
+    'Faults of the archived entries of a range of accounts, by themselves and against their anchors';
+
 -- The id applications see; NULL where damage leaves none.
 CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -184,42 +195,59 @@ COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
 
 -- Entries that answer to other rows: what was given back, held or transferred, requests, changes
--- of key, reversals.
+-- of key, reversals. What an archived entry is to answer is asked with the archive, if it is there.
 -- With currencies, of their accounts only; nothing of the others is read.
-CREATE FUNCTION loyalty._verify_links(currencies int[] DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
+CREATE FUNCTION loyalty._verify_links(currencies int[] DEFAULT NULL, archive boolean DEFAULT false)
+    RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    WITH linked AS MATERIALIZED (
+    WITH book AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.entry
+        UNION ALL
+        SELECT * FROM loyalty.archived_entry WHERE archive
+    ), book_allocation AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.allocation
+        UNION ALL
+        SELECT * FROM loyalty.archived_allocation WHERE archive
+    ), away AS MATERIALIZED (
+        -- Entries up to that number, from before that moment, are not looked at.
+        SELECT n.account_id, max(n.entries) AS entries, max(n.before) AS before FROM loyalty.anchor n
+        WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
+        GROUP BY n.account_id
+    ), linked AS MATERIALIZED (
         SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
                e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
-        FROM loyalty.entry e WHERE currencies IS NULL AND e.kind <> 'earn' AND e.kind <> 'expire'
+        FROM book e WHERE currencies IS NULL AND e.kind <> 'earn' AND e.kind <> 'expire'
         UNION ALL
         SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
                e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
         FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT * FROM loyalty.entry e WHERE e.account_id = a.account_id AND e.kind <> 'earn' AND e.kind <> 'expire'
+        CROSS JOIN LATERAL (SELECT * FROM book e WHERE e.account_id = a.account_id AND e.kind <> 'earn' AND e.kind <> 'expire'
                             OFFSET 0) e
         WHERE a.currency_id = ANY (currencies)
     ), allocations AS NOT MATERIALIZED (
         SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
-        FROM loyalty.allocation c WHERE currencies IS NULL
+        FROM book_allocation c WHERE currencies IS NULL
         UNION ALL
         SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
         FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT * FROM loyalty.allocation c WHERE c.account_id = a.account_id OFFSET 0) c
+        CROSS JOIN LATERAL (SELECT * FROM book_allocation c WHERE c.account_id = a.account_id OFFSET 0) c
         WHERE a.currency_id = ANY (currencies)
     ), holds AS NOT MATERIALIZED (
         SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
-        FROM loyalty.hold h WHERE currencies IS NULL
-        UNION ALL
-        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
-        FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT * FROM loyalty.hold h WHERE h.account_id = a.account_id OFFSET 0) h
-        WHERE a.currency_id = ANY (currencies)
+        FROM (SELECT h.* FROM loyalty.hold h WHERE currencies IS NULL
+              UNION ALL
+              SELECT h.*
+              FROM loyalty.account a
+              CROSS JOIN LATERAL (SELECT * FROM loyalty.hold h WHERE h.account_id = a.account_id OFFSET 0) h
+              WHERE a.currency_id = ANY (currencies)) h
+        LEFT JOIN away k ON k.account_id = h.account_id
+        WHERE h.hold_no > coalesce(k.entries, 0)
     ), given_back AS (
         SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
-        FROM linked e WHERE e.kind = 'giveback' GROUP BY e.account_id, e.reverses
+        FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
+        WHERE e.kind = 'giveback' AND e.reverses > coalesce(k.entries, 0) GROUP BY e.account_id, e.reverses
     )
     SELECT g.account_id, loyalty._entry_id(g.account_id, g.by),
            CASE WHEN r.points IS NULL THEN format('what it gives back, entry %s, is not a redemption', g.entry_no)
@@ -267,7 +295,8 @@ BEGIN
                       SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
                              - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
                       FROM linked r LEFT JOIN allocations c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
-                      WHERE r.kind = 'redeem' AND r.reverses IS NOT NULL) u
+                      LEFT JOIN away k ON k.account_id = r.account_id
+                      WHERE r.kind = 'redeem' AND r.reverses > coalesce(k.entries, 0)) u
                 GROUP BY account_id, hold_no, lot_no) p
           WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
     LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
@@ -294,6 +323,8 @@ BEGIN
     LEFT JOIN loyalty.account a ON a.account_id = e.account_id
     LEFT JOIN loyalty.account b ON b.account_id = o.account_id
     WHERE e.kind = 'transfer' AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
+      AND NOT EXISTS (SELECT FROM away k
+                      WHERE e.line ~ '^[1-9][0-9]{8,17}$' AND k.account_id = left(e.line, -8)::bigint AND k.entries >= right(e.line, 8)::int)
 
     UNION ALL
     -- Each answer to a request has the request, and each request its answer.
@@ -311,8 +342,10 @@ BEGIN
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
     FULL JOIN (SELECT * FROM loyalty.request q
                WHERE currencies IS NULL OR q.account_id IN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = ANY (currencies))) q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
-    WHERE e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
-       OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content)
+    LEFT JOIN away k ON k.account_id = q.account_id AND e.account_id IS NULL
+    WHERE (e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
+           OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content))
+      AND (k.entries IS NULL OR q.entry_no > k.entries)
 
     UNION ALL
     -- A change of key moves no points.
@@ -328,13 +361,17 @@ BEGIN
            format('its award gave %s points and forgave %s, from %s of which %s are refunded', sum(e.points::numeric),
                   coalesce(sum(e.forgiven::numeric), 0), coalesce(sum(e.base::numeric), 0), coalesce(sum(e.refunded::numeric), 0))
     FROM (SELECT DISTINCT t.account_id, t.event, t.source_id, t.rule_id FROM linked t WHERE t.kind IN ('reverse', 'rekey')) t
-    JOIN loyalty.entry e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
+    JOIN book e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
     LEFT JOIN loyalty.rule r ON r.rule_id = e.rule_id
+    LEFT JOIN away k ON k.account_id = e.account_id
     GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN (e.line IS NULL)::text ELSE e.line END
-    HAVING sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
-        OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
+    HAVING (sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
+            OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0)
+       -- An award of which a part may be archived begins with what is no award, or long ago.
+       AND NOT (max(k.entries) IS NOT NULL
+                AND ((array_agg(e.kind ORDER BY e.entry_no))[1] <> 'earn' OR (array_agg(e.event_time ORDER BY e.entry_no))[1] < max(k.before)));
 END $$;
-COMMENT ON FUNCTION loyalty._verify_links(int[]) IS 'Entries against the entries and requests that they answer to';
+COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped.
@@ -366,7 +403,7 @@ BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
     FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
-                      'tier_progress_bucket', 'tier_change']) g (name)
+                      'archived_entry', 'archived_allocation', 'anchor', 'anchor_lot', 'archive_discard', 'tier_progress_bucket', 'tier_change']) g (name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
                         AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
@@ -375,7 +412,7 @@ BEGIN
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
                       'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
-                      'checkpoint_pkey', 'checkpoint_head_pkey',
+                      'checkpoint_pkey', 'checkpoint_head_pkey', 'archived_entry_pkey', 'archived_allocation_pkey', 'anchor_pkey', 'anchor_lot_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
@@ -410,6 +447,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_setup(int) IS 'Guards, keys and triggers that should be in force and are not';
 
+-- Calls of a function of a range of accounts, for all accounts there are: the memory one takes is
+-- bounded, and parallel workers share them.
+CREATE FUNCTION loyalty._in_ranges(call text, entries regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT string_agg(format(call, r.first, r.last), ' UNION ALL ' ORDER BY r.last)
+    FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
+          FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
+                FROM (SELECT min(a.account_id)::numeric AS low, max(a.account_id)::numeric AS high FROM loyalty.account a) a,
+                     greatest(1, least(64, pg_relation_size(entries) / (16 * 1024 * 1024))) ranges,
+                     generate_series(1, ranges - 1) n
+                WHERE low IS NOT NULL
+                UNION ALL SELECT 9223372036854775807) c) r
+$$;
+
 CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
@@ -417,22 +468,10 @@ DECLARE
     owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
     units int[] := CASE WHEN program IS NOT NULL
                    THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
-    -- Ranges of accounts: the memory one takes is bounded, and parallel workers share them.
-    ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
-    accounts text;
 BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
     END IF;
-    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5)', first, last), ' UNION ALL ' ORDER BY last)
-    INTO accounts
-    FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
-          FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
-                FROM (SELECT min(a.account_id)::numeric AS low, max(a.account_id)::numeric AS high FROM loyalty.account a) a,
-                     generate_series(1, ranges - 1) n
-                WHERE low IS NOT NULL
-                UNION ALL SELECT 9223372036854775807) c) r;
-
     -- What can't be told to belong to another program is shown.
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
@@ -443,7 +482,8 @@ BEGIN
         LEFT JOIN loyalty.account a ON a.account_id = f.account
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
         WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
-        ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$, accounts)
+        ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
+        loyalty._in_ranges('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5)', 'loyalty.entry'))
     USING owner,
           ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
@@ -452,3 +492,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';
+
+CREATE FUNCTION loyalty.verify_archive(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
+    SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
+DECLARE
+    owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
+    units int[] := CASE WHEN program IS NOT NULL
+                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+BEGIN
+    IF program IS NULL THEN
+        PERFORM loyalty._check_access(0);
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        SELECT f.account_id, f.entry_id, f.problem
+        FROM (SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no) AS entry_id, w.problem
+              FROM (%s) w
+              UNION ALL SELECT * FROM loyalty._verify_links($5, true)) f
+        LEFT JOIN loyalty.account a ON a.account_id = f.account_id
+        LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+        WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
+        ORDER BY f.account_id NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
+        loyalty._in_ranges('SELECT * FROM loyalty._walk_archive(%L, %L, $2, $3, $4, $5, $6)', 'loyalty.archived_entry'))
+    USING owner,
+          ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
+          ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
+          units, (SELECT max(d.discarded_at) FROM loyalty.archive_discard d);
+END $$;
+COMMENT ON FUNCTION loyalty.verify_archive(text) IS
+    'Proves the archive that is there, against its anchors and together with the ledger: no row when it holds';

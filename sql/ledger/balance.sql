@@ -1,30 +1,38 @@
 -- balance: what members have, as functions and as views for BI tools.
 
--- What each entry did to each lot; lot 0 is the debt.
+-- What each entry did to each lot, archived ones too; lot 0 is the debt.
 CREATE VIEW loyalty._effect AS
     SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at
-    FROM loyalty.entry e WHERE e.lot_no IS NOT NULL
+    FROM loyalty._book e WHERE e.lot_no IS NOT NULL
     UNION ALL
     SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at
-    FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no);
+    FROM loyalty._book_allocation a JOIN loyalty._book e USING (account_id, entry_no);
 COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 
+-- Holds that are archived are over at the moments that their anchor stands for.
 CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at timestamptz DEFAULT 'infinity') RETURNS loyalty.points
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH opening AS MATERIALIZED (
+        SELECT loyalty._opening(account, least(at, known_at)) AS entries
+    )
     SELECT coalesce(sum(f.points), 0)
-    FROM (SELECT f.lot_no, f.points FROM loyalty._effect f
-          WHERE f.account_id = account AND f.event_time <= at AND f.recorded_at <= known_at
+    FROM (SELECT n.lot_no, n.points FROM loyalty.anchor_lot n
+          WHERE n.account_id = account AND n.entries <= (SELECT o.entries FROM opening o)
+          UNION ALL
+          SELECT f.lot_no, f.points FROM loyalty._effect f
+          WHERE f.account_id = account AND f.entry_no > (SELECT o.entries FROM opening o)
+            AND f.event_time <= at AND f.recorded_at <= known_at
           UNION ALL
           -- What was held and not captured by then.
           SELECT h.lot_no, - h.points
-          FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
           WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
           UNION ALL
           SELECT h.lot_no, - c.points
           FROM loyalty.hold h
-          JOIN loyalty.entry e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
-          JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+          JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
+          JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
           WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
     LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no

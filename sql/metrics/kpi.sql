@@ -16,7 +16,7 @@ CREATE VIEW loyalty._order AS
           FROM (SELECT e.account_id, e.event, e.source_id, e.line, e.rule_id, min(e.event_time) AS ordered_at,
                        coalesce(loyalty.sum(e.base), 0) AS amount, coalesce(loyalty.sum(e.refunded), 0) AS refunded,
                        count(e.base) > 0 AS has_amount, coalesce(loyalty.sum(e.points), 0) AS points
-                FROM loyalty.entry e
+                FROM loyalty._book e
                 WHERE e.source_id IS NOT NULL
                 GROUP BY e.account_id, e.event, e.source_id, e.line, e.rule_id) r
           GROUP BY r.account_id, r.event, r.source_id, r.line
@@ -47,7 +47,7 @@ CREATE VIEW loyalty.kpi_daily AS
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('redeem', 'giveback')), 0)::numeric,
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind = 'expire'), 0)::numeric,
                count(*) FILTER (WHERE e.kind = 'redeem')
-        FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
+        FROM loyalty._book e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
         GROUP BY 1, 2
     )
     SELECT k.program, k.currency, t.day, sum(t.new_members)::bigint AS new_members, sum(t.active_members)::bigint AS active_members,
@@ -100,7 +100,7 @@ CREATE VIEW loyalty.kpi_monthly AS
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('redeem', 'giveback')), 0)::numeric,
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind = 'expire'), 0)::numeric,
                count(*) FILTER (WHERE e.kind = 'redeem')
-        FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
+        FROM loyalty._book e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
         GROUP BY 1, 2
     ), total AS (
         SELECT t.currency_id, t.month, sum(t.new_members)::bigint AS new_members, sum(t.active_members)::bigint AS active_members,
@@ -239,7 +239,7 @@ CREATE VIEW loyalty.campaign_results AS
                loyalty.sum(o.revenue)::numeric AS revenue, loyalty.sum(o.points)::numeric AS points
         FROM (SELECT r.program_id, r.name, e.account_id, e.event, e.source_id, loyalty.sum(e.points) AS points,
                      coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) AS revenue
-              FROM loyalty.entry e JOIN loyalty.rule r USING (rule_id)
+              FROM loyalty._book e JOIN loyalty.rule r USING (rule_id)
               WHERE e.source_id IS NOT NULL
               GROUP BY r.program_id, r.name, e.account_id, e.event, e.source_id
               HAVING loyalty.sum(e.base) > 0 OR count(e.base) = 0 AND loyalty.sum(e.points) > 0) o

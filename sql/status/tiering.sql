@@ -104,7 +104,7 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
                (array_agg(e.event_time ORDER BY e.entry_no))[1] AS event_time
         FROM loyalty.currency c
         JOIN loyalty.account a USING (currency_id)
-        JOIN loyalty.entry e USING (account_id)
+        JOIN loyalty._book e USING (account_id)
         WHERE c.program_id = owner AND c.is_default AND e.source_id IS NOT NULL AND e.kind IN ('earn', 'reverse', 'rekey')
         GROUP BY e.account_id, e.source_id, e.event, e.line, e.rule_id
         HAVING sum(e.points) - coalesce(sum(e.forgiven), 0) <> 0 OR sum(e.base) <> 0 OR bool_and(e.kind = 'earn')
@@ -113,9 +113,9 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
         SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.points, w.base, w.refunded, w.untouched,
                f.entry_no, f.kind, f.event_time
         FROM award w
-        JOIN loyalty.entry o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
+        JOIN loyalty._book o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
         CROSS JOIN LATERAL (
-            SELECT e.entry_no, e.kind, e.event_time FROM loyalty.entry e
+            SELECT e.entry_no, e.kind, e.event_time FROM loyalty._book e
             WHERE e.account_id = o.account_id AND e.event = o.event AND e.source_id = o.source_id
               AND e.rule_id = o.rule_id AND e.line IS NOT DISTINCT FROM o.line
             ORDER BY e.entry_no LIMIT 1) f

@@ -20,6 +20,7 @@
 #define ERRCODE_LY_UNKNOWN_SOURCE		LY_STATE('0', '0', '6')
 #define ERRCODE_LY_DUPLICATE			LY_STATE('0', '0', '9')
 #define ERRCODE_LY_UNKNOWN_CHECKPOINT	LY_STATE('0', '1', '0')
+#define ERRCODE_LY_ARCHIVED				LY_STATE('0', '2', '0')
 
 /* LY1xx: configuration that can't mean anything */
 #define ERRCODE_LY_INVALID_PROGRAM		LY_STATE('1', '0', '1')

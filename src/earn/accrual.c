@@ -580,13 +580,13 @@ static int
 load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
 			bool whole_event, Booked **booked)
 {
+	TupleTableSlot *slot;
 	int			n = 0;
 
 	*booked = NULL;
 	post_entries_of(post, account_id, event);
-	while (post_next_entry(post))
+	while ((slot = post_next_entry(post)) != NULL)
 	{
-		TupleTableSlot *slot = post->entry.slot;
 		Datum	   *values = slot->tts_values - 1;
 		bool	   *nulls = slot->tts_isnull - 1;
 		Booked	   *sum;
@@ -635,6 +635,14 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 	if (n > 1)
 		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
+}
+
+/* A row that may have earned, and of which nothing is known any more, must not earn again. */
+static void
+refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image)
+{
+	if (image->earning)
+		post_refuse_discarded(post, account_id, accrual->source->event_time == NULL ? DT_NOBEGIN : image->time);
 }
 
 /* The lot that a row's points are in; NULL: none took any. */
@@ -709,10 +717,13 @@ describe(Entry *entry, const Visit *visit, const Rule *rule, const Image *image,
  * lines of an event mostly follow each other, so the last one is kept.
  */
 static Booked *
-group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
+group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 {
+	const text *event = image->event;
+
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
+		refuse_discarded(visit->accrual, account->post, account->account_id, image);
 		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
 									&visit->group);
 		visit->event = event;
@@ -762,7 +773,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		if (rule->by_event && image->line != NULL)
 		{
 			/* The event's award after this line, less its award before it. */
-			group = group_sums(visit, account, rule, image->event);
+			group = group_sums(visit, account, rule, image);
 			group->base = points_add(group->base, image->amount);
 			group->refunded = points_add(group->refunded, image->refunded);
 			points = points_sub(rule_points(rule, group->base, group->refunded),
@@ -878,7 +889,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	}
 	if (rule->by_event && image->line != NULL)
 	{
-		group = group_sums(visit, account, rule, image->event);
+		group = group_sums(visit, account, rule, image);
 		group->base = points_add(group->base, change.base);
 		group->refunded = points_add(group->refunded, change.refunded);
 		sums = *group;
@@ -1104,6 +1115,8 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
+	if (nbooked == 0)
+		refuse_discarded(visit->accrual, account->post, account->account_id, known);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
@@ -1247,6 +1260,7 @@ visit_account(Account *account, void *arg)
 				if (load_booked(visit->accrual, account->post, account->account_id,
 								task->image->event, task->image->line, false, &booked) == 0)
 				{
+					refuse_discarded(visit->accrual, account->post, account->account_id, task->image);
 					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
@@ -1525,6 +1539,8 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 							(any_active(booked, nbooked) ||
 							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
+						if (nbooked == 0 && from->account_id != 0)
+							refuse_discarded(accrual, &accrual->post, from->account_id, before);
 						if (nbooked > 0)
 							add_task(tasks, from, number, leave, before, NULL);
 						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))

@@ -19,6 +19,10 @@
  * Of several entries of an account that have the same kind of fault the first
  * is told.
  *
+ * Of an account that has archived entries the walk begins where the last
+ * anchor ends, with what the anchors stand for.  A second walk reads the
+ * archive, and holds each piece of it against its anchor.
+ *
  * A walk of some currencies reads of other accounts no more than tells where
  * they begin, so that rows of no account are met.
  *
@@ -47,6 +51,7 @@
 PG_FUNCTION_INFO_V1(loyalty_audit_bytes);
 PG_FUNCTION_INFO_V1(loyalty_audit_hash);
 PG_FUNCTION_INFO_V1(loyalty_audit_walk);
+PG_FUNCTION_INFO_V1(loyalty_audit_walk_archive);
 
 /* Columns of what a walk answers */
 enum
@@ -70,7 +75,8 @@ typedef enum Fault
 	FAULT_ALLOCATION_NUMBER,
 	FAULT_ORPHAN,
 	FAULT_END,
-	FAULT_CHECKPOINT
+	FAULT_CHECKPOINT,
+	FAULT_ANCHOR
 } Fault;
 
 /* What an entry of a kind looks like. */
@@ -155,6 +161,8 @@ typedef struct Walk
 	Cursor		lot;
 	Cursor		hold;			/* open ones */
 	Cursor		checkpoint;
+	Cursor		anchor;
+	Cursor		anchor_lot;
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
 	lots_hash  *lots;
@@ -651,6 +659,94 @@ check_entry(Walk *walk)
 }
 
 /* ----------------------------------------------------------------
+ *		Anchors
+ * ---------------------------------------------------------------- */
+
+/* Whether a hash as it is stored is the head so far. */
+static bool
+is_head(const Walk *walk, Datum stored)
+{
+	const bytea *hash = DatumGetByteaPP(stored);
+
+	return VARSIZE_ANY_EXHDR(hash) == CHAIN_HASH_LEN && memcmp(VARDATA_ANY(hash), walk->head, CHAIN_HASH_LEN) == 0;
+}
+
+static void
+set_head(Walk *walk, Datum stored)
+{
+	const bytea *hash = DatumGetByteaPP(stored);
+
+	memset(walk->head, 0, CHAIN_HASH_LEN);
+	memcpy(walk->head, VARDATA_ANY(hash), Min(VARSIZE_ANY_EXHDR(hash), CHAIN_HASH_LEN));
+}
+
+/* Takes over what the anchors of the account stand for: its entries come after them. */
+static void
+begin_after_anchors(Walk *walk)
+{
+	Cursor	   *anchor = &walk->anchor;
+	Cursor	   *checkpoint = &walk->checkpoint;
+
+	while (of_account(walk, anchor))
+	{
+		Datum	   *values = anchor->table.slot->tts_values - 1;
+		bool		proved = false;
+
+		CHECK_FOR_INTERRUPTS();
+		walk->has_entries = true;
+		walk->entry_no = anchor->entry_no;
+		set_head(walk, values[ANCHOR_HASH]);
+		add_to(&walk->points, DatumGetPoints(values[ANCHOR_POINTS]));
+		add_to(&walk->earned, DatumGetPoints(values[ANCHOR_EARNED]));
+		add_to(&walk->redeemed, DatumGetPoints(values[ANCHOR_REDEEMED]));
+		add_to(&walk->expired, DatumGetPoints(values[ANCHOR_EXPIRED]));
+		walk->recorded_at = Max(walk->recorded_at, DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]));
+
+		/* Its end is a leaf of a checkpoint's tree; other heads before it are the archive's. */
+		while (of_account(walk, checkpoint) && checkpoint->entry_no <= anchor->entry_no)
+		{
+			Datum	   *saw = checkpoint->table.slot->tts_values - 1;
+			bool	   *blind = checkpoint->table.slot->tts_isnull - 1;
+
+			walk->checkpoint_no = Max(walk->checkpoint_no, DatumGetInt32(saw[CHECKPOINT_HEAD_NUMBER]));
+			if (checkpoint->entry_no == anchor->entry_no)
+				proved = !blind[CHECKPOINT_HEAD_HEAD] && is_head(walk, saw[CHECKPOINT_HEAD_HEAD]);
+			advance(walk, checkpoint);
+		}
+		if (!proved)
+			tell(walk, FAULT_ANCHOR, anchor->entry_no, "it ends the archive, and no checkpoint saw the hash that its anchor has");
+		advance(walk, anchor);
+	}
+	while (of_account(walk, &walk->anchor_lot))
+	{
+		Datum	   *values = walk->anchor_lot.table.slot->tts_values - 1;
+		bool	   *nulls = walk->anchor_lot.table.slot->tts_isnull - 1;
+		bool		found;
+		LotSum	   *lot = lots_insert(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]), &found);
+
+		if (!found)
+		{
+			char		status = lot->status;
+
+			memset(lot, 0, sizeof(*lot));
+			lot->status = status;
+			lot->lot_no = DatumGetInt32(values[ANCHOR_LOT_NO]);
+			lot->opened_by = DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]);
+			lot->opened_at = DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]);
+		}
+		add_to(&lot->points, DatumGetPoints(values[ANCHOR_LOT_POINTS]));
+		add_to(&lot->credited, DatumGetPoints(values[ANCHOR_LOT_CREDITED]));
+		add_to(&lot->expired, DatumGetPoints(values[ANCHOR_LOT_EXPIRED]));
+		if (lot->ended_by == 0 && !nulls[ANCHOR_LOT_ENDED_BY])
+		{
+			lot->ended_by = DatumGetInt32(values[ANCHOR_LOT_ENDED_BY]);
+			lot->ended_at = DatumGetTimestampTz(values[ANCHOR_LOT_ENDED_AT]);
+		}
+		advance(walk, &walk->anchor_lot);
+	}
+}
+
+/* ----------------------------------------------------------------
  *		Rows of lots and of the account
  * ---------------------------------------------------------------- */
 
@@ -743,9 +839,7 @@ account_agrees(Walk *walk)
 		return false;
 
 	if (nulls[ACCOUNT_HEAD] ? walk->entry_no != 0 :
-		walk->entry_no == 0 ||
-		VARSIZE_ANY_EXHDR(DatumGetByteaPP(values[ACCOUNT_HEAD])) != CHAIN_HASH_LEN ||
-		memcmp(VARDATA_ANY(DatumGetByteaPP(values[ACCOUNT_HEAD])), walk->head, CHAIN_HASH_LEN) != 0)
+		walk->entry_no == 0 || !is_head(walk, values[ACCOUNT_HEAD]))
 		return false;
 	posted = live;
 	add_to(&posted, pending);
@@ -791,9 +885,12 @@ read_ids(ArrayType *array, int *n)
 static Cursor *
 cursor_of(Walk *walk, int n)
 {
-	Cursor	   *cursors[] = {&walk->account, &walk->entry, &walk->allocation, &walk->lot, &walk->hold, &walk->checkpoint};
+	Cursor	   *cursors[] = {&walk->account, &walk->entry, &walk->allocation, &walk->checkpoint, &walk->anchor,
+		&walk->anchor_lot, &walk->lot, &walk->hold
+	};
 
-	return n < (int) lengthof(cursors) ? cursors[n] : NULL;
+	/* The archive has no lots and holds. */
+	return n < (int) lengthof(cursors) && cursors[n]->table.rel != NULL ? cursors[n] : NULL;
 }
 
 /* The least account of which any table has a row; false: there is none left. */
@@ -839,6 +936,66 @@ leave_out(Walk *walk, int64 account_id)
 		}
 }
 
+/* What both walks are given: see loyalty_audit_walk(). */
+static void
+begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
+{
+	int64		first;
+	int			ncurrencies;
+
+	for (int i = 0; i < 5; i++)
+		if (PG_ARGISNULL(i))
+			elog(ERROR, "argument %d of a walk is missing", i + 1);
+	memset(walk, 0, sizeof(*walk));
+	first = PG_GETARG_INT64(0);
+	InitMaterializedSRF(fcinfo, 0);
+	walk->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (walk->result->setDesc->natts != WALK_NATTS)
+		elog(ERROR, "the walk does not have the columns that this library knows");
+	walk->last = PG_GETARG_INT64(1);
+	walk->sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
+	walk->rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
+	walk->rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
+	if (ncurrencies != walk->nrules)
+		elog(ERROR, "expected a currency for each rule");
+	if (!PG_ARGISNULL(5))
+		walk->currencies = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk->ncurrencies);
+	walk->context = CurrentMemoryContext;
+	walk->scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
+
+	begin_cursor(walk, &walk->account, "account", "account_pkey", ACCOUNT_NATTS, ACCOUNT_ID, 0, first);
+	begin_cursor(walk, &walk->entry, archived ? "archived_entry" : "entry",
+				 archived ? "archived_entry_pkey" : "entry_pkey", ENTRY_NATTS, ENTRY_ACCOUNT, ENTRY_NO, first);
+	begin_cursor(walk, &walk->allocation, archived ? "archived_allocation" : "allocation",
+				 archived ? "archived_allocation_pkey" : "allocation_pkey", ALLOCATION_NATTS,
+				 ALLOCATION_ACCOUNT, ALLOCATION_ENTRY, first);
+	begin_cursor(walk, &walk->checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS,
+				 CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES, first);
+	begin_cursor(walk, &walk->anchor, "anchor", "anchor_pkey", ANCHOR_NATTS, ANCHOR_ACCOUNT, ANCHOR_ENTRIES, first);
+	begin_cursor(walk, &walk->anchor_lot, "anchor_lot", "anchor_lot_pkey", ANCHOR_LOT_NATTS,
+				 ANCHOR_LOT_ACCOUNT, ANCHOR_LOT_ENTRIES, first);
+	if (archived)
+		return;
+	begin_cursor(walk, &walk->lot, "lot", "lot_pkey", LOT_NATTS, LOT_ACCOUNT, 0, first);
+	begin_cursor(walk, &walk->hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
+}
+
+/* The account's entries up to a number. */
+static void
+check_entries(Walk *walk, int32 last)
+{
+	MemoryContext old = MemoryContextSwitchTo(walk->scratch);
+
+	while (of_account(walk, &walk->entry) && walk->entry.entry_no <= last)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_entry(walk);
+		MemoryContextReset(walk->scratch);
+		advance(walk, &walk->entry);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], currencies int[]):
  * ids that there are, ascending, and each rule's currency beside it; of the accounts' currencies
@@ -848,39 +1005,11 @@ Datum
 loyalty_audit_walk(PG_FUNCTION_ARGS)
 {
 	MemoryContext old = CurrentMemoryContext;
-	Walk		walk = {0};
-	int64		first;
-	int			ncurrencies;
+	Walk		walk;
 	int64		account_id = 0;
 	Cursor	   *cursor;
 
-	for (int i = 0; i < 5; i++)
-		if (PG_ARGISNULL(i))
-			elog(ERROR, "argument %d of a walk is missing", i + 1);
-	first = PG_GETARG_INT64(0);
-	InitMaterializedSRF(fcinfo, 0);
-	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	if (walk.result->setDesc->natts != WALK_NATTS)
-		elog(ERROR, "the walk does not have the columns that this library knows");
-	walk.last = PG_GETARG_INT64(1);
-	walk.sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk.nsources);
-	walk.rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk.nrules);
-	walk.rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
-	if (ncurrencies != walk.nrules)
-		elog(ERROR, "expected a currency for each rule");
-	if (!PG_ARGISNULL(5))
-		walk.currencies = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk.ncurrencies);
-	walk.context = CurrentMemoryContext;
-	walk.scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
-
-	begin_cursor(&walk, &walk.account, "account", "account_pkey", ACCOUNT_NATTS, ACCOUNT_ID, 0, first);
-	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, ENTRY_ACCOUNT, ENTRY_NO, first);
-	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS,
-				 ALLOCATION_ACCOUNT, ALLOCATION_ENTRY, first);
-	begin_cursor(&walk, &walk.lot, "lot", "lot_pkey", LOT_NATTS, LOT_ACCOUNT, 0, first);
-	begin_cursor(&walk, &walk.hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
-	begin_cursor(&walk, &walk.checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS,
-				 CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES, first);
+	begin_walk(fcinfo, &walk, false);
 	while (next_account(&walk, &account_id))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -890,22 +1019,145 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 			continue;
 		}
 		begin_account(&walk, account_id);
+		begin_after_anchors(&walk);
+		check_entries(&walk, PG_INT32_MAX);
 		MemoryContextSwitchTo(walk.scratch);
-		while (of_account(&walk, &walk.entry))
-		{
-			CHECK_FOR_INTERRUPTS();
-			check_entry(&walk);
-			MemoryContextReset(walk.scratch);
-			advance(&walk, &walk.entry);
-		}
 		read_allocations(&walk, NULL);
 		check_checkpoints(&walk, NULL);
 		if (!account_agrees(&walk))
 			answer_sums(&walk);
 		if (of_account(&walk, &walk.account))
 			advance(&walk, &walk.account);
-		MemoryContextReset(walk.scratch);
 		MemoryContextSwitchTo(old);
+		MemoryContextReset(walk.scratch);
+	}
+	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
+		end_cursor(cursor);
+	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------------
+ *		The archive
+ * ---------------------------------------------------------------- */
+
+/* A piece begins with nothing, after an entry of that number and hash. */
+static void
+begin_piece(Walk *walk, int32 entry_no, const uint8 *head)
+{
+	walk->entry_no = entry_no;
+	memcpy(walk->head, head, CHAIN_HASH_LEN);
+	walk->points = walk->earned = walk->redeemed = walk->expired = 0;
+	walk->recorded_at = DT_NOBEGIN;
+	lots_reset(walk->lots);
+}
+
+/* Whether the lots of an anchor, which are read to their end, are what the piece did to lots. */
+static bool
+lots_agree(Walk *walk, int32 entries)
+{
+	Cursor	   *cursor = &walk->anchor_lot;
+	bool		agree = true;
+	uint32		n = 0;
+
+	while (of_account(walk, cursor) && cursor->entry_no <= entries)
+	{
+		Datum	   *values = cursor->table.slot->tts_values - 1;
+		bool	   *nulls = cursor->table.slot->tts_isnull - 1;
+		const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]));
+
+		CHECK_FOR_INTERRUPTS();
+		n++;
+		agree = agree && cursor->entry_no == entries && sum != NULL &&
+			DatumGetPoints(values[ANCHOR_LOT_POINTS]) == sum->points &&
+			DatumGetPoints(values[ANCHOR_LOT_CREDITED]) == sum->credited &&
+			DatumGetPoints(values[ANCHOR_LOT_EXPIRED]) == sum->expired &&
+			DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]) == sum->opened_by &&
+			DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]) == sum->opened_at &&
+			(nulls[ANCHOR_LOT_ENDED_BY] ? sum->ended_by == 0 :
+			 DatumGetInt32(values[ANCHOR_LOT_ENDED_BY]) == sum->ended_by &&
+			 !nulls[ANCHOR_LOT_ENDED_AT] && DatumGetTimestampTz(values[ANCHOR_LOT_ENDED_AT]) == sum->ended_at);
+		advance(walk, cursor);
+	}
+	return agree && n == walk->lots->members;
+}
+
+static void
+skip_to(Walk *walk, Cursor *cursor, int32 entry_no)
+{
+	while (of_account(walk, cursor) && cursor->entry_no <= entry_no)
+	{
+		CHECK_FOR_INTERRUPTS();
+		advance(walk, cursor);
+	}
+}
+
+/*
+ * _walk_archive(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], currencies int[],
+ * discarded timestamptz): as _walk(), of the archive; of what was archived up to discarded nothing
+ * need be there, NULL: everything has to.
+ */
+Datum
+loyalty_audit_walk_archive(PG_FUNCTION_ARGS)
+{
+	TimestampTz discarded = PG_ARGISNULL(6) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(6);
+	Walk		walk;
+	int64		account_id = 0;
+	Cursor	   *cursor;
+
+	begin_walk(fcinfo, &walk, true);
+	while (next_account(&walk, &account_id))
+	{
+		uint8		head[CHAIN_HASH_LEN] = {0};
+		int32		last = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_left_out(&walk, account_id))
+		{
+			leave_out(&walk, account_id);
+			continue;
+		}
+		begin_account(&walk, account_id);
+		while (of_account(&walk, &walk.anchor))
+		{
+			Datum	   *values = walk.anchor.table.slot->tts_values - 1;
+			int32		entries = walk.anchor.entry_no;
+
+			begin_piece(&walk, last, head);
+			if (of_account(&walk, &walk.entry) && walk.entry.entry_no <= entries)
+			{
+				check_entries(&walk, entries);
+				if (walk.entry_no != entries)
+					tell(&walk, FAULT_NUMBER, walk.entry_no + 1,
+						 psprintf("archived entries %d to %d are not there", walk.entry_no + 1, entries));
+				else if (!is_head(&walk, values[ANCHOR_HASH]) ||
+						 DatumGetPoints(values[ANCHOR_POINTS]) != walk.points ||
+						 DatumGetPoints(values[ANCHOR_EARNED]) != walk.earned ||
+						 DatumGetPoints(values[ANCHOR_REDEEMED]) != walk.redeemed ||
+						 DatumGetPoints(values[ANCHOR_EXPIRED]) != walk.expired ||
+						 DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]) != walk.recorded_at ||
+						 !lots_agree(&walk, entries))
+					tell(&walk, FAULT_ANCHOR, entries, "archived entries do not come to what their anchor says");
+			}
+			else if (DatumGetTimestampTz(values[ANCHOR_ARCHIVED_AT]) > discarded)
+				tell(&walk, FAULT_NUMBER, last + 1,
+					 psprintf("archived entries %d to %d are not there", last + 1, entries));
+			skip_to(&walk, &walk.anchor_lot, entries);
+			skip_to(&walk, &walk.checkpoint, entries);
+
+			set_head(&walk, values[ANCHOR_HASH]);
+			memcpy(head, walk.head, CHAIN_HASH_LEN);
+			last = entries;
+			advance(&walk, &walk.anchor);
+		}
+		if (of_account(&walk, &walk.entry))
+			tell(&walk, FAULT_ANCHOR, walk.entry.entry_no, "the archived entry is beyond any anchor");
+		if (of_account(&walk, &walk.anchor_lot))
+			tell(&walk, FAULT_ANCHOR, walk.anchor_lot.entry_no, "the anchor is not there, its lots are");
+		read_allocations(&walk, NULL);
+		skip_to(&walk, &walk.entry, PG_INT32_MAX);
+		skip_to(&walk, &walk.anchor_lot, PG_INT32_MAX);
+		skip_to(&walk, &walk.checkpoint, PG_INT32_MAX);
+		skip_to(&walk, &walk.account, PG_INT32_MAX);
 	}
 	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
 		end_cursor(cursor);

@@ -92,7 +92,10 @@ close_scans(Post *post)
 	if (post->scanning_entry_by_event)
 		table_scan_end(&post->entry_by_event);
 	post->scanning_lot_open = post->scanning_lot_by_no = false;
+	if (post->scanning_archived_by_event)
+		table_scan_end(&post->archived_by_event);
 	post->scanning_member_by_key = post->scanning_entry_by_event = false;
+	post->scanning_archived_by_event = false;
 }
 
 static void
@@ -190,6 +193,8 @@ post_end(Post *post)
 	table_finish(&post->progress);
 	table_finish(&post->request);
 	table_finish(&post->hold);
+	table_finish(&post->archived_allocation);
+	table_finish(&post->archived_entry);
 	table_finish(&post->allocation);
 	table_finish(&post->entry);
 	table_finish(&post->lot);
@@ -299,17 +304,109 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 	else
 		table_scan_again(&post->entry_by_event, keys);
 	post->scanning_entry_by_event = true;
+	post->in_archive = false;
 }
 
+/* Most ledgers have none: the file's length tells. */
 bool
+post_has_archive(Post *post)
+{
+	if (post->archived_entry.rel == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(post->estate->es_query_cxt);
+
+		table_open_for_read(&post->archived_entry, "archived_entry", ENTRY_NATTS);
+		MemoryContextSwitchTo(old);
+	}
+	return RelationGetNumberOfBlocks(post->archived_entry.rel) > 0;
+}
+
+/* Goes on in the archive with what was looked for; false: nothing is there. */
+static bool
+enter_archive(Post *post)
+{
+	TableKey	keys[2];
+
+	if (post->in_archive)
+		return true;
+	if (!post_has_archive(post))
+		return false;
+	for (int i = 0; i < 2; i++)
+		keys[i] = (TableKey) {BTEqualStrategyNumber, post->entry_by_event.keys[i].sk_argument};
+	if (!post->scanning_archived_by_event)
+		table_scan_begin(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
+						 post->latest ? post->latest : post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->archived_by_event, keys);
+	post->scanning_archived_by_event = true;
+	post->in_archive = true;
+	return true;
+}
+
+TupleTableSlot *
 post_next_entry(Post *post)
 {
-	if (!table_scan_next(&post->entry_by_event))
-		return false;
+	Table	   *table = &post->entry;
+
+	if (post->in_archive || !table_scan_next(&post->entry_by_event))
+	{
+		table = &post->archived_entry;
+		if (!enter_archive(post) || !table_scan_next(&post->archived_by_event))
+			return NULL;
+	}
 	if (post->latest != NULL &&
-		!table_tuple_satisfies_snapshot(post->entry.rel, post->entry.slot, post->snapshot))
+		!table_tuple_satisfies_snapshot(table->rel, table->slot, post->snapshot))
 		conflict();
-	return true;
+	return table->slot;
+}
+
+/* Whether the last entry that an anchor is of is in the archive. */
+static bool
+is_archive_there(Post *post, int64 account_id, int32 entries)
+{
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entries)}
+	};
+	bool		found;
+
+	if (!post_has_archive(post))
+		return false;
+	table_scan_begin(&scan, &post->archived_entry, "archived_entry_pkey", post->snapshot, 2, keys);
+	found = table_scan_next(&scan);
+	table_scan_end(&scan);
+	return found;
+}
+
+void
+post_refuse_discarded(Post *post, int64 account_id, TimestampTz time)
+{
+	Table		anchor;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
+
+	table_open_for_read(&anchor, "anchor", ANCHOR_NATTS);
+	if (RelationGetNumberOfBlocks(anchor.rel) > 0)
+	{
+		table_scan_begin(&scan, &anchor, "anchor_pkey", post->snapshot, 1, &key);
+		while (table_scan_next(&scan))
+		{
+			Datum	   *values = anchor.slot->tts_values - 1;
+
+			slot_getallattrs(anchor.slot);
+			if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
+				!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
+				ereport(ERROR,
+						(errcode(ERRCODE_LY_ARCHIVED),
+						 errmsg("what the row had earned is archived"),
+						 errdetail("Entries of account " INT64_FORMAT " up to number %d were discarded with the archive.",
+								   account_id, DatumGetInt32(values[ANCHOR_ENTRIES])),
+						 errhint("Book what is due with loyalty.adjust(), or bring the archive back: see docs/archive.md.")));
+		}
+		table_scan_end(&scan);
+	}
+	table_finish(&anchor);
 }
 
 int64
@@ -561,22 +658,36 @@ account_lot(Account *account, int32 lot_no)
 	return read_lot(account, post->lot.slot);
 }
 
+static int32
+first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
+{
+	TableScan	scan;
+	int32		lot_no = 0;
+	bool		isnull;
+
+	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
+	while (lot_no == 0 && table_scan_next(&scan))
+		lot_no = DatumGetInt32(slot_getattr(table->slot, ALLOCATION_LOT, &isnull));
+	table_scan_end(&scan);
+	return lot_no;
+}
+
 int32
 post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 {
-	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
-	int32		lot_no = 0;
-	bool		isnull;
+	int32		lot_no;
 
 	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, &post->allocation, "allocation_pkey", post->snapshot, 2, keys);
-	while (lot_no == 0 && table_scan_next(&scan))
-		lot_no = DatumGetInt32(slot_getattr(post->allocation.slot, ALLOCATION_LOT, &isnull));
-	table_scan_end(&scan);
+	lot_no = first_lot(post, &post->allocation, "allocation_pkey", keys);
+	if (lot_no == 0 && post_has_archive(post))
+	{
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS);
+		lot_no = first_lot(post, &post->archived_allocation, "archived_allocation_pkey", keys);
+	}
 	return lot_no;
 }
 
@@ -1026,7 +1137,7 @@ store_lot(Account *account, Lot *lot)
 static void
 store_allocation(Account *account, Allocation *allocation)
 {
-	Table	   *table = &account->post->allocation;
+	Table	   *table = allocation->archived ? &account->post->archived_allocation : &account->post->allocation;
 	TupleTableSlot *slot = allocation->fresh ? table_new_row(table) : table_changed_row(table);
 	Datum	   *values = slot->tts_values - 1;
 

@@ -83,6 +83,7 @@ typedef struct Allocation
 	Points		returned;
 	ItemPointerData tid;
 	bool		fresh;
+	bool		archived;		/* its row is in the archive */
 } Allocation;
 
 typedef struct MetricShift
@@ -161,6 +162,8 @@ struct Post
 	Table		lot;
 	Table		entry;
 	Table		allocation;
+	Table		archived_entry;
+	Table		archived_allocation;
 	Table		hold;
 	Table		request;
 	Table		progress;		/* the status wing's */
@@ -171,12 +174,15 @@ struct Post
 	TableScan	lot_open;
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
+	TableScan	archived_by_event;
 	bool		scanning_member_by_key;
 	bool		scanning_account_by_id;
 	bool		scanning_account_by_key;
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
 	bool		scanning_entry_by_event;
+	bool		scanning_archived_by_event;
+	bool		in_archive;		/* entries of an event come from there now */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
 };
@@ -197,9 +203,18 @@ extern int64 post_find_member(Post *post, int32 program_id, const text *key);
 extern void post_enrol(int32 program_id, const text **keys, int n);
 extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
 
-/* The entries of an event of the account, in no order, one by one in post->entry.slot. */
+/* The entries of an event of the account, archived ones too, in no order, one by one; NULL after the last. */
 extern void post_entries_of(Post *post, int64 account_id, const text *event);
-extern bool post_next_entry(Post *post);
+extern TupleTableSlot *post_next_entry(Post *post);
+
+/* There are archived entries: they are in post->archived_entry, open. */
+extern bool post_has_archive(Post *post);
+
+/*
+ * Of an account of which nothing was found: refuses when what happened at that
+ * time may be among entries that are no longer there.
+ */
+extern void post_refuse_discarded(Post *post, int64 account_id, TimestampTz time);
 
 /* The lot that the allocations of an entry name; 0: none. */
 extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
@@ -285,6 +300,18 @@ enum
 	ALLOCATION_ACCOUNT = 1, ALLOCATION_ENTRY, ALLOCATION_NO, ALLOCATION_LOT, ALLOCATION_POINTS,
 	ALLOCATION_RETURNED,
 	ALLOCATION_NATTS = ALLOCATION_RETURNED
+};
+enum
+{
+	ANCHOR_ACCOUNT = 1, ANCHOR_ENTRIES, ANCHOR_BEFORE, ANCHOR_ARCHIVED_AT, ANCHOR_POINTS, ANCHOR_EARNED,
+	ANCHOR_REDEEMED, ANCHOR_EXPIRED, ANCHOR_RECORDED_AT, ANCHOR_HASH,
+	ANCHOR_NATTS = ANCHOR_HASH
+};
+enum
+{
+	ANCHOR_LOT_ACCOUNT = 1, ANCHOR_LOT_ENTRIES, ANCHOR_LOT_NO, ANCHOR_LOT_POINTS, ANCHOR_LOT_CREDITED,
+	ANCHOR_LOT_EXPIRED, ANCHOR_LOT_OPENED_BY, ANCHOR_LOT_OPENED_AT, ANCHOR_LOT_ENDED_BY, ANCHOR_LOT_ENDED_AT,
+	ANCHOR_LOT_NATTS = ANCHOR_LOT_ENDED_AT
 };
 enum
 {

@@ -47,6 +47,26 @@ split_entry_id(int64 entry_id, int32 *entry_no)
 	return entry_id / ENTRIES_PER_ACCOUNT;
 }
 
+/* False: it is not in this table. */
+static bool
+find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed)
+{
+	TableScan	scan;
+	bool		found;
+
+	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
+	found = table_scan_next(&scan);
+	if (found)
+	{
+		bool		isnull;
+		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
+
+		*redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
+	}
+	table_scan_end(&scan);
+	return found;
+}
+
 /* The allocations of a redemption, in the order they paid, in account->allocations. */
 static void
 read_redemption(Account *account, int32 entry_no)
@@ -57,18 +77,16 @@ read_redemption(Account *account, int32 entry_no)
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	Table	   *table;
+	bool		found;
+	bool		archived = false;
 	bool		redeemed = false;
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 2, keys);
-	if (table_scan_next(&scan))
-	{
-		bool		isnull;
-		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
-
-		redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
-	}
-	table_scan_end(&scan);
+	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed);
+	if (!found && post_has_archive(post))
+		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed);
+	if (!found && entry_no <= account->last_entry)
+		post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
 	if (!redeemed)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
@@ -76,8 +94,9 @@ read_redemption(Account *account, int32 entry_no)
 				 errdetail("Only redeemed points can be given back."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
 
-	table = post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, table, "allocation_pkey", post->snapshot, 2, keys);
+	table = archived ? post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -90,6 +109,7 @@ read_redemption(Account *account, int32 entry_no)
 		allocation->allocation_no = DatumGetInt32(values[ALLOCATION_NO]);
 		allocation->returned = DatumGetPoints(values[ALLOCATION_RETURNED]);
 		allocation->fresh = false;
+		allocation->archived = archived;
 		ItemPointerCopy(&table->slot->tts_tid, &allocation->tid);
 	}
 	table_scan_end(&scan);
@@ -168,17 +188,13 @@ copy_text(const text *from)
 	return from == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(from), VARSIZE_ANY_EXHDR(from));
 }
 
-/* Awards of which something was ever let off, but for those that are never taken back. */
 static void
-find_awards(Account *account, LetOffs *found)
+note_awards(Account *account, Table *table, const char *index, LetOffs *found)
 {
-	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
-	int			n = 0;
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		LetOff		award;
@@ -199,7 +215,18 @@ find_awards(Account *account, LetOffs *found)
 		found->awards[found->n++] = award;
 	}
 	table_scan_end(&scan);
+}
 
+/* Awards of which something was ever let off, but for those that are never taken back. */
+static void
+find_awards(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+	int			n = 0;
+
+	if (post_has_archive(post))
+		note_awards(account, &post->archived_entry, "archived_entry_pkey", found);
+	note_awards(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
 	if (found->n > 1)
 		qsort(found->awards, found->n, sizeof(LetOff), compare_awards);
 	for (int i = 0; i < found->n; i++)
@@ -208,16 +235,14 @@ find_awards(Account *account, LetOffs *found)
 	found->n = n;
 }
 
-/* How much of each is let off still, of which lot. */
 static void
-sum_up(Account *account, LetOffs *found)
+add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 {
 	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, index, post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -249,6 +274,17 @@ sum_up(Account *account, LetOffs *found)
 			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
 	}
 	table_scan_end(&scan);
+}
+
+/* How much of each is let off still, of which lot; archived entries come first. */
+static void
+sum_up(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+
+	if (post_has_archive(post))
+		add_let_offs(account, &post->archived_entry, "archived_entry_pkey", found);
+	add_let_offs(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
 }
 
 /* Takes of points that came back to a lot, or instead of it to another, what was let off of the lot. */
