@@ -324,7 +324,7 @@ BEGIN
     LEFT JOIN loyalty.account b ON b.account_id = o.account_id
     WHERE e.kind = 'transfer' AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
       AND NOT EXISTS (SELECT FROM away k
-                      WHERE e.line ~ '^[1-9][0-9]{8,17}$' AND k.account_id = left(e.line, -8)::bigint AND k.entries >= right(e.line, 8)::int)
+                      WHERE k.account_id::text = left(e.line, -8) AND right(e.line, 8) <= lpad(k.entries::text, 8, '0') COLLATE "C")
 
     UNION ALL
     -- Each answer to a request has the request, and each request its answer.

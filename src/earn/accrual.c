@@ -537,6 +537,7 @@ typedef struct Booked
 	Points		forgiven;
 	int32		first_entry;
 	TimestampTz time;			/* of the event, as it was booked first */
+	bool		whole;			/* the first entry there is could be the first there was */
 	/* The lot of the latest credit is the award's own: a key used again names a new award. */
 	int32		lot_no;
 	int32		lot_entry;		/* the credit that names it, */
@@ -573,6 +574,15 @@ booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 
 	return TransactionIdIsCurrentTransactionId(writer) &&
 		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
+}
+
+static bool
+is_of_kind(Datum kind, EntryKind known)
+{
+	const text *word = DatumGetTextPP(kind);
+	const char *name = entry_kind_name(known);
+
+	return VARSIZE_ANY_EXHDR(word) == strlen(name) && memcmp(VARDATA_ANY(word), name, strlen(name)) == 0;
 }
 
 /* Of the row itself, or (line NULL) of all lines of an event. */
@@ -615,6 +625,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 		{
 			sum->first_entry = entry_no;
 			sum->time = DatumGetTimestampTz(values[ENTRY_EVENT_TIME]);
+			sum->whole = !is_of_kind(values[ENTRY_KIND], ENTRY_REVERSE);
 		}
 		if (DatumGetPoints(values[ENTRY_POINTS]) <= 0)
 			continue;
@@ -637,12 +648,23 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 	return n;
 }
 
-/* A row that may have earned, and of which nothing is known any more, must not earn again. */
+/*
+ * A row is not brought to what it is due from a part of what was booked for it:
+ * refuses if more may have been discarded with the archive.
+ */
 static void
-refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image)
+refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image,
+				 const Booked *booked, int nbooked)
 {
-	if (image->earning)
-		post_refuse_discarded(post, account_id, accrual->source->event_time == NULL ? DT_NOBEGIN : image->time);
+	TimestampTz time = DT_NOEND;
+
+	if (!image->earning)
+		return;
+	if (nbooked == 0)
+		time = accrual->source->event_time == NULL ? DT_NOBEGIN : image->time;
+	for (int i = 0; i < nbooked; i++)
+		time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+	post_refuse_discarded(post, account_id, time);
 }
 
 /* The lot that a row's points are in; NULL: none took any. */
@@ -723,9 +745,11 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
-		refuse_discarded(visit->accrual, account->post, account->account_id, image);
 		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
 									&visit->group);
+		/* Without times a line that is new can't be told from one that is old. */
+		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
+			refuse_discarded(visit->accrual, account->post, account->account_id, image, visit->group, visit->ngroup);
 		visit->event = event;
 		for (int i = 0; i < account->nentries; i++)
 		{
@@ -1115,8 +1139,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
-	if (nbooked == 0)
-		refuse_discarded(visit->accrual, account->post, account->account_id, known);
+	refuse_discarded(visit->accrual, account->post, account->account_id, known, booked, nbooked);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
@@ -1260,7 +1283,7 @@ visit_account(Account *account, void *arg)
 				if (load_booked(visit->accrual, account->post, account->account_id,
 								task->image->event, task->image->line, false, &booked) == 0)
 				{
-					refuse_discarded(visit->accrual, account->post, account->account_id, task->image);
+					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
@@ -1530,7 +1553,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					}
 					else
 					{
-						Booked	   *booked;
+						Booked	   *booked = NULL;
 						int			nbooked = from->account_id == 0 ? 0 :
 							load_booked(accrual, &accrual->post, from->account_id,
 										before->event, before->line, false, &booked);
@@ -1539,8 +1562,8 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 							(any_active(booked, nbooked) ||
 							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
-						if (nbooked == 0 && from->account_id != 0)
-							refuse_discarded(accrual, &accrual->post, from->account_id, before);
+						if (from->account_id != 0)
+							refuse_discarded(accrual, &accrual->post, from->account_id, before, booked, nbooked);
 						if (nbooked > 0)
 							add_task(tasks, from, number, leave, before, NULL);
 						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))

@@ -113,16 +113,24 @@ post_renew(Post *post)
 	new_snapshot(post);
 }
 
-Table *
-post_table(Post *post, Table *table, const char *name, int natts)
+static Table *
+open_for_reading(Post *post, Table *table, const char *name, int natts)
 {
-	if (table->rel == NULL && post->reading)
+	if (table->rel == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(post->estate->es_query_cxt);
 
 		table_open_for_read(table, name, natts);
 		MemoryContextSwitchTo(old);
 	}
+	return table;
+}
+
+Table *
+post_table(Post *post, Table *table, const char *name, int natts)
+{
+	if (post->reading)
+		(void) open_for_reading(post, table, name, natts);
 	else if (table->rel == NULL)
 		table_open_for_write(table, name, natts, post->estate);
 	return table;
@@ -193,6 +201,7 @@ post_end(Post *post)
 	table_finish(&post->progress);
 	table_finish(&post->request);
 	table_finish(&post->hold);
+	table_finish(&post->anchor);
 	table_finish(&post->archived_allocation);
 	table_finish(&post->archived_entry);
 	table_finish(&post->allocation);
@@ -311,14 +320,7 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 bool
 post_has_archive(Post *post)
 {
-	if (post->archived_entry.rel == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(post->estate->es_query_cxt);
-
-		table_open_for_read(&post->archived_entry, "archived_entry", ENTRY_NATTS);
-		MemoryContextSwitchTo(old);
-	}
-	return RelationGetNumberOfBlocks(post->archived_entry.rel) > 0;
+	return RelationGetNumberOfBlocks(open_for_reading(post, &post->archived_entry, "archived_entry", ENTRY_NATTS)->rel) > 0;
 }
 
 /* Goes on in the archive with what was looked for; false: nothing is there. */
@@ -382,31 +384,28 @@ is_archive_there(Post *post, int64 account_id, int32 entries)
 void
 post_refuse_discarded(Post *post, int64 account_id, TimestampTz time)
 {
-	Table		anchor;
+	Table	   *table = open_for_reading(post, &post->anchor, "anchor", ANCHOR_NATTS);
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 
-	table_open_for_read(&anchor, "anchor", ANCHOR_NATTS);
-	if (RelationGetNumberOfBlocks(anchor.rel) > 0)
+	if (RelationGetNumberOfBlocks(table->rel) == 0)
+		return;
+	table_scan_begin(&scan, table, "anchor_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
 	{
-		table_scan_begin(&scan, &anchor, "anchor_pkey", post->snapshot, 1, &key);
-		while (table_scan_next(&scan))
-		{
-			Datum	   *values = anchor.slot->tts_values - 1;
+		Datum	   *values = table->slot->tts_values - 1;
 
-			slot_getallattrs(anchor.slot);
-			if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
-				!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
-				ereport(ERROR,
-						(errcode(ERRCODE_LY_ARCHIVED),
-						 errmsg("what the row had earned is archived"),
-						 errdetail("Entries of account " INT64_FORMAT " up to number %d were discarded with the archive.",
-								   account_id, DatumGetInt32(values[ANCHOR_ENTRIES])),
-						 errhint("Book what is due with loyalty.adjust(), or bring the archive back: see docs/archive.md.")));
-		}
-		table_scan_end(&scan);
+		slot_getallattrs(table->slot);
+		if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
+			!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_ARCHIVED),
+					 errmsg("what it is about is archived"),
+					 errdetail("Entries of account " INT64_FORMAT " up to number %d were discarded with the archive.",
+							   account_id, DatumGetInt32(values[ANCHOR_ENTRIES])),
+					 errhint("Book what is due with loyalty.adjust(), or bring the archive back: see docs/archive.md.")));
 	}
-	table_finish(&anchor);
+	table_scan_end(&scan);
 }
 
 int64

@@ -164,6 +164,7 @@ struct Post
 	Table		allocation;
 	Table		archived_entry;
 	Table		archived_allocation;
+	Table		anchor;
 	Table		hold;
 	Table		request;
 	Table		progress;		/* the status wing's */
@@ -210,10 +211,7 @@ extern TupleTableSlot *post_next_entry(Post *post);
 /* There are archived entries: they are in post->archived_entry, open. */
 extern bool post_has_archive(Post *post);
 
-/*
- * Of an account of which nothing was found: refuses when what happened at that
- * time may be among entries that are no longer there.
- */
+/* Refuses when what happened at that time may be among entries of the account that are no longer there. */
 extern void post_refuse_discarded(Post *post, int64 account_id, TimestampTz time);
 
 /* The lot that the allocations of an entry name; 0: none. */
