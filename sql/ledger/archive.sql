@@ -214,6 +214,10 @@ BEGIN
     IF program IS NOT NULL THEN
         PERFORM loyalty._program_id(program);
     END IF;
+    IF NOT EXISTS (SELECT FROM loyalty.checkpoints) THEN
+        PERFORM loyalty._refuse('LY010', 'there is no checkpoint',
+            'What is archived ends with an entry that a checkpoint saw.', 'Take one with loyalty.checkpoint().');
+    END IF;
     LOOP
         FOR next IN SELECT b.accounts, b.entries FROM loyalty._archivable_accounts(program, before, done, batch) b LOOP
             PERFORM loyalty._archive_accounts(next.accounts, next.entries, before);

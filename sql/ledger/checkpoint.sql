@@ -190,13 +190,13 @@ BEGIN
             'Checkpoints are numbered from 1.', 'Take one with loyalty.checkpoint(); view loyalty.checkpoints has them.');
     END IF;
 
-    SELECT h.entries, least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1) AS number INTO seen
-    FROM loyalty.checkpoint_head h
-    WHERE h.account_id = account AND h.entries >= first AND h.number <= target.number
-      -- What follows an archived piece may not be there.
-      AND h.entries <= coalesce((SELECT min(n.entries) FROM loyalty.anchor n WHERE n.account_id = account AND n.entries >= first), 2147483647)
-    ORDER BY (h.entries - first)::bigint * entry_length
-             + (target.number - least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1)) * checkpoint_length
+    SELECT h.entries, h.number INTO seen
+    FROM (SELECT h.entries, least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1) AS number
+          FROM loyalty.checkpoint_head h
+          WHERE h.account_id = account AND h.entries >= first AND h.number <= target.number) h
+    -- What follows an archived piece may not be there.
+    WHERE h.entries <= coalesce((SELECT min(n.entries) FROM loyalty.anchor n WHERE n.account_id = account AND n.entries >= first), 2147483647)
+    ORDER BY (h.entries - first)::bigint * entry_length + (target.number - h.number) * checkpoint_length
     LIMIT 1;
     IF NOT FOUND THEN
         PERFORM loyalty._refuse('LY010', format('entry %s is not under checkpoint %s', entry_id, target.number),
