@@ -70,7 +70,7 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
 	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol)],
-	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof)]);
+	loyalty_report => [qw(balance balance_as_known statement tier_progress verify verify_archive proof)]);
 foreach my $role (sort keys %functions)
 {
 	same(lines($node, 'postgres', qq{
@@ -105,6 +105,7 @@ allowed('desk', q{
 	SELECT loyalty.adjust('club', 'anna', 5, 'sorry');
 	CALL loyalty.expire('club'); CALL loyalty.expire(); CALL loyalty.review_tiers('club'); CALL loyalty.review_tiers();
 	SELECT number, entries FROM loyalty.checkpoint();
+	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club');
 	SELECT count(*) FROM loyalty.rule; SELECT count(*) FROM loyalty.deferred; SELECT count(*) FROM loyalty.entry;
 	SELECT count(*) FROM loyalty.verify()},
 	"1\n2\n1|2\n1\n1|0\n\n100000002\n1|2\n2\n0\n2\n0", 'the administrator runs all of it');
@@ -120,15 +121,16 @@ allowed('till', q{
 my @administration = ("adjust('club', 'anna', 1000, 'me')", "create_program('mine')", "create_currency('club', 'mine')", "add_rule('club', 'mine', 1)",
 	"change_rule('club', 'base', 9)", "end_rule('club', 'base')", "set_ladder('club', 'x:0')", "attach('orders', 'club', 'customer')",
 	"detach('orders', 'club')", "backfill('orders', 'club')", "retry_deferred('orders', 'club')", "checkpoint()", "create_roles()",
+	'discard_archive()', "_archive_accounts('{1}', '{1}', now())", "_move_to_archive('{1}', '{1}')",
 	"_expire_accounts('{1}', now())", "_balance_then(1, now())", "_register_source('orders', 'club', 'customer', NULL, NULL, 'x', NULL, NULL, NULL, NULL, NULL, 'row', 'fail')");
 my @relations = split /\n/, $node->safe_psql('postgres', q{
 	SELECT relname FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') ORDER BY 1});
 for my $role ('till', 'bi')
 {
 	refused($role, "SELECT loyalty.$_", "$role: not $_") for @administration;
-	refused($role, "CALL loyalty.$_()", "$role: not $_") for 'expire', 'review_tiers';
+	refused($role, "CALL loyalty.$_", "$role: not $_") for 'expire()', 'review_tiers()', q{archive('2020-01-01')};
 }
-refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "balance_as_known('club', 'anna', now(), now())";
+refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'verify_archive()', 'proof(100000001)', "balance_as_known('club', 'anna', now(), now())";
 refused('till', "SELECT * FROM loyalty.$_", "till does not read $_") for @relations;
 allowed('bi', q{
 	SELECT member, available FROM loyalty.balances ORDER BY 1; SELECT count(*) FROM loyalty.entries; SELECT count(*) FROM loyalty.lots;
@@ -138,7 +140,7 @@ allowed('bi', q{
 	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify()},
 	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0", 'reports read views, statements and proofs');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|tier_distribution|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -296,7 +298,8 @@ allowed('mallory', qq{$hostile
 	SELECT number, accounts FROM loyalty.checkpoint();
 	SELECT loyalty.verify_proof(loyalty.proof(400000001), root) FROM loyalty.checkpoints WHERE number OPERATOR(pg_catalog.=) 2;
 	SELECT v.* FROM loyalty.verify() v;
-	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other')},
+	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other');
+	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club')},
 	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
 my $tree = 'mallory."a ""b"" %s $$; SELECT"';
 allowed('mallory', qq{$hostile
@@ -334,6 +337,8 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
 	SELECT loyalty._note_tables(1), loyalty._noted_tables(1);
+	BEGIN; SELECT loyalty._archive_accounts(accounts, entries, '2120-01-01') FROM loyalty._archivable_accounts(NULL, '2120-01-01', 0, 9);
+	SELECT v.* FROM loyalty.verify_archive() v; SELECT loyalty.discard_archive(); SELECT v.* FROM loyalty.verify() v; ROLLBACK;
 	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.unconfine('pg_monitor', 'club');
 	SELECT loyalty._unregister_source('public.orders', 'club');
 	SELECT loyalty._register_source('public.orders', 'club', 'customer', 'total', NULL, 'purchase', NULL, NULL, 'refunded', NULL, NULL, 'statement', 'defer');

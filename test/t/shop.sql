@@ -50,3 +50,12 @@ CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
 SELECT loyalty.checkpoint();
 SELECT loyalty.confine('pg_monitor', 'club');
+
+-- An archive that was let go, and one that is there, which purchases are refunded from.
+SELECT loyalty.create_program('vault');
+SELECT loyalty.enrol('vault', 'ann');
+SELECT loyalty.adjust('vault', 'ann', 3, 'an old present');
+SELECT loyalty.checkpoint();
+CALL loyalty.archive(now(), 'vault');
+SELECT loyalty.discard_archive();
+CALL loyalty.archive(now());
