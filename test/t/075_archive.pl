@@ -118,7 +118,7 @@ SKIP:
 	export('anchor', q{SELECT account_id, entries, before, archived_at, points, earned, redeemed, expired, recorded_at,
 		CASE WHEN account_id = 1 AND entries = 5 THEN sha256(hash) ELSE hash END AS hash FROM loyalty.anchor ORDER BY 1, 2});
 	like(verifier('--anchors', 'anchor'), qr/^1 account 1: the archive up to entry 5 is not what a checkpoint saw\n/, 'an anchor is under a root');
-	export('second', $files{second} =~ s/e\.\*/(jsonb_populate_record(e, CASE WHEN e.account_id = 1 THEN '{"points": -14}' ELSE '{}' END)).*/r);
+	export('second', $files{second} =~ s/e\.\*/(jsonb_populate_record(e, CASE WHEN e.account_id = 1 THEN '{"points": -14}' ELSE '{}' END::jsonb)).*/r);
 	like(verifier('--archive', 'second', '--anchors', 'anchor'), qr/^1 account 1: /, 'and so is what is archived');
 }
 
