@@ -2,10 +2,10 @@
 
 -- What each entry did to each lot, archived ones too; lot 0 is the debt.
 CREATE VIEW loyalty._effect AS
-    SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at
+    SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.kind
     FROM loyalty._book e WHERE e.lot_no IS NOT NULL
     UNION ALL
-    SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at
+    SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at, e.kind
     FROM loyalty._book_allocation a JOIN loyalty._book e USING (account_id, entry_no);
 COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 

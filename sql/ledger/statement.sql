@@ -26,9 +26,8 @@ BEGIN
         FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
         WHERE h.account_id = account AND h.hold_no > opening
     ), happened AS (
-        SELECT e.kind, f.lot_no, f.points::numeric AS points, f.event_time
+        SELECT f.kind, f.lot_no, f.points::numeric AS points, f.event_time
         FROM loyalty._effect f
-        JOIN loyalty._book e ON e.account_id = f.account_id AND e.entry_no = f.entry_no
         WHERE f.account_id = account AND f.entry_no > opening
         UNION ALL
         -- What anchors stand for was there before the period, but for what of it begins or ends in it.
