@@ -35,6 +35,7 @@
 
 #define QUEUE_ROWS	1000
 #define QUEUE_BYTES	(256 * 1024)
+#define BULK_ROWS	100			/* from there on a ring of buffers is worth its making */
 #define ROOM_FOR_UPDATE	512		/* bytes free on a page that is not pruned yet */
 
 Oid
@@ -399,7 +400,7 @@ table_flush(Table *table)
 		return;
 
 	old = MemoryContextSwitchTo(table->context);
-	if (table->queued > 1 && table->bulk == NULL)
+	if (table->queued >= BULK_ROWS && table->bulk == NULL)
 		table->bulk = GetBulkInsertState();
 	MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
 	if (table->queued == 1)
