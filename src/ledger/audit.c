@@ -117,6 +117,7 @@ typedef struct LotSum
 	TimestampTz opened_at;		/* and that entry's time */
 	int32		ended_by;		/* the first entry that booked its end; 0: none */
 	TimestampTz ended_at;
+	bool		met;			/* its row was there */
 } LotSum;
 
 #define SH_PREFIX			lots
@@ -760,7 +761,7 @@ at_an_end(Points sum)
 static bool
 lot_agrees(const Walk *walk, const Datum *values)
 {
-	const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[LOT_NO]));
+	LotSum	   *sum = lots_lookup(walk->lots, DatumGetInt32(values[LOT_NO]));
 	Points		remaining = DatumGetPoints(values[LOT_REMAINING]);
 	Points		held = DatumGetPoints(values[LOT_HELD]);
 	Points		expired = DatumGetPoints(values[LOT_EXPIRED]);
@@ -769,8 +770,9 @@ lot_agrees(const Walk *walk, const Datum *values)
 	int			month;
 	int			day;
 
-	if (sum == NULL || sum->lot_no == DEBT_LOT)
+	if (sum == NULL || sum->lot_no == DEBT_LOT || sum->met)
 		return false;
+	sum->met = true;
 	j2date(DatumGetDateADT(values[LOT_ISSUED]) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
 	return remaining == sum->points && DatumGetPoints(values[LOT_CREDITED]) == sum->credited &&
 		expired == sum->expired &&
