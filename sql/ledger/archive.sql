@@ -107,7 +107,7 @@ COMMENT ON FUNCTION loyalty._move_to_archive(bigint[], int[]) IS
 
 -- The next n accounts by id of which something can go, an array for each program, and how far. An
 -- entry goes when it is past in both times, all before it go, a checkpoint saw it or a later one
--- that goes, and no hold among them ends later. None that can go now can have to stay later.
+-- that goes, and no hold among them ends, or is captured, later. None that can go now can have to stay later.
 CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, after bigint, n int,
         OUT accounts bigint[], OUT entries int[])
     RETURNS SETOF record
@@ -124,7 +124,12 @@ CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, a
                             ORDER BY e.entry_no LIMIT 1),
                            (SELECT min(h.hold_no) FROM loyalty.hold h
                             WHERE h.account_id = a.account_id
-                              AND (h.open OR least(h.ends_at, h.released_at) >= _archivable_accounts.before))) AS entry_no
+                              AND (h.open OR least(h.ends_at, h.released_at) >= _archivable_accounts.before
+                                             AND (h.captured < h.points OR EXISTS (
+                                                 SELECT FROM loyalty.entry e
+                                                 WHERE e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
+                                                   AND (e.event_time >= _archivable_accounts.before
+                                                        OR e.recorded_at >= _archivable_accounts.before)))))) AS entry_no
               OFFSET 0) stays
           CROSS JOIN LATERAL (
               SELECT h.entries FROM loyalty.checkpoint_head h
@@ -237,6 +242,12 @@ DECLARE
     gone bigint;
 BEGIN
     PERFORM loyalty._check_access(0);
+    -- What is emptied must be what is seen.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM loyalty._refuse('0A000', 'the archive can''t be discarded at this isolation level',
+            format('The transaction is %s, and may not see all that would go.', current_setting('transaction_isolation')),
+            'Begin it with ISOLATION LEVEL READ COMMITTED.');
+    END IF;
     LOCK TABLE loyalty.archived_entry, loyalty.archived_allocation IN ACCESS EXCLUSIVE MODE;
     IF EXISTS (SELECT FROM loyalty.verify_archive()) THEN
         PERFORM loyalty._refuse('LY403', 'the archive does not hold',

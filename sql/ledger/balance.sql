@@ -26,14 +26,14 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           -- What was held and not captured by then.
           SELECT h.lot_no, - h.points
           FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
+          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
           UNION ALL
           SELECT h.lot_no, - c.points
           FROM loyalty.hold h
           JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
           JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
-          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
+          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
     LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);

@@ -128,6 +128,7 @@ my $proof = value('SELECT loyalty.proof(100000005)');
 my $root = value('SELECT root FROM loyalty.checkpoints ORDER BY number DESC LIMIT 1');
 my $copy = PostgreSQL::Test::Utils::tempdir;
 value("COPY loyalty.archived_entry TO '$copy/entry'; COPY loyalty.archived_allocation TO '$copy/allocation'");
+refused('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT loyalty.discard_archive()', '0A000', 'nothing is let go that a snapshot may not show');
 is(value('SELECT loyalty.discard_archive()'), 145, 'what is let go is counted');
 is(value(q{SELECT pg_relation_size('loyalty.archived_entry') + pg_relation_size('loyalty.archived_allocation')}), 0, 'its space is free at once');
 holds('without it');
