@@ -9,7 +9,8 @@ CREATE FUNCTION loyalty.create_roles() RETURNS void
 DECLARE
     app constant name[] := ARRAY['redeem', 'giveback', 'hold', 'capture', 'release', 'transfer', 'confirm',
         'balance', 'statement', 'tier_progress', 'enrol'];
-    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof'];
+    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof',
+        'points_development', 'breakage', 'ultimate_redemption_rate', 'liability', 'liability_journal', 'deferred_revenue', 'deferred_revenue_journal'];
     admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_access', '_check_right', '_tree', '_register_source', '_unregister_source',
         '_set_triggers', '_noted_tables', '_note_tables', '_refuse_truncate', '_expiring_accounts', '_expire_accounts',
         '_tiers_to_review', '_review_tiers'];
@@ -28,7 +29,7 @@ BEGIN
     GRANT SELECT ON ALL TABLES IN SCHEMA loyalty TO loyalty_admin;
     FOR found IN
         SELECT c.oid::regclass AS name FROM pg_class c
-        WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'v' AND NOT starts_with(c.relname::text, '_')
+        WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('v', 'm') AND NOT starts_with(c.relname::text, '_')
     LOOP
         EXECUTE format('GRANT SELECT ON %s TO loyalty_report', found.name);
     END LOOP;

@@ -70,7 +70,8 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
 	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol)],
-	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof)]);
+	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof points_development breakage ultimate_redemption_rate
+		liability liability_journal deferred_revenue deferred_revenue_journal)]);
 foreach my $role (sort keys %functions)
 {
 	same(lines($node, 'postgres', qq{
@@ -79,8 +80,8 @@ foreach my $role (sort keys %functions)
 		"$role has these functions and no other");
 }
 same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_report'::regrole}),
-	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'v' AND relname !~ '^_'}),
-	'loyalty_report reads the views and nothing else');
+	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('v', 'm') AND relname !~ '^_'}),
+	'loyalty_report reads the views, clv_by_member among them, and nothing else');
 none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_app'::regrole}), 'loyalty_app reads no table or view');
 same(lines($node, 'postgres', q{SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_admin'::regrole}), ['SELECT'],
 	'loyalty_admin reads, and writes no table');
@@ -128,17 +129,21 @@ for my $role ('till', 'bi')
 	refused($role, "SELECT loyalty.$_", "$role: not $_") for @administration;
 	refused($role, "CALL loyalty.$_()", "$role: not $_") for 'expire', 'review_tiers';
 }
-refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "balance_as_known('club', 'anna', now(), now())";
+refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "liability('club', 1)", "breakage('club')", "balance_as_known('club', 'anna', now(), now())";
 refused('till', "SELECT * FROM loyalty.$_", "till does not read $_") for @relations;
 allowed('bi', q{
 	SELECT member, available FROM loyalty.balances ORDER BY 1; SELECT count(*) FROM loyalty.entries; SELECT count(*) FROM loyalty.lots;
 	SELECT count(*) FROM loyalty.tier_history; SELECT number, accounts FROM loyalty.checkpoints;
 	SELECT loyalty.balance('club', 'ben'), loyalty.balance('club', 'ben', '2020-01-01'), loyalty.balance_as_known('club', 'ben', now(), '2020-01-01');
 	SELECT sum(points) FROM loyalty.statement('club', 'ben', '-infinity', now() + interval '1 day');
-	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify()},
-	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0", 'reports read views, statements and proofs');
+	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify();
+	SELECT sum(points), sum(points) = (SELECT sum(points) FROM loyalty.points_liability WHERE currency = 'points') FROM loyalty.liability('club', 1);
+	SELECT count(*) >= 0 FROM loyalty.breakage('club'), loyalty.points_development('club'), loyalty.liability_journal('club', '2020-01-01', 1),
+		loyalty.deferred_revenue('club', 1), loyalty.deferred_revenue_journal('club', '2020-01-01', 1);
+	SELECT loyalty.ultimate_redemption_rate('club') >= 0; SELECT count(*) FROM loyalty.clv_by_member; SELECT count(*) FROM loyalty.churn_risk},
+	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|tier_distribution|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
