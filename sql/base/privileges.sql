@@ -16,4 +16,5 @@ BEGIN
 END $$;
 
 -- These read the tables they are given, with the rights of who calls them.
-GRANT EXECUTE ON FUNCTION loyalty.item_similarity, loyalty.recommend, loyalty.review_flags TO PUBLIC;
+GRANT EXECUTE ON FUNCTION loyalty.item_similarity, loyalty.recommend, loyalty.review_flags, loyalty.tracking,
+    loyalty.holdout_error, loyalty._purchase_days TO PUBLIC;

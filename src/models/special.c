@@ -524,7 +524,14 @@ chi_square_tail(double x, int df)
 	double		term = df % 2 == 0 ? 1.0 : 2.0 * sqrt(half / M_PI);
 	double		sum = 0.0;
 
-	if (half > 1000.0)			/* no double holds the result, for df up to 64 */
+	if (df > 64)
+	{
+		/* the terms outgrow a double before e^-half makes them small */
+		for (int k = 0; k < df / 2; k++)
+			sum += exp((k + odd) * log(half) - half - log_gamma(k + odd + 1.0));
+		return half == 0.0 ? 1.0 : fmin(1.0, sum + (df % 2 == 0 ? 0.0 : erfc(sqrt(half))));
+	}
+	if (half > 1000.0)			/* no double holds the result */
 		return 0.0;
 	for (int k = 0; k < df / 2; k++)
 	{
