@@ -8,11 +8,13 @@
  * functions below turn into rows.  The bytes live within one query and are never
  * stored, so they carry no version.
  *
- * Memory follows the entries of one account, about 100 bytes each.
+ * Memory follows the entries of one account, about 100 bytes each; twenty million are
+ * more than a result can hold.
  */
 #include "postgres.h"
 
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/memutils.h"
@@ -128,6 +130,8 @@ keep_text(HistoryState *state, MemoryContext context, FunctionCallInfo fcinfo, i
 		return -1;
 	value = PG_GETARG_TEXT_PP(argno);
 	*length = (int32) VARSIZE_ANY_EXHDR(value);
+	if (*length == 0)
+		return 0;
 	state->text = grown(context, state->text, 1, state->text_length + *length, &state->text_capacity);
 	memcpy(state->text + state->text_length, VARDATA_ANY(value), *length);
 	offset = (int64) state->text_length;
@@ -206,7 +210,7 @@ compare_texts(const char *texts, int64 a, int32 a_length, int64 b, int32 b_lengt
 		return a < 0 ? -1 : 1;
 	if (a_length != b_length)
 		return a_length < b_length ? -1 : 1;
-	return a < 0 ? 0 : memcmp(texts + a, texts + b, a_length);
+	return a_length == 0 ? 0 : memcmp(texts + a, texts + b, a_length);
 }
 
 static int
@@ -249,13 +253,16 @@ find_orders(HistoryState *state, Order *orders)
 {
 	int			norders = 0;
 
-	qsort_arg(state->earning, state->nearnings, sizeof(Earning), compare_earnings, state->text);
+	if (state->nearnings > 1)
+		qsort_interruptible(state->earning, state->nearnings, sizeof(Earning), compare_earnings,
+							state->text);
 	for (int i = 0; i < state->nearnings;)
 	{
 		const Earning *first = &state->earning[i];
 		Order		order = {.at = DT_NOEND};
 		bool		found = false;
 
+		CHECK_FOR_INTERRUPTS();
 		while (i < state->nearnings && compare_orders(first, &state->earning[i], state->text) == 0)
 		{
 			const Earning *line_first = &state->earning[i];
@@ -388,7 +395,7 @@ loyalty_kpi_history_orders(PG_FUNCTION_ARGS)
 }
 
 static int
-compare_periods(const void *a, const void *b)
+compare_periods(const void *a, const void *b, void *arg)
 {
 	int64		x = ((const Period *) a)->unit;
 	int64		y = ((const Period *) b)->unit;
@@ -440,7 +447,7 @@ loyalty_kpi_history_periods(PG_FUNCTION_ARGS)
 				break;
 		}
 	}
-	qsort(period, n, sizeof(Period), compare_periods);
+	qsort_interruptible(period, n, sizeof(Period), compare_periods, NULL);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < n;)
@@ -449,6 +456,7 @@ loyalty_kpi_history_periods(PG_FUNCTION_ARGS)
 		Datum		values[9];
 		bool		nulls[9] = {false};
 
+		CHECK_FOR_INTERRUPTS();
 		for (; i < n && period[i].unit == sum.unit; i++)
 		{
 			sum.orders += period[i].orders;
