@@ -915,6 +915,7 @@ discounted_purchases(const Process *process, const History *history, float8 hori
 	float8		before = 0.0;
 	float8		sum = 0.0;
 	float8		factor = 1.0;
+	float8		each_step = 1.0 / (1.0 + discount);
 
 	if (steps > MAX_STEPS)
 		ereport(ERROR,
@@ -936,7 +937,7 @@ discounted_purchases(const Process *process, const History *history, float8 hori
 			math_error(status, process->family, "clv");
 		for (int i = 0; i < n; i++)
 		{
-			factor /= 1.0 + discount;
+			factor *= each_step;
 			sum += (purchases[i] - before) * factor;
 			before = purchases[i];
 		}
