@@ -31,7 +31,7 @@ my @ladder = ([ bronze => 0 ], [ silver => 2000 ], [ gold => 10000 ]);
 # themselves. A kind that is added needs a line here, one in new_op() and one in sql_of(); what it
 # means is the oracle's to say.
 my %weight = (insert => 22, bulk => 3, refund => 10, refund_many => 3, reprice => 4, move => 4, delete => 3,
-	redeem => 18, giveback => 10, hold => 9, capture => 9, release => 4, transfer => 9, adjust => 4, repeat => 4, balance => 8,
+	redeem => 18, giveback => 10, hold => 9, capture => 10, release => 7, transfer => 9, adjust => 4, repeat => 4, balance => 8,
 	expire => 2, review_tiers => 1, checkpoint => 1);
 my %job = (expire => 'CALL loyalty.expire(batch => 10)', review_tiers => 'CALL loyalty.review_tiers(batch => 10)',
 	checkpoint => 'SELECT number FROM loyalty.checkpoint()');
@@ -335,17 +335,37 @@ sub available
 	return $sum;
 }
 
+sub new_model
+{
+	my ($self) = @_;
+	my $world = Oracle::empty_world();
+	foreach my $program (keys %programs)
+	{
+		$world->{members}{"$program/m$_"} = 1 foreach 1 .. $self->{members};
+	}
+	return { world => $world, fact => {}, queue => {}, has_ticket => {}, ticket => 0, entries => 0, answers => 0,
+		oracle => Oracle->new({
+			currencies => { map { ("$_/points" => { program => $_, unit => 10000, debt => $programs{$_}{debt} }) } keys %programs },
+			rules => [ map { { program => $_, currency => "$_/points", from => Oracle::ALWAYS, to => Oracle::NEVER, per => 1000 * $programs{$_}{per},
+					rounding => 'floor', unit => 10000, reversal => 'proportional' } } sort keys %programs ],
+			sources => [ map { { table => 'orders', program => $_, name => "orders/$_", kind => 'purchase', amount => 1, refunded => 1 } } sort keys %programs ] }) };
+}
+
 # The first things in which the ledger is not what one client would have made of it; none if it is.
-# Errors that may end a transaction beside refusals: a pattern of SQLSTATEs.
+# Goes on where the last replay ended. excused: a pattern of SQLSTATEs that may end a transaction
+# beside refusals.
 sub replay
 {
 	my ($self, $node, %o) = @_;
 	my $excused = $o{excused} // qr/^$/;
-	my (@faults, %fact);
+	my $model = $self->{model} //= $self->new_model;
+	my ($oracle, $world, $fact) = @$model{qw(oracle world fact)};
+	my @faults;
 	my $ask = sub { return split /\n/, $node->safe_psql('postgres', $_[0]) };
 
 	# What the ledger has.
-	my (%queue, %of_xid);
+	my %of_xid;
+	my %last = map { (split /\|/) } $ask->('SELECT account_id, entries FROM loyalty.account');
 	foreach ($ask->(<<SQL))
 SELECT concat_ws('|', p.code || '/' || c.code || '/' || m.member, e.account_id * 100000000 + e.entry_no, e.xmin::text,
 	@{[us('e.recorded_at')]}, e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0),
@@ -356,27 +376,32 @@ SELECT concat_ws('|', p.code || '/' || c.code || '/' || m.member, e.account_id *
 		WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f))
 FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id)
 JOIN loyalty.program p USING (program_id) JOIN loyalty.member m USING (member_id)
+LEFT JOIN unnest(ARRAY[@{[join ', ', 0, keys %{ $model->{last} }]}]::bigint[], ARRAY[@{[join ', ', 0, values %{ $model->{last} }]}]) old (account_id, entry_no) USING (account_id)
+WHERE e.entry_no > coalesce(old.entry_no, 0)
 ORDER BY e.account_id, e.entry_no
 SQL
 	{
 		my %entry;
 		@entry{qw(account id xid now kind points forgiven effects)} = split /\|/;
 		$entry{effects} //= '';
-		push @{ $queue{ $entry{account} } }, \%entry;
+		push @{ $model->{queue}{ $entry{account} } }, \%entry;
 		push @{ $of_xid{ $entry{xid} } }, \%entry;
 	}
 
+	$model->{last} = \%last;
+
 	# Who was answered has a ticket, and who has one was answered, or was on the way.
 	my %asked = map { ("$_->{client} $_->{n}" => $_) } @{ $self->{answers} };
-	my (@order, %has_ticket);
-	foreach ($ask->('SELECT ticket, client, n, xid::text::numeric % 4294967296, ' . us('now') . ', ids FROM done ORDER BY ticket'))
+	my @order;
+	foreach ($ask->("SELECT ticket, client, n, xid::text::numeric % 4294967296, @{[us('now')]}, ids FROM done WHERE ticket > $model->{ticket} ORDER BY ticket"))
 	{
 		my ($ticket, $client, $n, $xid, $now, $ids) = split /\|/;
 		my $asked = $asked{"$client $n"};
 		push @faults, "ticket $ticket is nobody's" if !$asked;
 		next if !$asked;
 		push @faults, 'there although it failed: ' . show($asked) if $asked->{error};
-		$has_ticket{"$client $n"} = 1;
+		$model->{has_ticket}{"$client $n"} = 1;
+		$model->{ticket} = $ticket;
 		push @order, { ticket => $ticket, xid => $xid, now => $now, asked => $asked, ids => [ split /,/, $ids // '' ] };
 	}
 	my @unanswered;
@@ -384,26 +409,16 @@ SQL
 	{
 		push @unanswered, $_ if !$_->{answered};
 		next if !$_->{answered} || $_->{op}{job} || $_->{op}{do} eq 'balance' || $_->{error};
-		push @faults, 'answered, and lost: ' . show($_) if !$has_ticket{"$_->{client} $_->{n}"};
+		push @faults, 'answered, and lost: ' . show($_) if !$model->{has_ticket}{"$_->{client} $_->{n}"};
 	}
 	my %on_the_way;
 	$on_the_way{ $_->{client} }++ foreach @unanswered;
 	push @faults, "client $_ left $on_the_way{$_} unanswered" foreach grep { $on_the_way{$_} > $self->{lives} } sort keys %on_the_way;
 
 	# One after the other.
-	my $oracle = Oracle->new({
-		currencies => { map { ("$_/points" => { program => $_, unit => 10000, debt => $programs{$_}{debt} }) } keys %programs },
-		rules => [ map { { program => $_, currency => "$_/points", from => Oracle::ALWAYS, to => Oracle::NEVER, per => 1000 * $programs{$_}{per},
-				rounding => 'floor', unit => 10000, reversal => 'proportional' } } sort keys %programs ],
-		sources => [ map { { table => 'orders', program => $_, name => "orders/$_", kind => 'purchase', amount => 1, refunded => 1 } } sort keys %programs ] });
-	my $world = Oracle::empty_world();
-	foreach my $program (keys %programs)
-	{
-		$world->{members}{"$program/m$_"} = 1 foreach 1 .. $self->{members};
-	}
 	my $expire = sub {
 		my ($key, $until) = @_;
-		my $entries = $queue{$key} // return;
+		my $entries = $model->{queue}{$key} // return;
 		while (@$entries && (!defined $until || $entries->[0]{xid} != $until))
 		{
 			my $entry = shift @$entries;
@@ -414,7 +429,7 @@ SQL
 	};
 	my $record = sub {
 		my ($name, $ticket, $value) = @_;
-		push @{ $fact{$name} //= $name =~ /^available/ ? [ [ 0, 0 ] ] : [] }, [ $ticket, $value ];
+		push @{ $fact->{$name} //= $name =~ /^available/ ? [ [ 0, 0 ] ] : [] }, [ $ticket, $value ];
 	};
 
 	foreach my $step (@order)
@@ -456,7 +471,8 @@ SQL
 		}
 		foreach my $key (keys %touched)
 		{
-			shift @{ $queue{$key} } while @{ $queue{$key} } && $queue{$key}[0]{xid} == $step->{xid};
+			my $entries = $model->{queue}{$key};
+			shift @$entries while @$entries && $entries->[0]{xid} == $step->{xid};
 		}
 
 		# What could be seen from now on, until the next ticket of the same account.
@@ -485,19 +501,21 @@ SQL
 		}
 	}
 	return @faults if @faults;
-	$expire->($_) foreach sort keys %queue;
+	$expire->($_) foreach sort keys %{ $model->{queue} };
 
 	# Answers of those that wrote nothing are true of a moment between their question and their
 	# answer; the last ticket drawn before the question may not have been committed by then.
 	my $seen = sub {
 		my ($name, $asked) = @_;
-		my @moments = @{ $fact{$name} // [ [ 0, 0 ] ] };
+		my @moments = @{ $fact->{$name} // [ [ 0, 0 ] ] };
 		my $first = 0;
 		$first++ while $first < $#moments && $moments[ $first + 1 ][0] <= $asked->{low};
 		$first-- if $first > 0;
 		return map { $_->[1] } grep { $_->[0] <= $asked->{high} } @moments[ $first .. $#moments ];
 	};
-	foreach my $asked (grep { $_->{answered} } @{ $self->{answers} })
+	my $first = $model->{answers};
+	$model->{answers} = @{ $self->{answers} };
+	foreach my $asked (grep { $_->{answered} } @{ $self->{answers} }[ $first .. $#{ $self->{answers} } ])
 	{
 		my ($op, $error) = @$asked{qw(op error)};
 		my (@possible, $said);
