@@ -21,13 +21,8 @@ $storm->set_up($node);
 $storm->connect($node);
 $storm->run(done => Storm::enough($ENV{STORM} // 8, 10));
 
-my $count = $storm->counts;
-note join ', ', map { "$_ $count->{$_}" } sort keys %$count;
-is(join(' ', grep { !/^LY3(01|03|08|10)$/ && $_ ne '40001' } grep { /^[0-9A-Z]{5}$/ } sort keys %$count), '',
-	'nothing is refused but for want of points, and to older snapshots');
+$storm->holds($node, qr/^$/, 'storm');
 unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'the server met no deadlock');
-is(join("\n", $storm->replay($node)), '', 'one client after the other would have got the same answers, and left the same books');
-is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books hold');
 
 # That such a replay finds what is wrong: one redemption of some hundreds was of a point more.
 {

@@ -21,62 +21,46 @@ $storm->set_up($node);
 # Cancelled, timed out, the same while it waits for a lock; and what came after it in its transaction.
 my $stopped = qr/^(57014|55P03|25P02)$/;
 
-sub holds
-{
-	my ($name) = @_;
-	my $count = $storm->counts;
-	note "$name: ", join ', ', map { "$_ $count->{$_}" } sort keys %$count;
-	is(join(' ', grep { !/^LY3(01|03|08|10)$/ && $_ ne '40001' && $_ !~ $stopped } grep { /^[0-9A-Z]{5}$/ } sort keys %$count), '',
-		"$name: no other errors than are to be expected");
-	is(join("\n", $storm->replay($node, excused => $stopped)), '', "$name: nothing is lost, invented or different");
-	is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', "$name: the books hold");
-}
-
-# How often something came up since the phase began.
-my $before;
-sub since { my $count = $storm->counts; return ($count->{ $_[0] } // 0) - ($before->{ $_[0] } // 0) }
-
 # Whoever is at work is cancelled wherever it is.
-$before = {};
 $storm->connect($node);
 $storm->run(
 	meanwhile => sub {
 		my $c = Storm::pick(grep { $_->{asked} } @{ $storm->{sessions} });
 		kill 'INT', $c->{pid} if $c;
 	},
-	done => sub { since('57014') >= 100 && since('all') >= 300 });
-holds('cancelled');
+	done => sub { $storm->since('57014') >= 100 && $storm->since('all') >= 300 });
+$storm->holds($node, $stopped, 'cancelled');
 
 # Each waits as long, and works as long, as it has patience: some have none.
-$before = $storm->counts;
+$storm->mark;
 $storm->connect($node, sub {
 	my ($n) = @_;
 	return '-c lock_timeout=' . (1, 1, 5, 0, 0)[ $n % 5 ] . ' -c statement_timeout=' . (0, 0, 0, 2, 10)[ $n % 5 ];
 });
-$storm->run(done => sub { since('55P03') >= 30 && since('57014') >= 30 && since('all') >= 500 });
-holds('out of time');
+$storm->run(done => sub { $storm->since('55P03') >= 30 && $storm->since('57014') >= 30 && $storm->since('all') >= 500 });
+$storm->holds($node, $stopped, 'out of time');
 
 # A backend is killed: the server drops the others and recovers.
 my $killed;
-$before = $storm->counts;
+$storm->mark;
 $storm->connect($node);
 $storm->run(meanwhile => sub {
-	return if $killed || since('all') < 500;
+	return if $killed || $storm->since('all') < 500;
 	$killed = (grep { $_->{asked} } @{ $storm->{sessions} })[0] // return;
 	kill 'KILL', $killed->{pid};
 });
 $node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
-holds('a killed backend');
+$storm->holds($node, $stopped, 'a killed backend');
 
 # The postmaster is killed, and those it leaves end by themselves.
 sub kill_server
 {
 	my ($what) = @_;
-	$before = $storm->counts;
+	$storm->mark;
 	$storm->connect($what);
 	my $gone;
 	$storm->run(meanwhile => sub {
-		return if $gone || since('all') < 500;
+		return if $gone || $storm->since('all') < 500;
 		$gone = 1;
 		$what->kill9;
 	});
@@ -84,14 +68,8 @@ sub kill_server
 foreach my $time ('once', 'twice')
 {
 	kill_server($node);
-	my $up;
-	for (1 .. 60)
-	{
-		$node->stop('fast', fail_ok => 1);
-		last if $up = $node->start(fail_ok => 1);
-	}
-	ok($up, "killed $time: the server starts again");
-	holds("a server killed $time");
+	ok(Storm::start_again($node), "killed $time: the server starts again");
+	$storm->holds($node, $stopped, "a server killed $time");
 }
 
 # A standby that is waited for has all that was answered. The primary is lost, and life goes on there.
@@ -105,14 +83,14 @@ $node->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM pg_stat_replica
 kill_server($node);
 $node = $standby;
 $node->promote;
-holds('a promoted standby');
+$storm->holds($node, $stopped, 'a promoted standby');
 $node->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = ''");
 $node->reload;
 $node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = ''});
-$before = $storm->counts;
+$storm->mark;
 $storm->connect($node);
-$storm->run(done => sub { since('all') >= 300 });
-holds('its life thereafter');
+$storm->run(done => sub { $storm->since('all') >= 300 });
+$storm->holds($node, $stopped, 'its life thereafter');
 
 $node->stop;
 done_testing();

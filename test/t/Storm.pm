@@ -18,6 +18,7 @@ use IO::Select;
 use List::Util qw(first);
 use Oracle;
 use Session;
+use Test::More;
 use Time::HiRes qw(time);
 use Time::Local qw(timegm);
 
@@ -41,7 +42,7 @@ sub new
 {
 	my ($class, %o) = @_;
 	my %mine = (%weight, %{ $o{weight} // {} });
-	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], recent => {}, orders => [], next => {}, %o,
+	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], count => {}, mark => {}, recent => {}, orders => [], next => {}, %o,
 		deck => [ map { ($_) x $mine{$_} } sort keys %mine ] }, $class;
 	srand $self->{seed};
 	return $self;
@@ -206,6 +207,7 @@ sub read_answer
 	# Whoever was stopped even there may have seen anything since.
 	$asked->{high} //= Oracle::NEVER;
 	$asked->{answered} = 1;
+	$self->{count}{$_}++ foreach $asked->{error} ? $asked->{error}{state} : ('all', $op->{do});
 	return 1 if $asked->{error};
 	$asked->{answer} = join ',', sort @answer;
 	my $of = $op->{do} eq 'capture' ? 'redeem' : $op->{do};
@@ -263,17 +265,7 @@ sub run
 }
 
 # How many operations of each kind were done, and how many ended in each error.
-sub counts
-{
-	my ($self) = @_;
-	my %count;
-	foreach (grep { $_->{answered} } @{ $self->{answers} })
-	{
-		$count{ $_->{error} ? $_->{error}{state} : $_->{op}{do} }++;
-		$count{all}++ if !$_->{error};
-	}
-	return \%count;
-}
+sub counts { return { %{ $_[0]{count} } } }
 
 # For so long, and until every kind of operation was done so often.
 sub enough
@@ -288,6 +280,36 @@ sub enough
 		my $count = $self->counts;
 		return !grep { ($count->{$_} // 0) < $often } qw(insert update delete redeem giveback hold capture release transfer adjust balance), keys %job;
 	};
+}
+
+# How often something came up since the last mark.
+sub mark { $_[0]{mark} = $_[0]->counts }
+sub since { return ($_[0]{count}{ $_[1] } // 0) - ($_[0]{mark}{ $_[1] } // 0) }
+
+# Starts a server that went down without a word: those of its processes that are left may take a while.
+sub start_again
+{
+	my ($node) = @_;
+	for (1 .. 60)
+	{
+		$node->stop('fast', fail_ok => 1);
+		return 1 if $node->start(fail_ok => 1);
+	}
+	return 0;
+}
+
+# Asserts that so far nothing went wrong but what may: errors beside refusals match excused.
+sub holds
+{
+	my ($self, $node, $excused, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $count = $self->counts;
+	note "$name: ", join ', ', map { "$_ $count->{$_}" } sort keys %$count;
+	is(join(' ', grep { !/^LY3(01|03|08|10)$/ && $_ ne '40001' && $_ !~ $excused } grep { /^[0-9A-Z]{5}$/ } sort keys %$count), '',
+		"$name: nothing is refused but for want of points, to older snapshots, and for what is done to it");
+	is(join("\n", $self->replay($node, excused => $excused)), '',
+		"$name: one client after the other would have got the same answers, and left the same books");
+	is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', "$name: the books hold");
 }
 
 # ---------------------------------------------------------------- the replay
