@@ -49,6 +49,7 @@ my %operation = (
 	transfer_once => call('transfer', 'a', to => 'b', points => 30, request => 'gift'),
 	receive => call('transfer', 'b', to => 'a', points => 35),
 	adjust => call('adjust', 'a', points => -85, reason => 'a mistake'),
+	adjust_once => call('adjust', 'a', points => 15, reason => 'an apology', request => 'sorry'),
 	expire => {
 		sql => sub { my ($k, $s, $had) = @_; return "SELECT loyalty._expire_accounts(ARRAY[$had->{a}, $had->{b}], now()) IS NULL" },
 		op => sub { return { do => 'expire', members => [ "a$_[0]", "b$_[0]" ] } } },

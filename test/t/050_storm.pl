@@ -4,6 +4,7 @@
 #   STORM=60 make test TESTS=storm		for so many seconds, with 16 clients
 use strict;
 use warnings;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -19,7 +20,18 @@ note "seed $seed";
 my $storm = Storm->new(clients => 16, members => 50, seed => $seed);
 $storm->set_up($node);
 $storm->connect($node);
-$storm->run(done => Storm::enough($ENV{STORM} // 8, 10));
+
+# A dump is made while they are at it.
+my $bin = $node->config_data('--bindir');
+my $archive = "$PostgreSQL::Test::Utils::tmp_check/storm";
+my ($dump, $said);
+$storm->run(
+	done => Storm::enough($ENV{STORM} // 8, 10),
+	meanwhile => sub {
+		$dump //= IPC::Run::start([ "$bin/pg_dump", '-Fc', '-f', $archive, '-d', $node->connstr('postgres') ], '2>', \$said)
+		  if $storm->since('all') >= 500;
+	});
+ok($dump->finish, 'dumped meanwhile');
 
 $storm->holds($node, qr/^$/, 'storm');
 unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'the server met no deadlock');
@@ -37,7 +49,7 @@ unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'the
 # What an order has earned, by its row alone: the points of its total, less their refunded share,
 # down to whole points; with whom it is now, and with nobody else. div() is exact. What is let
 # off for having died, or having been spent, is not taken.
-is($node->safe_psql('postgres', q{
+my $astray = q{
 	WITH owed AS (
 		SELECT p.program, o.id AS event, o.member,
 			CASE WHEN amount = 0 THEN 0 ELSE floor(amount * per) - div(floor(amount * per) * refunded, amount) END AS points
@@ -47,7 +59,8 @@ is($node->safe_psql('postgres', q{
 		WHERE kind IN ('earn', 'reverse') GROUP BY program, event, member)
 	SELECT program, event, member, owed.points, booked.points FROM owed FULL JOIN booked USING (program, event, member)
 	WHERE owed.points IS DISTINCT FROM booked.points AND NOT (owed.points IS NULL AND booked.points = 0)
-	LIMIT 5}), '', 'every order has earned what its row says');
+	LIMIT 5};
+is($node->safe_psql('postgres', $astray), '', 'every order has earned what its row says');
 is($node->safe_psql('postgres', q{
 	WITH m AS (
 		SELECT program, member, sum(points::numeric - coalesce(forgiven::numeric, 0)) AS earned
@@ -60,6 +73,15 @@ $node->safe_psql('postgres', 'CALL loyalty.expire()');
 is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM loyalty.lot WHERE expires_at <= now() AND remaining > held}), 0, 'nothing dead is left alive');
 is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'and the books still hold');
+
+# What was dumped meanwhile is one moment of it.
+$node->safe_psql('postgres', 'CREATE DATABASE copy');
+command_ok([ "$bin/pg_restore", '--exit-on-error', '-d', $node->connstr('copy'), $archive ], 'the dump is restored');
+is($node->safe_psql('copy', 'SELECT * FROM loyalty.verify()'), '', 'its books hold');
+is($node->safe_psql('copy', $astray), '', 'and every order in it has earned what its row says');
+$node->safe_psql('copy', q{INSERT INTO orders VALUES ('after', 'after', 10, 0, now()); SELECT loyalty.redeem('club', 'after', 1)});
+is($node->safe_psql('copy', q{SELECT loyalty.balance('club', 'after'), loyalty.balance('store', 'after'), count(*) FROM loyalty.verify()}), '9|20|0',
+	'its life goes on');
 
 $node->stop;
 done_testing();
