@@ -132,19 +132,19 @@ SELECT throws_ok($$SELECT * FROM verify('shoe')$$, 'LY001', 'program "shoe" does
 -- ---------------------------------------------------------------- the hash
 
 -- By Python's hashlib, over the bytes that docs/audit.md lists.
-SELECT is(encode(_entry_hash(NULL, 7, 1, NULL, 0, '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00',
+SELECT is(encode(_entry_hash(NULL, 7, 1, NULL, 0, '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00', 9,
                              NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL), 'hex'),
-    '86893c7f0458baf0e63c7aabb0ca45d41acb207a93b769d985b23079eafe5eef', 'the hash of a bare entry');
-SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00',
+    '49cb413b8fb8032c7992edabe55a904a1c45cb2254c0eabe2b5ad58f600cb154', 'the hash of a bare entry');
+SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00', 2147483647,
                              '99.99', '12.3456', '0.0001', 5, 6, 41, 'reverse', 'Bestellung-Ä', ''), 'hex'),
-    '4f755b494cc0cf62d1d278cee10e4e8b834a81152cddfc817a303bb0cd894db5', 'the hash of an entry that has everything');
-SELECT is(_entry_hash(NULL, 1, NULL, NULL, 0, now(), now(), NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL),
+    '3999db017660d303f874dba010d3041dd4d5dce27d76e588da084af941c8ba1b', 'the hash of an entry that has everything');
+SELECT is(_entry_hash(NULL, 1, NULL, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL),
     NULL, 'without what every entry has there is no hash');
-SELECT throws_ok($$SELECT _entry_hash('\x00', 1, 1, NULL, 0, now(), now(), NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL)$$,
+SELECT throws_ok($$SELECT _entry_hash('\x00', 1, 1, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL)$$,
     '22023', 'the hash before must have 32 bytes');
 SELECT is_empty($$
     SELECT account_id, entry_no FROM (SELECT e.*, lag(hash) OVER (PARTITION BY account_id ORDER BY entry_no) AS before FROM entry e) e
-    WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, base, refunded, forgiven,
+    WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, actor_id, base, refunded, forgiven,
                               source_id, rule_id, reverses, kind, event, line)$$,
     'each entry has the hash of its content and the hash before it');
 
@@ -198,10 +198,12 @@ SELECT pg_temp.finds(format('%s becomes %s', col, value), :ann, 3, 'the hash is 
     format('UPDATE entry SET %s = %s WHERE account_id = @ AND entry_no = 3', col, value))
 FROM (VALUES ('event_time', 'event_time + interval ''1 microsecond'''), ('recorded_at', 'recorded_at - interval ''1 day'''),
              ('base', 'base + ''0.0001'''), ('base', 'NULL'), ('refunded', '1'), ('forgiven', '1'), ('lot_no', '2'), ('source_id', 'source_id + 1'),
-             ('rule_id', 'rule_id + 2'), ('reverses', '1'), ('kind', '''adjust'''), ('event', '''a4'''), ('event', 'NULL'), ('line', ''''''),
+             ('rule_id', 'rule_id + 2'), ('actor_id', 'actor_id + 1'), ('reverses', '1'), ('kind', '''adjust'''), ('event', '''a4'''), ('event', 'NULL'), ('line', ''''''),
              ('hash', 'set_byte(hash, 31, get_byte(hash, 31) # 1)'), ('hash', '''\x00''')) c (col, value);
 SELECT pg_temp.finds('the kind, to an unknown one', :ann, 3, 'entries of kind "gift" are unknown',
     $$UPDATE entry SET kind = 'gift' WHERE account_id = @ AND entry_no = 3$$);
+SELECT pg_temp.finds('who booked it, to nobody', :ann, 3, 'actor 2147483647 is not there',
+    $$UPDATE entry SET actor_id = 2147483647 WHERE account_id = @ AND entry_no = 3$$);
 SELECT pg_temp.finds('zero for NULL, which the hash can''t tell', :ann, 3, 'an entry of kind earn has a zero where the ledger writes NULL',
     $$UPDATE entry SET forgiven = 0 WHERE account_id = @ AND entry_no = 3$$);
 SELECT pg_temp.finds('the last hash of an account', :ann, NULL, 'the head is not the hash of the last entry',
@@ -211,10 +213,10 @@ SELECT pg_temp.finds('the last hash of an account', :ann, NULL, 'the head is not
 CREATE FUNCTION pg_temp.add(account bigint, kind text, points points, lot int DEFAULT NULL, source int DEFAULT NULL, rule int DEFAULT NULL,
         event text DEFAULT NULL, reverses int DEFAULT NULL, forgiven points DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
     WITH added AS (
-        INSERT INTO loyalty.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, forgiven, source_id, rule_id, reverses, kind, event, hash)
-        SELECT a.account_id, a.entries + 1, lot, $3, now(), now(), $9, source, rule, $8, $2, $7,
-               loyalty._entry_hash(a.head, a.account_id, a.entries + 1, lot, $3, now(), now(), NULL, NULL, $9, source, rule, $8, $2, $7, NULL)
-        FROM loyalty.account a WHERE a.account_id = $1
+        INSERT INTO loyalty.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, forgiven, source_id, rule_id, reverses, actor_id, kind, event, hash)
+        SELECT a.account_id, a.entries + 1, lot, $3, now(), now(), $9, source, rule, $8, w.actor_id, $2, $7,
+               loyalty._entry_hash(a.head, a.account_id, a.entries + 1, lot, $3, now(), now(), w.actor_id, NULL, NULL, $9, source, rule, $8, $2, $7, NULL)
+        FROM loyalty.account a, (SELECT min(actor_id) AS actor_id FROM loyalty.actor) w WHERE a.account_id = $1
         RETURNING account_id, entry_no, hash)
     UPDATE loyalty.account a SET entries = i.entry_no, head = i.hash, posted = posted + $3 FROM added i WHERE a.account_id = i.account_id
 $$;
@@ -272,9 +274,9 @@ SELECT pg_temp.finds('two swapped', :ann, 1, 'the hash is not%', $$
     UPDATE entry SET entry_no = 2 WHERE account_id = @ AND entry_no = 0$$);
 SELECT pg_temp.finds('one out of place', :ann, 0, 'entry number 0 is out of place', $$UPDATE entry SET entry_no = 0 WHERE account_id = @ AND entry_no = 1$$);
 SELECT pg_temp.finds('entries of nobody', 4711000, NULL, 'the account is not there, its entries are',
-    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, kind, hash) VALUES (@, 1, 0, now(), now(), 'earn', '')$$);
+    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, actor_id, kind, hash) VALUES (@, 1, 0, now(), now(), 1, 'earn', '')$$);
 SELECT pg_temp.finds('an id that no account can have', 92233720368, NULL, 'the account is not there, its entries are',
-    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, kind, hash) VALUES (@, 1, 0, now(), now(), 'earn', '')$$);
+    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, actor_id, kind, hash) VALUES (@, 1, 0, now(), now(), 1, 'earn', '')$$);
 SELECT pg_temp.finds('points that no sum can hold', :ann, NULL, '119.5 points are posted, the entries come to 922337203685%',
     $$UPDATE entry SET points = '922337203685477.5807' WHERE account_id = @ AND entry_no BETWEEN 1 AND 3$$);
 
@@ -461,13 +463,13 @@ SELECT is(pg_temp.told('strict', $$INSERT INTO lot VALUES (4711000, 1, false, '2
 -- A large ledger is proved in ranges of accounts.
 SELECT is_empty($$
     SELECT v.* FROM account a, _verify_accounts(a.account_id, a.account_id, ARRAY(SELECT source_id FROM source ORDER BY 1),
-        ARRAY(SELECT rule_id FROM rule ORDER BY 1), ARRAY(SELECT currency_id FROM rule ORDER BY rule_id)) v$$,
+        ARRAY(SELECT rule_id FROM rule ORDER BY 1), ARRAY(SELECT currency_id FROM rule ORDER BY rule_id), ARRAY(SELECT actor_id FROM actor ORDER BY 1)) v$$,
     'each account by itself holds');
 SELECT results_eq($$
     SELECT r.n::bigint, v.account, v.entry_id, v.problem FROM (SELECT min(account_id) AS low, max(account_id) AS high, (SELECT account_id FROM account ORDER BY 1 OFFSET 1 LIMIT 1) AS second FROM account) a,
         (VALUES (1), (2)) r (n),
         _verify_accounts(CASE n WHEN 1 THEN low ELSE second END, CASE n WHEN 1 THEN low ELSE high END, ARRAY(SELECT source_id FROM source ORDER BY 1),
-            ARRAY[]::int[], ARRAY[]::int[]) v WHERE v.account <= second ORDER BY v.account$$, $$
+            ARRAY[]::int[], ARRAY[]::int[], ARRAY(SELECT actor_id FROM actor ORDER BY 1)) v WHERE v.account <= second ORDER BY v.account$$, $$
     SELECT n, account_id, account_id * 100000000 + 1, format('rule version %s is not there', rule_id)
     FROM (SELECT row_number() OVER (ORDER BY account_id) AS n, account_id, rule_id FROM entry WHERE entry_no = 1) e WHERE n <= 2 ORDER BY n$$,
     'a range tells of its own accounts');
