@@ -378,6 +378,15 @@ post_account_currency(Post *post, int64 account_id)
 	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
 }
 
+void
+post_check_access(Post *post, int64 account_id)
+{
+	const Currency *currency = somebody_confined() ? post_account_currency(post, account_id) : NULL;
+
+	if (currency != NULL)
+		program_check_access(currency->program->program_id);
+}
+
 static Account *
 read_account(Post *post, TupleTableSlot *slot)
 {

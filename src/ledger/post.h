@@ -213,6 +213,9 @@ extern int64 post_find_account(Post *post, int32 currency_id, const text *key, I
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
 
+/* Refuses a role that is confined to other programs than the account's (42501). */
+extern void post_check_access(Post *post, int64 account_id);
+
 /* A table of the session, opened at its first use. */
 extern Table *post_table(Post *post, Table *table, const char *name, int natts);
 
