@@ -1,9 +1,8 @@
 -- confinement: what roles that are confined to a program or a member see of tables and views. docs/roles.md
 --
 -- Functions check who calls. Views run with their owner's rights: those of all programs refuse
--- a confined role; views my_... show a role its member, behind a barrier. On tables there is row
--- level security, from the first confinement on: pg_dump would make policies that came with
--- the extension twice.
+-- a confined role; views my_... show a role its member, behind a barrier. Tables have row level
+-- security. All is made here for what there is, so that nothing can be forgotten.
 
 CREATE FUNCTION loyalty._refuse_confined() RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_program_refuse_confined';
@@ -21,30 +20,27 @@ CREATE FUNCTION loyalty._sees_account(account_id bigint) RETURNS boolean
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_program_sees_account';
 COMMENT ON FUNCTION loyalty._sees_account(bigint) IS 'Whether whoever asks may see an account';
 
--- A table without a column that tells whose a row is shows nothing to who is confined.
-CREATE FUNCTION loyalty._protect_tables() RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
+-- Binds who was granted a table, and neither its owner nor the engine. A table without a column that
+-- tells whose a row is shows nothing to who is confined.
+DO $$
 DECLARE
     t record;
 BEGIN
     FOR t IN
-        SELECT c.oid::regclass AS name, CASE o.attname
+        SELECT c.oid::pg_catalog.regclass AS name, CASE o.attname
                    WHEN 'account_id' THEN 'loyalty._sees_account(account_id)'
                    WHEN 'program_id' THEN 'loyalty._sees_program(program_id)'
                    ELSE 'loyalty._sees_program(0)' END AS shows
-        FROM pg_class c
-        LEFT JOIN LATERAL (SELECT a.attname FROM pg_attribute a
-                           WHERE a.attrelid = c.oid AND a.attname IN ('account_id', 'program_id') AND NOT a.attisdropped
-                             AND c.relname <> 'confinement'
+        FROM pg_catalog.pg_class c
+        LEFT JOIN LATERAL (SELECT a.attname FROM pg_catalog.pg_attribute a
+                           WHERE a.attrelid = c.oid AND a.attname IN ('account_id', 'program_id') AND c.relname <> 'confinement'
                            ORDER BY a.attname LIMIT 1) o ON true
-        WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
-        ORDER BY c.relname
+        WHERE c.relnamespace = 'loyalty'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p')
     LOOP
-        EXECUTE format('CREATE POLICY loyalty_confinement ON %s FOR SELECT USING (%s)', t.name, t.shows);
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
+        EXECUTE pg_catalog.format('CREATE POLICY loyalty_confinement ON %s FOR SELECT USING (%s)', t.name, t.shows);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', t.name);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION loyalty._protect_tables() IS 'Row level security on each table that has none yet';
 
 DO $$
 DECLARE

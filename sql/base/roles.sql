@@ -53,7 +53,6 @@ BEGIN
     END LOOP;
 
     -- Whoever has it may act for nobody, until confine_member() says for whom.
-    PERFORM loyalty._protect_tables();
     INSERT INTO loyalty.confinement (role, program_id) VALUES ('loyalty_member', 0) ON CONFLICT DO NOTHING;
 END $$;
 COMMENT ON FUNCTION loyalty.create_roles() IS

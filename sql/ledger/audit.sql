@@ -334,11 +334,14 @@ CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, 
 BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
-    FROM unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
-                      'tier_progress_bucket', 'tier_change']) g (name)
+    FROM (SELECT 'loyalty._guard()'::regprocedure,
+                 unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
+                              'tier_progress_bucket', 'tier_change'])
+          UNION ALL
+          SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule'])) g (function, name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
-                        AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
+                        AND t.tgfoid = g.function AND t.tgenabled IN ('O', 'A'))
 
     UNION ALL
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
@@ -348,6 +351,12 @@ BEGIN
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
+
+    UNION ALL
+    SELECT NULL, NULL, format('table loyalty.%s does not keep confined roles out', c.relname)
+    FROM pg_class c
+    WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'p')
+      AND NOT (c.relrowsecurity AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'loyalty_confinement'))
 
     UNION ALL
     SELECT NULL, NULL, format('event trigger %s is not in force', v.name)

@@ -114,9 +114,10 @@ END $$;
 CREATE FUNCTION loyalty._refuse_removal() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
-    PERFORM loyalty._refuse('LY401', format('rows of table "%s" can''t be removed', TG_TABLE_NAME),
+    PERFORM loyalty._refuse('LY401',
+        format('rows of table "%s" can''t be %s', TG_TABLE_NAME, CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END),
         'Entries of the ledger belong to them.',
-        'End rules with loyalty.end_rule(), and the earning of tables with loyalty.detach().');
+        'Change rules with loyalty.change_rule() and end them with loyalty.end_rule(), end the earning of tables with loyalty.detach().');
     RETURN NULL;
 END $$;
 
@@ -344,7 +345,6 @@ BEGIN
         PERFORM loyalty._refuse('42704', format('role %s does not exist', coalesce(role::text, 'NULL')),
             'Only a role can be confined.', 'Name a role of this server.');
     END IF;
-    PERFORM loyalty._protect_tables();
     INSERT INTO loyalty.confinement (role, program_id, member_id) VALUES (role, program_id, member_id) ON CONFLICT DO NOTHING;
 END $$;
 

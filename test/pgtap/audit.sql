@@ -416,11 +416,13 @@ SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there'
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name;
+FROM (SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'loyalty_guard') t (name);
 SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not guarded', 'ALTER TABLE entry DISABLE TRIGGER loyalty_guard');
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     DROP TRIGGER loyalty_guard ON entry; CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON entry EXECUTE FUNCTION pg_temp.nothing()$$);
+SELECT pg_temp.finds('a table that confined roles see', NULL, NULL, 'table loyalty.lot does not keep confined roles out', 'ALTER TABLE lot DISABLE ROW LEVEL SECURITY');
+SELECT pg_temp.finds('a policy dropped', NULL, NULL, 'table loyalty.lot does not keep confined roles out', 'DROP POLICY loyalty_confinement ON lot');
 SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_key');
 SELECT pg_temp.finds('a key that is not unique', NULL, NULL, 'unique index loyalty.request_pkey is not there',
     'ALTER TABLE request DROP CONSTRAINT request_pkey; CREATE INDEX request_pkey ON request (program_id, request_id)');
@@ -482,13 +484,74 @@ SELECT throws_ok(format('%s %s', verb, name), 'LY401', format('table "%s" change
 FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
 SELECT throws_ok(format('UPDATE %s SET %s = %2$s WHERE false', name, col), 'LY401', NULL, format('UPDATE of %s is refused', name))
 FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('hold', 'captured'), ('request', 'content')) t (name, col);
+-- Every table has one, but those that only say what is so now.
+SELECT set_eq($$SELECT relname FROM pg_class c WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('r', 'p')
+                AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'loyalty_guard')$$,
+    ARRAY['confinement', 'deferred', 'source_table'], 'every other table is guarded');
+SELECT throws_ok(sql, 'LY401', message, sql)
+FROM (VALUES ('DELETE FROM rule', 'rows of table "rule" can''t be removed'), ('TRUNCATE rule', 'rows of table "rule" can''t be removed'),
+             ('UPDATE rule SET points_per = 2', 'rows of table "rule" can''t be changed'), ('UPDATE rule SET valid = valid, bonus = 1', 'rows of table "rule" can''t be changed'),
+             ('DELETE FROM program', 'rows of table "program" can''t be removed'), ('DELETE FROM currency', 'rows of table "currency" can''t be removed'),
+             ('DELETE FROM source', 'rows of table "source" can''t be removed')) t (sql, message);
+
+-- Of an owner who is no superuser too, whatever the statement.
 CREATE ROLE audited_owner;
-GRANT USAGE ON SCHEMA loyalty, audited TO audited_owner;
-ALTER TABLE entry OWNER TO audited_owner;
+GRANT USAGE, CREATE ON SCHEMA loyalty TO audited_owner;
+GRANT USAGE ON SCHEMA audited TO audited_owner;
+GRANT EXECUTE ON FUNCTION _refuse TO audited_owner;
+DO $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgname = 'loyalty_guard' LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO audited_owner', t);
+    END LOOP;
+END $$;
 SET LOCAL ROLE audited_owner;
-SELECT throws_ok('DELETE FROM entry', 'LY401', NULL, 'of an owner who is no superuser too');
-SELECT throws_ok('SELECT * FROM verify()', '42501', NULL, 'and nobody verifies without being let');
+SELECT throws_ok(format('%s %s', verb, tgrelid::regclass), 'LY401', NULL, format('the owner: %s %s', verb, tgrelid::regclass))
+FROM pg_trigger, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb WHERE tgname = 'loyalty_guard';
+SELECT throws_ok(format('UPDATE %s SET %I = %2$I', tgrelid::regclass, attname), 'LY401', NULL, format('the owner: UPDATE %s', tgrelid::regclass))
+FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid AND attnum = 1
+WHERE tgname = 'loyalty_guard' AND tgrelid NOT IN ('program'::regclass, 'currency'::regclass, 'source'::regclass);
+SELECT throws_ok(sql, state, NULL, 'the owner: ' || sql)
+FROM (VALUES ('MERGE INTO entry e USING (VALUES (1)) v (x) ON e.entry_no = x WHEN MATCHED THEN UPDATE SET points = 0', 'LY401'),
+             ('MERGE INTO lot l USING (VALUES (1)) v (x) ON l.lot_no = x WHEN MATCHED THEN DELETE', 'LY401'),
+             ('INSERT INTO entry SELECT * FROM entry ON CONFLICT (account_id, entry_no) DO UPDATE SET points = 0', 'LY401'),
+             ('WITH gone AS (DELETE FROM allocation RETURNING *) SELECT * FROM gone', 'LY401'),
+             ('SET LOCAL session_replication_role = replica', '42501'),
+             ('SELECT * FROM verify()', '42501')) t (sql, state);
 RESET ROLE;
+
+-- What he can't be kept from is found: a guard that was off for a moment, a column rewritten without any.
+CREATE FUNCTION pg_temp.owner_does(damage text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    told text;
+BEGIN
+    BEGIN
+        SET LOCAL ROLE audited_owner;
+        EXECUTE damage;
+        RESET ROLE;
+        SELECT string_agg(DISTINCT regexp_replace(v.problem, '[0-9]+(\.[0-9]+)?', 'N', 'g'), E'\n') INTO told FROM loyalty.verify() v;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO1';
+    EXCEPTION WHEN SQLSTATE 'UNDO1' THEN
+    END;
+    RETURN told;
+END $$;
+SELECT ok(coalesce(pg_temp.owner_does(format('ALTER TABLE %1$s DISABLE TRIGGER ALL; %2$s; ALTER TABLE %1$s ENABLE TRIGGER ALL', name, damage)) LIKE told, false), format('found: %s', damage))
+FROM (VALUES ('entry', 'UPDATE entry SET event_time = event_time - interval ''1 day''', '%the hash is not that of%'),
+             ('entry', 'DELETE FROM entry WHERE entry_no = 1', '%entry number N is not there%'),
+             ('entry', 'TRUNCATE entry', '%it counts N entries, the last one there is N%'),
+             ('actor', 'DELETE FROM actor', '%actor N is not there%'),
+             ('allocation', 'UPDATE allocation SET points = points - 1', '%the allocations do not add up%'),
+             ('allocation', 'DELETE FROM allocation WHERE allocation_no = 1', '%allocation N is not there%'),
+             ('lot', 'UPDATE lot SET remaining = remaining + 1 WHERE open', '%points left, its entries come to%'),
+             ('request', 'DELETE FROM request', '%the request % that it answered is not there%'),
+             ('hold', 'DELETE FROM hold', '%it held none%'),
+             ('account', 'UPDATE account SET live = live + 1', '%points are live, by the lots%'),
+             ('rule', 'DELETE FROM rule', '%rule version N is not there%')) d (name, damage, told);
+SELECT ok(pg_temp.owner_does('ALTER TABLE entry DISABLE TRIGGER loyalty_guard') LIKE '%table loyalty.entry is not guarded%', 'found: a guard that is off');
+SELECT ok(pg_temp.owner_does('ALTER TABLE entry ALTER COLUMN hash TYPE bytea USING sha256(hash)') LIKE '%the hash is not that of%', 'found: a column rewritten');
+SELECT is_empty('SELECT * FROM verify()', 'and all is as it was');
 
 SELECT * FROM finish();
 ROLLBACK;
