@@ -254,6 +254,9 @@ as('mallory', q{
 });
 is($error, '', 'and casts');
 
+# From here on it counts who is called.
+$node->safe_psql('postgres', 'SELECT pg_stat_reset()');
+
 # The same in pg_temp, for each session; it comes before all else there unless a path says otherwise.
 my $hostile = q{
 	SET search_path = pg_catalog, pg_temp;
@@ -266,7 +269,7 @@ my $hostile = q{
 			EXECUTE format('CREATE TABLE pg_temp.%I (planted int)', t.name);
 		END LOOP;
 		FOR t IN SELECT typname AS name FROM pg_type WHERE typnamespace IN ('pg_catalog'::regnamespace, 'loyalty'::regnamespace)
-				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'tstzrange', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
+				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'jsonpath', 'tstzrange', 'interval', 'numeric', 'float8', 'regrole', 'regprocedure', 'regnamespace', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
 			EXECUTE format('CREATE DOMAIN pg_temp.%I AS pg_catalog.int4 CHECK (mallory.planted())', t.name);
 		END LOOP;
 	END $$;
@@ -343,9 +346,12 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty.backfill('public.orders', 'club'), loyalty.retry_deferred('public.orders', 'club');
 });
 is($status . $err, '0', 'nor by a superuser');
-none(lines($node, 'postgres', q{
-		SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
-		WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0}),
+my $uncalled = q{
+	SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
+	WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0};
+# A session's counts come when it has ended.
+$node->poll_query_until('postgres', "SELECT NOT EXISTS ($uncalled)");
+none(lines($node, 'postgres', $uncalled),
 	'and every function that runs with the owner\'s rights was called');
 # ---------------------------------------------------------------- roles confined to programs
 
