@@ -418,12 +418,18 @@ loyalty_program_my_members(PG_FUNCTION_ARGS)
 {
 	const Oid	roles[] = {GetSessionUserId(), GetOuterUserId(), GetUserId()};
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Confinement *known;
+	int			nknown;
 
 	InitMaterializedSRF(fcinfo, 0);
 	refresh();
-	for (int i = 0; i < nconfinements; i++)
+
+	/* What is asked below may bring newer ones; these stay readable. */
+	known = confinements;
+	nknown = nconfinements;
+	for (int i = 0; i < nknown; i++)
 	{
-		const Confinement *own = &confinements[i];
+		const Confinement *own = &known[i];
 		bool		mine = false;
 		bool		told = false;
 		Table		member;
@@ -436,7 +442,7 @@ loyalty_program_my_members(PG_FUNCTION_ARGS)
 
 		/* By two roles the member is still one. */
 		for (int j = 0; j < i; j++)
-			told |= confinements[j].member_id == own->member_id;
+			told |= known[j].member_id == own->member_id;
 		if (!mine || told || !all_may_act(own->program_id, own->member_id, NULL, &role))
 			continue;
 		if (read_member(&member, own->member_id))

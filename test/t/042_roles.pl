@@ -87,6 +87,8 @@ same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class
 none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_app'::regrole}), 'loyalty_app reads no table or view');
 same(lines($node, 'postgres', q{SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_admin'::regrole}), ['SELECT'],
 	'loyalty_admin reads, and writes no table');
+none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee::regrole::text ~ '^loyalty_' AND (c.relkind = 'm' OR c.relname ~ '^_')}),
+	'nobody has what can\'t be confined');
 
 # ---------------------------------------------------------------- what they can and can't do
 
