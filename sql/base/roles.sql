@@ -8,7 +8,7 @@ CREATE FUNCTION loyalty.create_roles() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     app constant name[] := ARRAY['redeem', 'giveback', 'hold', 'capture', 'release', 'transfer', 'confirm',
-        'balance', 'statement', 'tier_progress', 'enrol'];
+        'balance', 'statement', 'tier_progress', 'enrol', 'act_for'];
     -- Of one member's, and he can only be the one that the role is confined to.
     member constant name[] := ARRAY['balance', 'statement', 'tier_progress'];
     report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof'];

@@ -371,6 +371,11 @@ END $$;
 COMMENT ON FUNCTION loyalty.confine_member(regrole, text, text) IS
     'Confines a role, and its members, to one member of a program: it may ask for and spend that member''s points, and nothing else';
 
+CREATE FUNCTION loyalty.act_for(program text, member text) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_program_act_for';
+COMMENT ON FUNCTION loyalty.act_for(text, text) IS
+    'Confines the transaction to one member of a program, whatever role is set; to its end, and never to another one';
+
 CREATE FUNCTION loyalty.unconfine(role regrole, program text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN

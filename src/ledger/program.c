@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -30,6 +31,7 @@ PG_FUNCTION_INFO_V1(loyalty_program_refuse_confined);
 PG_FUNCTION_INFO_V1(loyalty_program_sees_program);
 PG_FUNCTION_INFO_V1(loyalty_program_sees_account);
 PG_FUNCTION_INFO_V1(loyalty_program_my_members);
+PG_FUNCTION_INFO_V1(loyalty_program_act_for);
 PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
 
 /* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
@@ -86,6 +88,34 @@ static Currency *currencies;
 static int	ncurrencies;
 static Confinement *confinements;
 static int	nconfinements;
+
+/*
+ * The program and the member that the transaction acts for, as two numbers; or
+ * empty.  A parameter, because parallel workers have it too and the end of a
+ * transaction resets it; nobody but a superuser can set or reset it himself.
+ */
+static char *acting_for = NULL;
+
+void
+program_init(void)
+{
+	DefineCustomStringVariable("loyalty.acting_for", "The member whom the transaction acts for; see loyalty.act_for().", NULL,
+							   &acting_for, "", PGC_SUSET,
+							   GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, NULL);
+}
+
+static bool
+acts_for(int32 *program_id, int64 *member_id)
+{
+	if (acting_for == NULL || *acting_for == '\0')
+		return false;
+
+	/* What can't be read is nobody. */
+	if (sscanf(acting_for, "%d " INT64_FORMAT, program_id, member_id) != 2)
+		*program_id = *member_id = -1;
+	return true;
+}
 
 static Interval *
 copy_interval(TupleTableSlot *slot, int attnum)
@@ -239,10 +269,11 @@ member_has_key(int64 member_id, const text *key)
 
 /*
  * Whether the role may act in the program; with a member, by id or by key, for
- * that one.  Program 0, which there is none of: in all.
+ * that one.  Program 0, which there is none of: in all.  A role that is confined
+ * to nobody may act for somebody whom the transaction acts for.
  */
 static bool
-may_act(Oid role, int32 program_id, int64 member_id, const text *key)
+may_act(Oid role, int32 program_id, int64 member_id, const text *key, bool somebody)
 {
 	bool		confined = false;
 
@@ -253,6 +284,8 @@ may_act(Oid role, int32 program_id, int64 member_id, const text *key)
 		if (!compat_acts_as(role, confinement->role))
 			continue;
 		confined = true;
+		if (confinement->program_id == 0 && somebody)
+			return true;
 		if (program_id == 0 || confinement->program_id != program_id)
 			continue;
 		if (confinement->member_id == 0 || confinement->member_id == member_id ||
@@ -264,17 +297,27 @@ may_act(Oid role, int32 program_id, int64 member_id, const text *key)
 
 /*
  * Neither SET ROLE nor a function that runs as its owner leads out: who logged
- * in, who was set, and who calls must each be free to act there.
+ * in, who was set, and who calls must each be free to act there.  One who is
+ * choosing whom the transaction acts for may be confined to nobody.
  */
 static bool
-all_may_act(int32 program_id, int64 member_id, const text *key, Oid *who)
+all_may_act(int32 program_id, int64 member_id, const text *key, bool choosing, Oid *who)
 {
 	const Oid	roles[] = {GetSessionUserId(), GetOuterUserId(), GetUserId()};
+	int32		his_program;
+	int64		him;
+	bool		acting = acts_for(&his_program, &him);
 
 	refresh();
+	if (acting && (program_id != his_program ||
+				   (member_id != him && (key == NULL || !member_has_key(him, key)))))
+	{
+		*who = GetOuterUserId();
+		return false;
+	}
 	for (int i = 0; nconfinements > 0 && i < (int) lengthof(roles); i++)
 		/* Most often all three are the same one. */
-		if ((i == 0 || roles[i] != roles[i - 1]) && !may_act(roles[i], program_id, member_id, key))
+		if ((i == 0 || roles[i] != roles[i - 1]) && !may_act(roles[i], program_id, member_id, key, acting || choosing))
 		{
 			*who = roles[i];
 			return false;
@@ -283,12 +326,14 @@ all_may_act(int32 program_id, int64 member_id, const text *key, Oid *who)
 }
 
 static void
-check_access(int32 program_id, const text *key)
+check_access(int32 program_id, const text *key, bool choosing)
 {
 	Oid			role;
-	bool		to_members = false;
+	int32		his_program;
+	int64		him;
+	bool		to_members = acts_for(&his_program, &him);
 
-	if (all_may_act(program_id, 0, key, &role))
+	if (all_may_act(program_id, 0, key, choosing, &role))
 		return;
 	for (int i = 0; i < nconfinements; i++)
 		to_members |= confinements[i].member_id != 0 && compat_acts_as(role, confinements[i].role);
@@ -296,21 +341,24 @@ check_access(int32 program_id, const text *key)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg(to_members ? "role \"%s\" is confined to its own points" : "role \"%s\" is confined to other programs",
 					GetUserNameFromId(role, false)),
-			 to_members ? errhint("loyalty.confine_member() says for whom a role may act, and view loyalty.my_entries and its like show whose points it sees.") :
+			 to_members ? errhint("loyalty.confine_member() and loyalty.act_for() say for whom it may act; views loyalty.my_entries and the like show it.") :
 			 errhint("loyalty.confine() says in which programs a role may act.")));
 }
 
 bool
 somebody_confined(void)
 {
+	int32		his_program;
+	int64		him;
+
 	refresh();
-	return nconfinements > 0;
+	return nconfinements > 0 || acts_for(&his_program, &him);
 }
 
 void
 program_check_access(int32 program_id)
 {
-	check_access(program_id, NULL);
+	check_access(program_id, NULL, false);
 }
 
 /* _check_access(program_id, member); 0, which no program has: whatever spans them all */
@@ -318,7 +366,7 @@ Datum
 loyalty_program_check_access(PG_FUNCTION_ARGS)
 {
 	if (!PG_ARGISNULL(0))
-		check_access(PG_GETARG_INT32(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+		check_access(PG_GETARG_INT32(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), false);
 	PG_RETURN_VOID();
 }
 
@@ -326,7 +374,7 @@ loyalty_program_check_access(PG_FUNCTION_ARGS)
 Datum
 loyalty_program_refuse_confined(PG_FUNCTION_ARGS)
 {
-	check_access(0, NULL);
+	check_access(0, NULL, false);
 	PG_RETURN_BOOL(true);
 }
 
@@ -336,7 +384,7 @@ loyalty_program_sees_program(PG_FUNCTION_ARGS)
 {
 	Oid			role;
 
-	PG_RETURN_BOOL(all_may_act(PG_GETARG_INT32(0), 0, NULL, &role));
+	PG_RETURN_BOOL(all_may_act(PG_GETARG_INT32(0), 0, NULL, false, &role));
 }
 
 /* _sees_account(account_id): one that is not there, or whose member or currency is not, is nobody's. */
@@ -352,7 +400,7 @@ loyalty_program_sees_account(PG_FUNCTION_ARGS)
 	Oid			role;
 	bool		isnull;
 
-	if (all_may_act(0, 0, NULL, &role))
+	if (all_may_act(0, 0, NULL, false, &role))
 		PG_RETURN_BOOL(true);
 	table_open_for_read(&account, "account", ACCOUNT_NATTS);
 	table_scan_begin(&scan, &account, "account_pkey", GetActiveSnapshot(), 1, &key);
@@ -366,12 +414,29 @@ loyalty_program_sees_account(PG_FUNCTION_ARGS)
 	for (int i = 0; i < ncurrencies; i++)
 		if (currencies[i].currency_id == currency_id && currencies[i].program != NULL)
 			program_id = currencies[i].program->program_id;
-	PG_RETURN_BOOL(all_may_act(program_id, member_id, NULL, &role));
+	PG_RETURN_BOOL(all_may_act(program_id, member_id, NULL, false, &role));
+}
+
+static void
+tell_member(ReturnSetInfo *result, int32 program_id, int64 member_id)
+{
+	Table		member;
+
+	if (read_member(&member, member_id))
+		for (int i = 0; i < nprograms; i++)
+			if (programs[i].program_id == program_id)
+			{
+				Datum		values[2] = {CStringGetTextDatum(programs[i].code), member.slot->tts_values[MEMBER_KEY - 1]};
+				bool		nulls[2] = {false, false};
+
+				tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+			}
+	table_finish(&member);
 }
 
 /*
- * _my_members(OUT program text, OUT member text): the members that whoever asks
- * is confined to; nobody, where it is confined to none.
+ * _my_members(OUT program text, OUT member text): whom the transaction acts for,
+ * or else the members that whoever asks is confined to; nobody, where there are none.
  */
 Datum
 loyalty_program_my_members(PG_FUNCTION_ARGS)
@@ -380,9 +445,18 @@ loyalty_program_my_members(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const Confinement *known;
 	int			nknown;
+	int32		his_program;
+	int64		him;
+	Oid			role;
 
 	InitMaterializedSRF(fcinfo, 0);
 	refresh();
+	if (acts_for(&his_program, &him))
+	{
+		if (all_may_act(his_program, him, NULL, false, &role))
+			tell_member(result, his_program, him);
+		return (Datum) 0;
+	}
 
 	/* What is asked below may bring newer ones; these stay readable. */
 	known = confinements;
@@ -392,8 +466,6 @@ loyalty_program_my_members(PG_FUNCTION_ARGS)
 		const Confinement *own = &known[i];
 		bool		mine = false;
 		bool		told = false;
-		Table		member;
-		Oid			role;
 
 		if (own->member_id == 0)
 			continue;
@@ -403,18 +475,8 @@ loyalty_program_my_members(PG_FUNCTION_ARGS)
 		/* By two roles the member is still one. */
 		for (int j = 0; j < i; j++)
 			told |= known[j].member_id == own->member_id;
-		if (!mine || told || !all_may_act(own->program_id, own->member_id, NULL, &role))
-			continue;
-		if (read_member(&member, own->member_id))
-			for (int j = 0; j < nprograms; j++)
-				if (programs[j].program_id == own->program_id)
-				{
-					Datum		values[2] = {CStringGetTextDatum(programs[j].code), member.slot->tts_values[MEMBER_KEY - 1]};
-					bool		nulls[2] = {false, false};
-
-					tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-				}
-		table_finish(&member);
+		if (mine && !told && all_may_act(own->program_id, own->member_id, NULL, false, &role))
+			tell_member(result, own->program_id, own->member_id);
 	}
 	return (Datum) 0;
 }
@@ -440,7 +502,7 @@ program_by_code(const text *code)
 {
 	const Program *program = find_program(code);
 
-	check_access(program->program_id, NULL);
+	check_access(program->program_id, NULL, false);
 	return program;
 }
 
@@ -449,8 +511,35 @@ program_of_member(const text *code, const text *key)
 {
 	const Program *program = find_program(code);
 
-	check_access(program->program_id, key);
+	check_access(program->program_id, key, false);
 	return program;
+}
+
+/* act_for(program, member): to the transaction's end, and never for another one */
+Datum
+loyalty_program_act_for(PG_FUNCTION_ARGS)
+{
+	const Program *program = find_program(PG_GETARG_TEXT_PP(0));
+	Table		member;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int32GetDatum(program->program_id)},
+		{BTEqualStrategyNumber, PG_GETARG_DATUM(1)}
+	};
+	char	   *value;
+	bool		isnull;
+
+	check_access(program->program_id, PG_GETARG_TEXT_PP(1), true);
+	table_open_for_read(&member, "member", MEMBER_NATTS);
+	table_scan_begin(&scan, &member, "member_key", GetActiveSnapshot(), 2, keys);
+	if (!table_scan_next(&scan))
+		refuse_unknown_member(program);
+	value = psprintf("%d " INT64_FORMAT, program->program_id,
+					 DatumGetInt64(slot_getattr(member.slot, MEMBER_ID, &isnull)));
+	table_scan_end(&scan);
+	table_finish(&member);
+	(void) set_config_option("loyalty.acting_for", value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	PG_RETURN_VOID();
 }
 
 const Program *

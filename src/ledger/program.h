@@ -90,6 +90,8 @@ extern const Program *program_of_member(const text *code, const text *key);
 /* Refuses a role that is confined to other programs (42501).  For what users name by another thing than its program. */
 extern void program_check_access(int32 program_id);
 
+extern void program_init(void);
+
 /* Whether any role is: without one there is nothing to check. */
 extern bool somebody_confined(void);
 

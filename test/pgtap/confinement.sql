@@ -108,6 +108,77 @@ RESET ROLE;
 RESET SESSION AUTHORIZATION;
 SELECT is(:'mine' || :'who', '86anna', 'a session of a confined role');
 
+-- ---------------------------------------------------------------- a transaction that acts for one member
+
+-- A pool that logs in as one role, and may set one that is confined to nobody.
+CREATE ROLE kiosk_pool;
+CREATE ROLE kiosk_page;
+GRANT kiosk_page TO kiosk_pool;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA loyalty TO kiosk_pool, kiosk_page;
+GRANT SELECT ON ALL TABLES IN SCHEMA loyalty TO kiosk_pool, kiosk_page;
+REVOKE EXECUTE ON FUNCTION act_for FROM kiosk_page;
+INSERT INTO confinement (role, program_id) VALUES ('kiosk_page', 0);
+SELECT is(pg_temp.as('kiosk_page', $$SELECT act_for('club', 'anna')$$), '42501 permission denied for function act_for', 'the role of the pages does not choose');
+GRANT EXECUTE ON FUNCTION act_for TO kiosk_page;
+SELECT is(pg_temp.as('kiosk_anna', $$SELECT act_for('club', 'bob')$$), '42501 role "kiosk_anna" is confined to its own points', 'nor who is confined to another');
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', 'nobody')$$), 'LY002 no such member in program "club"', 'only for members');
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('shoe', 'anna')$$), 'LY001 program "shoe" does not exist', 'of programs');
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', NULL)$$), '()', 'for NULL it does nothing');
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT balance('club', 'anna')$$), '42501 role "kiosk_pool" is confined to other programs', 'and whoever could set that role acts for nobody until then');
+
+-- No ROLLBACK TO: what follows runs in the block that is confined.
+CREATE FUNCTION pg_temp.acting(role name, query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+BEGIN
+    BEGIN
+        PERFORM loyalty.act_for('club', 'anna');
+        answer := pg_temp.as(role, query);
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO1';
+    EXCEPTION WHEN SQLSTATE 'UNDO1' THEN
+    END;
+    RETURN answer;
+END $$;
+SELECT is(pg_temp.acting(role, $$SELECT balance('club', 'anna')$$), '(86)', format('as %s: the balance', role)) FROM unnest(ARRAY['kiosk_pool', 'kiosk_page', current_user]) role;
+SELECT is(pg_temp.acting(role, 'SELECT program, member, available FROM my_balances'), '(club,anna,86)', format('as %s: the view', role)) FROM unnest(ARRAY['kiosk_pool', 'kiosk_page']) role;
+SELECT is(pg_temp.acting(role, 'SELECT DISTINCT account_id FROM entry'), format('(%s)', :own_hold / 100000000), format('as %s: the table', role)) FROM unnest(ARRAY['kiosk_pool', 'kiosk_page']) role;
+SELECT alike(pg_temp.acting('kiosk_page', $$SELECT redeem('club', 'anna', 1)$$), '(%)', 'it redeems for the member');
+SELECT is(pg_temp.acting(role, 'SELECT ' || call), format('42501 role "%s" is confined to its own points', role), format('as %s: not %s', role, call))
+FROM unnest(ARRAY['kiosk_pool', 'kiosk_page', 'kiosk_free', current_user]) role,
+     unnest(ARRAY[$$balance('club', 'bob')$$, $$balance('cafe', 'anna')$$, $$redeem('club', 'bob', 1)$$, $$act_for('club', 'bob')$$, $$act_for('cafe', 'anna')$$,
+                  $$adjust('club', 'anna', 1, 'x')$$, $$enrol('club', 'anna')$$, $$unconfine('kiosk_page')$$, '* FROM entries', '* FROM balances']) call;
+SELECT is(pg_temp.acting('kiosk_pool', $$SELECT act_for('club', 'anna')$$), '("")', 'the same again is no other');
+CREATE FUNCTION log_in(member text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM loyalty.act_for('club', member);
+    RETURN member;
+END $$;
+SAVEPOINT logged_in;
+SELECT log_in('anna');
+SELECT is(pg_temp.as('kiosk_free', $$SELECT balance('club', 'bob')$$), '42501 role "kiosk_free" is confined to its own points', 'a function of one''s own may say for whom');
+ROLLBACK TO logged_in;
+SELECT is(pg_temp.acting('kiosk_pool', sql), '42501 permission denied to set parameter "loyalty.acting_for"', sql)
+FROM unnest(ARRAY[$$SELECT set_config('loyalty.acting_for', '', true)$$, $$SELECT set_config('loyalty.acting_for', '1 2', false)$$]) sql;
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT balance('club', 'anna')$$), '42501 role "kiosk_pool" is confined to other programs', 'when that is over it acts for nobody again');
+SELECT is(pg_temp.as('kiosk_free', $$SELECT balance('cafe', 'bob')$$), '(58)', 'and who is free is free');
+SET LOCAL loyalty.acting_for = 'anna';
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT balance('club', 'anna')$$), '42501 role "kiosk_pool" is confined to its own points', 'what can''t be read is nobody');
+RESET loyalty.acting_for;
+-- No reset gets rid of it, and parallel workers know it.
+GRANT SELECT ON entry TO kiosk_pool;
+SELECT act_for('club', 'anna');
+SET LOCAL ROLE kiosk_pool;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SELECT count(DISTINCT account_id) AS seen FROM entry \gset
+RESET ALL;
+SET LOCAL search_path = kiosk, loyalty, public;
+SELECT (SELECT count(DISTINCT account_id) FROM entry) AS seen_after \gset
+RESET ROLE;
+SELECT is(:seen + :seen_after, 2, 'a parallel query, and after RESET ALL');
+RESET loyalty.acting_for;
+
 -- ---------------------------------------------------------------- every view
 
 SELECT is(pg_temp.as(role, 'SELECT * FROM ' || v.oid::regclass), format('42501 role "%s" is confined to %s', role, said),

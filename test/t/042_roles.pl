@@ -69,7 +69,7 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
-	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol)],
+	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
 	loyalty_member => [qw(balance statement tier_progress)],
 	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof)]);
 foreach my $role (sort keys %functions)
