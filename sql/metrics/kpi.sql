@@ -265,7 +265,7 @@ COMMENT ON COLUMN loyalty.campaign_results.points_per_order IS 'points / orders'
 
 -- The value still to come of each member who has bought: a model of purchases and spend for
 -- each program, fitted to the orders that earned its first currency.
-CREATE MATERIALIZED VIEW loyalty.clv_by_member AS
+CREATE MATERIALIZED VIEW loyalty._clv_by_member AS
     WITH history AS MATERIALIZED (
         SELECT c.program_id, a.member_key,
                -- Of an order without an amount only the time is known.
@@ -296,8 +296,12 @@ CREATE MATERIALIZED VIEW loyalty.clv_by_member AS
     JOIN fitted f USING (program_id)
     JOIN loyalty.program p USING (program_id)
     WHERE h.rfm IS NOT NULL;
-CREATE UNIQUE INDEX clv_by_member_idx ON loyalty.clv_by_member (program, member);
-COMMENT ON MATERIALIZED VIEW loyalty.clv_by_member IS
+CREATE UNIQUE INDEX _clv_by_member_idx ON loyalty._clv_by_member (program, member);
+COMMENT ON MATERIALIZED VIEW loyalty._clv_by_member IS 'What view clv_by_member shows to whoever may see all programs';
+
+-- Nothing could keep a confined role from the rows of a materialized view.
+CREATE VIEW loyalty.clv_by_member AS SELECT * FROM loyalty._clv_by_member;
+COMMENT ON VIEW loyalty.clv_by_member IS
     'What each member who has bought is expected to buy within a year, as of the last refresh_clv_by_member()';
 COMMENT ON COLUMN loyalty.clv_by_member.program IS 'code of the program';
 COMMENT ON COLUMN loyalty.clv_by_member.member IS 'the member''s key in the shop';
@@ -310,14 +314,14 @@ COMMENT ON COLUMN loyalty.clv_by_member.expected_purchases IS 'purchases expecte
 COMMENT ON COLUMN loyalty.clv_by_member.expected_spend IS 'mean spend expected of each; NULL if the data tell nothing of spend';
 COMMENT ON COLUMN loyalty.clv_by_member.clv IS 'expected spend within 365.25 days, discounted at 10 % a year by months; revenue, not profit: multiply by your margin';
 COMMENT ON COLUMN loyalty.clv_by_member.reliable IS 'whether the fit of the program''s model ended without warnings';
-COMMENT ON COLUMN loyalty.clv_by_member.computed_at IS 'when the view was refreshed';
+COMMENT ON COLUMN loyalty.clv_by_member.computed_at IS 'when it was refreshed';
 
 CREATE PROCEDURE loyalty.refresh_clv_by_member()
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     -- All programs at once.
     PERFORM loyalty._check_access(0);
-    REFRESH MATERIALIZED VIEW CONCURRENTLY loyalty.clv_by_member;
+    REFRESH MATERIALIZED VIEW CONCURRENTLY loyalty._clv_by_member;
 END $$;
 COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS
     'Fits the models of lifetime value anew; readers of clv_by_member see the old numbers until it commits';
@@ -344,7 +348,7 @@ CREATE VIEW loyalty.member_360 AS
     LEFT JOIN LATERAL (
         SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
         FROM loyalty.lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
-    LEFT JOIN loyalty.clv_by_member v ON v.program = p.code AND v.member = m.member;
+    LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member;
 COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row: tier, orders, points of the program''s first currency, and value';
 COMMENT ON COLUMN loyalty.member_360.program IS 'code of the program';
 COMMENT ON COLUMN loyalty.member_360.member IS 'the member''s key in the shop';

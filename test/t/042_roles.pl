@@ -50,7 +50,7 @@ $node->safe_psql('postgres', 'CREATE ROLE plain; CREATE ROLE maker CREATEROLE');
 refused('plain', 'SELECT loyalty.create_roles()', 'not everybody makes them');
 refused('maker', 'SELECT loyalty.create_roles()', 'nor who may make roles');
 $node->safe_psql('postgres', 'SELECT loyalty.create_roles()');
-is($node->safe_psql('postgres', $roles), join("\n", map { "loyalty_$_|f|f|f|f|f|f" } qw(admin app report)), 'create_roles() makes three that can do nothing else');
+is($node->safe_psql('postgres', $roles), join("\n", map { "loyalty_$_|f|f|f|f|f|f" } qw(admin app member report)), 'create_roles() makes four that can do nothing else');
 
 # What each has, as rows of role and object.
 sub grants
@@ -69,7 +69,8 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
-	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol)],
+	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
+	loyalty_member => [qw(balance statement tier_progress)],
 	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof points_development breakage ultimate_redemption_rate
 		liability liability_journal deferred_revenue deferred_revenue_journal)]);
 foreach my $role (sort keys %functions)
@@ -80,11 +81,15 @@ foreach my $role (sort keys %functions)
 		"$role has these functions and no other");
 }
 same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_report'::regrole}),
-	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('v', 'm') AND relname !~ '^_'}),
-	'loyalty_report reads the views, clv_by_member among them, and nothing else');
+	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'v' AND relname !~ '^(_|my_)'}),
+	'loyalty_report reads the views and nothing else');
+same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_member'::regrole}),
+	[ map { "my_$_|SELECT" } qw(balances entries holds lots tier_history) ], 'loyalty_member reads its own');
 none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_app'::regrole}), 'loyalty_app reads no table or view');
 same(lines($node, 'postgres', q{SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_admin'::regrole}), ['SELECT'],
 	'loyalty_admin reads, and writes no table');
+none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee::regrole::text ~ '^loyalty_' AND (c.relkind = 'm' OR c.relname ~ '^_')}),
+	'nobody has what can\'t be confined');
 
 # ---------------------------------------------------------------- what they can and can't do
 
@@ -256,6 +261,9 @@ as('mallory', q{
 });
 is($error, '', 'and casts');
 
+# From here on it counts who is called.
+$node->safe_psql('postgres', 'SELECT pg_stat_reset()');
+
 # The same in pg_temp, for each session; it comes before all else there unless a path says otherwise.
 my $hostile = q{
 	SET search_path = pg_catalog, pg_temp;
@@ -268,7 +276,7 @@ my $hostile = q{
 			EXECUTE format('CREATE TABLE pg_temp.%I (planted int)', t.name);
 		END LOOP;
 		FOR t IN SELECT typname AS name FROM pg_type WHERE typnamespace IN ('pg_catalog'::regnamespace, 'loyalty'::regnamespace)
-				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'tstzrange', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
+				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'jsonpath', 'tstzrange', 'interval', 'numeric', 'float8', 'regrole', 'regprocedure', 'regnamespace', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
 			EXECUTE format('CREATE DOMAIN pg_temp.%I AS pg_catalog.int4 CHECK (mallory.planted())', t.name);
 		END LOOP;
 	END $$;
@@ -339,15 +347,18 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
 	SELECT loyalty._note_tables(1), loyalty._noted_tables(1);
-	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.unconfine('pg_monitor', 'club');
+	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.confine_member('pg_monitor', 'club', 'mia'), loyalty.unconfine('pg_monitor', 'club');
 	SELECT loyalty._unregister_source('public.orders', 'club');
 	SELECT loyalty._register_source('public.orders', 'club', 'customer', 'total', NULL, 'purchase', NULL, NULL, 'refunded', NULL, NULL, 'statement', 'defer');
 	SELECT loyalty.backfill('public.orders', 'club'), loyalty.retry_deferred('public.orders', 'club');
 });
 is($status . $err, '0', 'nor by a superuser');
-none(lines($node, 'postgres', q{
-		SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
-		WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0}),
+my $uncalled = q{
+	SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
+	WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0};
+# A session's counts come when it has ended.
+$node->poll_query_until('postgres', "SELECT NOT EXISTS ($uncalled)");
+none(lines($node, 'postgres', $uncalled),
 	'and every function that runs with the owner\'s rights was called');
 # ---------------------------------------------------------------- roles confined to programs
 

@@ -108,6 +108,14 @@ $node->safe_psql('postgres', q{ROLLBACK PREPARED 'no'});
 is($node->safe_psql('postgres', q{SELECT member, available FROM loyalty.balances WHERE member IN ('yes', 'no')}), 'yes|40',
 	'the points are there if it was committed');
 is($node->safe_psql('postgres', 'SELECT id FROM orders WHERE id < 0 ORDER BY 1'), "-2\n-1", 'and so are the orders');
+
+# Who books is remembered, but not from a transaction that may still be rolled back.
+$node->safe_psql('postgres', q{
+	CREATE ROLE newcomer; GRANT EXECUTE ON FUNCTION loyalty.adjust TO newcomer; SET ROLE newcomer;
+	BEGIN; SELECT loyalty.adjust('club', 'm1', 1, 'x'); PREPARE TRANSACTION 'first'; RESET ROLE; ROLLBACK PREPARED 'first';
+	SET ROLE newcomer; SELECT loyalty.adjust('club', 'm1', 1, 'x')});
+is($node->safe_psql('postgres', q{SELECT count(*), max(session_user_name) FROM loyalty.entries WHERE current_user_name = 'newcomer'}), '1|postgres',
+	'one whose first booking was prepared and rolled back is known by the next');
 agree('after prepared transactions');
 goes_on('after prepared transactions');
 
