@@ -7,7 +7,7 @@ tenth=$((members / 10 > 10 ? members / 10 : 10))
 # The canonical bytes of docs/audit.md in plain SQL. The hash before is left at zeros: what is
 # compared is the reading, making and hashing of bytes, and those of a first entry are checked.
 plain="sha256('\\x01'::bytea || '\\x$(printf '%064d' 0)'::bytea || int8send(account_id) || int4send(entry_no) || loyalty.points_send(points)
-	|| timestamptz_send(event_time) || timestamptz_send(recorded_at) || int4send(octet_length(kind)) || convert_to(kind, 'UTF8')
+	|| timestamptz_send(event_time) || timestamptz_send(recorded_at) || int4send(actor_id) || int4send(octet_length(kind)) || convert_to(kind, 'UTF8')
 	|| set_byte(set_byte('\\x0000', 0, (base IS NOT NULL)::int + 2 * (refunded IS NOT NULL)::int + 4 * (forgiven IS NOT NULL)::int
 		+ 8 * (lot_no IS NOT NULL)::int + 16 * (source_id IS NOT NULL)::int + 32 * (rule_id IS NOT NULL)::int + 64 * (reverses IS NOT NULL)::int),
 		1, (event IS NOT NULL)::int + 2 * (line IS NOT NULL)::int)
