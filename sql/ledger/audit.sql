@@ -65,12 +65,18 @@ BEGIN
     ), holdings AS (
         SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of) AS pending,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at <= a.as_of) AS dead,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of AND l.expires_at > a.as_of) AS pending,
+               sum(l.remaining::numeric) FILTER (WHERE l.expires_at <= a.as_of) AS dead,
                sum(l.held::numeric) FILTER (WHERE l.held <> 0 AND l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
-               min(CASE WHEN l.valid_from > a.as_of THEN l.valid_from
-                        WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
-        FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
+               min(CASE WHEN l.expires_at <= a.as_of THEN NULL
+                        WHEN l.valid_from > a.as_of THEN least(l.valid_from, l.expires_at)
+                        ELSE l.expires_at END) FILTER (WHERE l.open) AS next_change,
+               bool_or(l.on_clock) AND bool_and(a.clock_end IS NULL) AS no_clock
+        FROM (SELECT l.account_id, l.lot_no, l.open, l.valid_from, l.remaining, l.held,
+                     l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock,
+                     CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00' THEN a.clock_end ELSE l.expires_at END AS expires_at
+              FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id) l
+        LEFT JOIN accounts a ON a.account_id = l.account_id
         GROUP BY l.account_id
     ), holds AS (
         SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
@@ -151,7 +157,8 @@ BEGIN
              THEN format('its totals as of %s hold until %s, by the lots until %s', a.as_of, a.next_change,
                          coalesce(h.next_change, 'infinity')) END,
         CASE WHEN a.next_change > n.ends_at
-             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END
+             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END,
+        CASE WHEN h.no_clock THEN 'it has lots that end by a clock, and no clock' END
         ], NULL))
     FROM accounts a
     LEFT JOIN account_walk w ON w.account_id = a.account_id
@@ -290,6 +297,28 @@ BEGIN
     GROUP BY e.account_id, e.source_id, e.rule_id, e.lot_no
     HAVING sum(e.points::numeric) <> 0 OR sum(e.base::numeric) <> 0 OR sum(e.refunded::numeric) <> 0
         OR sum(e.forgiven::numeric) <> 0 OR count(*) % 2 <> 0
+
+    UNION ALL
+    -- A confirmation takes an award out of a lot that begins never, and the next entry puts it into one
+    -- that is live and ends when that would have.
+    SELECT coalesce(o.account_id, i.account_id), loyalty._entry_id(coalesce(o.account_id, i.account_id), coalesce(o.entry_no, i.entry_no)),
+           CASE WHEN o.entry_no IS NULL THEN 'it confirms what no entry took out of a lot'
+                WHEN i.entry_no IS NULL THEN 'its pair of a confirmation is not there'
+                WHEN o.points::numeric + i.points::numeric <> 0
+                THEN format('%s points are confirmed, its pair gives %s', - o.points::numeric, i.points)
+                WHEN a.entry_no IS NULL THEN format('entry %s, which it confirms, is no such award', o.reverses)
+                ELSE 'it confirms points that do not wait for it, or gives them another month or an earlier end' END
+    FROM (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NOT NULL) o
+    FULL JOIN (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NULL) i
+      ON i.account_id = o.account_id AND i.entry_no = o.entry_no + 1 AND i.recorded_at = o.recorded_at AND i.event = o.event
+         AND i.line IS NOT DISTINCT FROM o.line AND i.source_id = o.source_id AND i.rule_id = o.rule_id
+    LEFT JOIN loyalty.entry a ON a.account_id = o.account_id AND a.entry_no = o.reverses AND a.kind IN ('earn', 'rekey')
+         AND a.source_id = o.source_id AND a.rule_id = o.rule_id
+    LEFT JOIN loyalty._lot p ON p.account_id = o.account_id AND p.lot_no = o.lot_no
+    LEFT JOIN loyalty.allocation t ON t.account_id = i.account_id AND t.entry_no = i.entry_no AND t.lot_no <> 0
+    LEFT JOIN loyalty._lot l ON l.account_id = i.account_id AND l.lot_no = coalesce(i.lot_no, t.lot_no)
+    WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0 OR a.entry_no IS NULL
+       OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
 
     UNION ALL
     -- An award is never taken back beyond what it gave: the whole event's where the rule counts by events.

@@ -27,7 +27,7 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
           WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
-    LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+    LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
 $$;
 
@@ -97,7 +97,7 @@ CREATE VIEW loyalty.balances AS
                    SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
                    WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                    END), 0)
-        FROM loyalty.lot l
+        FROM loyalty._lot l
         WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()
         HAVING now() >= a.next_change
     ) lots;
@@ -120,7 +120,7 @@ CREATE VIEW loyalty.lots AS
                 WHEN l.expires_at <= now() THEN 'expired'
                 WHEN l.valid_from > now() THEN 'pending'
                 ELSE 'live' END AS state
-    FROM loyalty.lot l
+    FROM loyalty._lot l
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);

@@ -5,7 +5,8 @@
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
--- hold that a redemption captures. line of a transfer: the id of its other side.
+-- hold that a redemption captures, the award that a confirmation takes out of its lot. line of a
+-- transfer: the id of its other side; of an extension: the end that was, and the one that is.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -51,6 +52,17 @@ CREATE TABLE loyalty.lot (
 ) WITH (fillfactor = 80);
 CREATE INDEX lot_open_idx ON loyalty.lot (account_id, expires_at, earned_at, lot_no) WHERE open;
 COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: they live in [valid_from, expires_at)';
+
+-- With when they end: those that end by activity say the last finite moment, and their account says when.
+CREATE VIEW loyalty._lot AS
+    SELECT l.account_id, l.lot_no, l.open, l.issued, l.valid_from,
+           CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00'
+                THEN (SELECT a.clock_end FROM loyalty.account a WHERE a.account_id = l.account_id)
+                ELSE l.expires_at END AS expires_at,
+           l.earned_at, l.credited, l.remaining, l.held, l.expired, l.waived,
+           l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
+    FROM loyalty.lot l;
+COMMENT ON VIEW loyalty._lot IS 'Lots with when they end, be it with the account''s clock';
 
 -- What an entry did to each lot it touched, in the order it touched them: positive
 -- into the lot, negative out of it. Lot 0 is the account's debt.

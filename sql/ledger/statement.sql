@@ -39,7 +39,7 @@ BEGIN
         SELECT 'release', h.lot_no, h.points - h.captured, h.ends_at FROM held h
     ), effect AS (
         SELECT f.kind, f.points, greatest(f.event_time, l.valid_from) AS begins, coalesce(l.expires_at, 'infinity') AS ends
-        FROM happened f LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+        FROM happened f LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
         WHERE f.points <> 0
     ), movement AS (
         SELECT f.kind, f.points, f.begins AS at FROM effect f WHERE f.begins < f.ends

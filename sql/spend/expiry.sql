@@ -9,7 +9,7 @@ CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, afte
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT array_agg(batch.account_id ORDER BY batch.account_id)
     FROM (SELECT DISTINCT l.account_id
-          FROM loyalty.lot l
+          FROM loyalty._lot l
           -- What is held goes by the holds' own end, which nobody may have written down yet.
           WHERE l.open AND l.expires_at <= as_of AND l.account_id > after
             AND (l.remaining > l.held OR EXISTS (

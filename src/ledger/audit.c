@@ -90,6 +90,8 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = {.least = -1, .most = 1, .nothing = true, .award = true},
 	[ENTRY_HOLD] = {.nothing = true, .holds = true},
 	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
+	[ENTRY_CONFIRM] = {.least = -1, .most = 1, .award = true, .captures = true},
+	[ENTRY_EXTEND] = {.nothing = true, .pair = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -311,7 +313,7 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
 	}
 	add_to(&lot->points, points);
 
-	/* What changes its key goes out and comes in again: no credit. */
+	/* What changes its key goes out of its lot and comes in again: no credit. */
 	if (points > 0 && entry->kind != ENTRY_REKEY)
 		add_to(&lot->credited, points);
 	if (entry->kind != ENTRY_EXPIRE)

@@ -10,9 +10,11 @@
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
@@ -54,7 +56,10 @@ enum
 	CURRENCY_PENDING,
 	CURRENCY_PENDING_COUNTS,
 	CURRENCY_DEBT,
-	CURRENCY_NATTS = CURRENCY_DEBT
+	CURRENCY_CONFIRM,
+	CURRENCY_ACTIVITY,
+	CURRENCY_CHANGED_AT,
+	CURRENCY_NATTS = CURRENCY_CHANGED_AT
 };
 
 enum
@@ -121,12 +126,27 @@ read_program(Program *program, TupleTableSlot *slot)
 	program->tier_grace = *DatumGetIntervalP(values[PROGRAM_TIER_GRACE]);
 }
 
+static int
+read_activity(ArrayType *kinds)
+{
+	static const char *const words[] = {"earn", "redeem", "transfer", NULL};
+	Datum	   *elements;
+	int			n;
+	int			activity = 0;
+
+	deconstruct_array(kinds, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		activity |= 1 << config_word(elements[i], words);
+	return activity;
+}
+
 static void
 read_currency(Currency *currency, TupleTableSlot *slot)
 {
 	static const char *const roundings[] = {"day", "month", "quarter", "half_year", "year", NULL};
 	static const ValidityRounding months[] = {ROUND_DAY, ROUND_MONTH, ROUND_QUARTER, ROUND_HALF_YEAR, ROUND_YEAR};
 	static const char *const debts[] = {"forgive", "negative", "block", NULL};
+	char	   *rounding;
 	Datum	   *values = slot->tts_values - 1;
 
 	slot_getallattrs(slot);
@@ -141,10 +161,20 @@ read_currency(Currency *currency, TupleTableSlot *slot)
 	for (int i = 0; i < currency->decimals; i++)
 		currency->unit /= 10;
 	currency->validity = copy_interval(slot, CURRENCY_VALIDITY);
-	currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
+	rounding = TextDatumGetCString(values[CURRENCY_ROUNDING]);
+	if (rounding[0] >= '0' && rounding[0] <= '9')
+	{
+		currency->rounding = ROUND_DATE;
+		currency->date = atoi(rounding) * 100 + atoi(rounding + 3);
+	}
+	else
+		currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
 	currency->pending = copy_interval(slot, CURRENCY_PENDING);
 	currency->pending_counts = DatumGetBool(values[CURRENCY_PENDING_COUNTS]);
 	currency->debt = config_word(values[CURRENCY_DEBT], debts);
+	currency->confirm = DatumGetBool(values[CURRENCY_CONFIRM]);
+	if (!slot->tts_isnull[CURRENCY_ACTIVITY - 1])
+		currency->activity = read_activity(DatumGetArrayTypeP(values[CURRENCY_ACTIVITY]));
 }
 
 /* Reads a whole small table; each row goes to its place in a growing array. */
