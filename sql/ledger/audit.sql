@@ -321,6 +321,22 @@ BEGIN
        OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
 
     UNION ALL
+    -- Extensions follow on each other, each to a later end, and the last says the end that the lot has.
+    SELECT x.account_id, loyalty._entry_id(x.account_id, x.entry_no),
+           CASE WHEN x.from_end >= x.to_end THEN format('it moves the end of lot %s from %s to %s, that is not later', x.lot_no, x.from_end, x.to_end)
+                WHEN x.from_end <> x.end_before THEN format('it moves the end of lot %s from %s, the entry before moved it to %s', x.lot_no, x.from_end, x.end_before)
+                ELSE format('it moves the end of lot %s to %s, the lot ends at %s', x.lot_no, x.to_end, x.lot_end) END
+    FROM (SELECT e.account_id, e.entry_no, e.lot_no, split_part(e.line, ' ', 1) COLLATE "C" AS from_end, split_part(e.line, ' ', 2) COLLATE "C" AS to_end,
+                 lag(split_part(e.line, ' ', 2)) OVER lot AS end_before, lead(e.entry_no) OVER lot IS NULL AS is_last,
+                 CASE WHEN isfinite(l.expires_at) THEN to_char(l.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                      ELSE l.expires_at::text END AS lot_end
+          FROM linked e LEFT JOIN loyalty.lot l ON l.account_id = e.account_id AND l.lot_no = e.lot_no
+          WHERE e.kind = 'extend'
+          WINDOW lot AS (PARTITION BY e.account_id, e.lot_no ORDER BY e.entry_no)) x
+    -- Without a lot it is the account's clock that is extended; entries restart that, too.
+    WHERE x.from_end >= x.to_end OR (x.lot_no IS NOT NULL AND (x.from_end <> x.end_before OR (x.is_last AND x.to_end <> x.lot_end)))
+
+    UNION ALL
     -- An award is never taken back beyond what it gave: the whole event's where the rule counts by events.
     SELECT e.account_id, loyalty._entry_id(e.account_id, max(e.entry_no)),
            format('its award gave %s points and forgave %s, from %s of which %s are refunded', sum(e.points::numeric),
@@ -333,6 +349,34 @@ BEGIN
         OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
+
+-- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
+-- policy in force; of what happened before that was changed nothing is known.
+CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH clock AS (
+        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                    ELSE a.clock_end::text END AS clock_text
+        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
+        WHERE c.activity IS NOT NULL
+    )
+    SELECT k.account_id, loyalty._entry_id(k.account_id, e.entry_no),
+           format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
+    FROM clock k
+    CROSS JOIN LATERAL (
+        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at FROM loyalty.entry e
+        WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity) AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+        ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
+    WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
+    UNION ALL
+    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
+    FROM clock k
+    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
+      AND NOT EXISTS (SELECT FROM loyalty.entry e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
+                      AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
+                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END);
+$$;
+COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped.
@@ -434,6 +478,7 @@ BEGIN
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
               UNION ALL SELECT * FROM loyalty._verify_members()
+              UNION ALL SELECT * FROM loyalty._verify_clocks()
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account

@@ -28,7 +28,11 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
     LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
-    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
+    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
+        -- The end that it had before it was extended.
+        SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty.entry e
+        WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at
+        ORDER BY e.entry_no LIMIT 1), l.expires_at));
 $$;
 
 CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)

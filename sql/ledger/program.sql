@@ -30,7 +30,7 @@ CREATE TABLE loyalty.currency (
     pending_counts    boolean NOT NULL,
     debt              text NOT NULL CHECK (debt IN ('forgive', 'negative', 'block')),
     confirm           boolean NOT NULL DEFAULT false,
-    activity          text[] CHECK (activity <@ '{earn,redeem,transfer}' AND activity <> '{}' AND validity IS NOT NULL),
+    activity          text[] CHECK (activity IS NULL OR activity <@ '{earn,redeem,transfer}' AND activity <> '{}' AND validity IS NOT NULL),
     changed_at        timestamptz NOT NULL DEFAULT '-infinity',
     UNIQUE (program_id, code)
 );
@@ -210,6 +210,10 @@ BEGIN
             format('It is %s.', coalesce(quote_literal(debt), 'NULL')), 'Use forgive, negative or block.');
     END IF;
 END $$;
+
+CREATE FUNCTION loyalty._clock_end(currency int, start timestamptz) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_program_clock_end';
+COMMENT ON FUNCTION loyalty._clock_end(int, timestamptz) IS 'When points end whose validity counts from that moment, by the policy in force';
 
 CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_is_time_zone';

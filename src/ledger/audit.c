@@ -77,6 +77,7 @@ typedef struct Form
 	bool		captures;		/* may name one */
 	bool		holds;			/* says in base what it reserves */
 	bool		pair;			/* names its other side in line */
+	bool		ends;			/* says in line which end it moves, and where to */
 	bool		lot;			/* of one lot, without allocations */
 } Form;
 
@@ -91,7 +92,7 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_HOLD] = {.nothing = true, .holds = true},
 	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
 	[ENTRY_CONFIRM] = {.least = -1, .most = 1, .award = true, .captures = true},
-	[ENTRY_EXTEND] = {.nothing = true, .pair = true},
+	[ENTRY_EXTEND] = {.nothing = true, .ends = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -438,13 +439,15 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
 			return "does not name its source, rule and event";
 	}
-	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair) ||
+	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends) ||
 			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
 	if (form->holds && entry->base <= 0)
 		return "does not say what it reserves";
 	if (form->pair && entry->line == NULL)
 		return "does not name its other side";
+	if (form->ends && entry->line == NULL)
+		return "does not say which end it moves";
 	if (entry->kind != ENTRY_REKEY && !form->captures && (entry->reverses != 0) != form->reverses)
 		return form->reverses ? "does not name the entry it reverses" : "names an entry it reverses";
 	if (entry->reverses < 0 || entry->reverses >= entry->entry_no)
