@@ -96,6 +96,10 @@ CREATE FUNCTION pg_temp.pass_time(span interval) RETURNS void LANGUAGE plpgsql A
 BEGIN
 	SET LOCAL session_replication_role = replica;
 	UPDATE loyalty.entry SET event_time = event_time - span, recorded_at = recorded_at - span;
+	UPDATE loyalty.entry SET line = (
+		SELECT string_agg(CASE t WHEN 'infinity' THEN t ELSE to_char((t::timestamptz - span) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, ' ' ORDER BY n)
+		FROM unnest(string_to_array(line, ' ')) WITH ORDINALITY u (t, n))
+	WHERE kind = 'extend';
 	UPDATE loyalty.request SET recorded_at = recorded_at - span;
 	UPDATE loyalty.lot SET valid_from = valid_from - span, earned_at = earned_at - span,
 		expires_at = CASE WHEN expires_at = '294276-12-31 23:59:59.999999+00' THEN expires_at ELSE expires_at - span END;
