@@ -364,8 +364,11 @@ CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id
            format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
     FROM clock k
     CROSS JOIN LATERAL (
-        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at FROM loyalty.entry e
-        WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity) AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
+        -- What corrects an award is no activity.
+        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
+              FROM loyalty.entry e WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity)) e
+        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
         ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
     WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
     UNION ALL

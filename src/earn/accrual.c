@@ -940,7 +940,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		own->waived -= again;
 		own->changed = true;
 	}
-	entry = account_entry(account, ENTRY_EARN, account->post->now);
+	entry = account_correction(account);
 	describe_reversal(entry, visit, &change);
 	if (again > 0 && own->dates.valid_from == DT_NOEND)
 		entry->unconfirmed = again;

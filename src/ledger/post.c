@@ -814,13 +814,10 @@ restart_clock(Account *account, TimestampTz event_time)
 		account_set_clock(account, end);
 }
 
-Entry *
-account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+static Entry *
+add_entry(Account *account, EntryKind kind, TimestampTz event_time)
 {
 	Entry	   *entry;
-
-	if ((account->currency->activity & activity_of[kind]) != 0)
-		restart_clock(account, event_time);
 
 	if (account->nentries == account->entries_room)
 	{
@@ -842,6 +839,20 @@ account_entry(Account *account, EntryKind kind, TimestampTz event_time)
 	entry->event_time = event_time;
 	account->changed = true;
 	return entry;
+}
+
+Entry *
+account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+{
+	if ((account->currency->activity & activity_of[kind]) != 0)
+		restart_clock(account, event_time);
+	return add_entry(account, kind, event_time);
+}
+
+Entry *
+account_correction(Account *account)
+{
+	return add_entry(account, ENTRY_EARN, account->post->now);
 }
 
 void

@@ -231,6 +231,7 @@ extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
+extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
 extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_settle_lot(Account *account, int32 lot_no);

@@ -46,7 +46,7 @@ sub account
 	{
 		my $before = $world->{accounts}{$key};
 		$world->{accounts}{$key} = $before ? dclone($before)
-		  : { lots => [], debt => 0, now => ALWAYS, awards => {}, effects => [], paid => {}, holds => {}, total => {} };
+		  : { lots => [], debt => 0, now => ALWAYS, clock => ALWAYS, confirmed => {}, awards => {}, effects => [], paid => {}, holds => {}, total => {} };
 	}
 	return $world->{accounts}{$key};
 }
@@ -69,7 +69,7 @@ sub aged
 	foreach my $key (keys %{ $branch->{accounts} })
 	{
 		my $account = account($branch, $key);
-		$account->{now} = $move->($account->{now});
+		$account->{$_} = $move->($account->{$_}) foreach qw(now clock);
 		$_->[0] = $move->($_->[0]) foreach @{ $account->{effects} };
 		foreach my $hold (values %{ $account->{holds} })
 		{
@@ -213,10 +213,32 @@ sub move
 	my ($account, $entry, $lot, $points) = @_;
 	$entry->{points} += $points;
 	$account->{total}{ $entry->{kind} } += $points;
-	push @{ $entry->{effects} }, [ $lot ? "$lot->{from}..$lot->{to}" : 'debt', $points ];
+	push @{ $entry->{effects} }, [ $lot ? $lot->{no} : 'debt', $points ];
 	push @{ $account->{effects} }, [ $entry->{time}, $lot ? $lot->{no} : 0, $points ];
 	if ($lot) { $lot->{remaining} += $points }
 	else { $account->{debt} -= $points }
+}
+
+# Points that live by activity all end together. A clock that ran out is over, and so are its
+# lots; another moves the end of those that are on it.
+sub set_clock
+{
+	my ($account, $end) = @_;
+	foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+	{
+		if ($lot->{to} > $account->{now}) { $lot->{to} = $end }
+		else { $lot->{on_clock} = 0 }
+	}
+	$account->{clock} = $end;
+}
+
+sub activity
+{
+	my ($self, $account, $key, $kind, $at) = @_;
+	my $currency = currency_of($key);
+	return if !grep { $_ eq $kind } @{ $self->{config}{currencies}{$currency}{activity} // [] };
+	my $end = $self->dates($currency, $at)->{to};
+	set_clock($account, $end) if $end > $account->{now} && $end > $account->{clock};
 }
 
 # A lot that is dead is booked to be so before it plays a part in anything else: what
@@ -250,16 +272,25 @@ sub credit
 		credit_lot($account, $entry, undef, $points);
 		return undef;
 	}
+	my $on_clock = $dates->{activity} ? 1 : 0;
+	if ($on_clock)
+	{
+		# Any credit starts a clock if none runs; if even that would have run out, the points end alone.
+		set_clock($account, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
+		if ($account->{clock} > $account->{now}) { $dates = { %$dates, to => $account->{clock} } }
+		else { $on_clock = 0 }
+	}
 	my ($lot) = in_order_of_paying(
 		grep {
-			$_->{from} == $dates->{from} && $_->{to} == $dates->{to} && $_->{issued} == $dates->{issued}
+			$_->{from} != NEVER && $_->{on_clock} == $on_clock
+			  && $_->{from} == $dates->{from} && $_->{to} == $dates->{to} && $_->{issued} == $dates->{issued}
 			  && $_->{remaining} > 0
 			  && ($_->{to} > $account->{now} || $_->{opened_by} eq $world->{statement})
 		} @{ $account->{lots} });
 	if (!$lot)
 	{
 		$lot = { no => @{ $account->{lots} } + 1, earned => $earned, remaining => 0, expired => 0, waived => 0,
-			opened_by => $world->{statement}, map { $_ => $dates->{$_} } qw(from to issued) };
+			opened_by => $world->{statement}, on_clock => $on_clock, map { $_ => $dates->{$_} } qw(from to issued) };
 		push @{ $account->{lots} }, $lot;
 	}
 	credit_lot($account, $entry, $lot, $points);
@@ -427,6 +458,7 @@ sub work_off
 			my $rule = $self->{config}{rules}[$number];
 			next if $rule->{currency} ne $currency;
 			my $points = rate($rule, $image->{amount}, $image->{refunded});
+			$self->activity($account, $key, 'earn', $image->{at});
 			my $entry = entry($world, $key, 'earn', $image->{at});
 			my $own = $points > 0
 			  ? credit($world, $account, $entry, $self->dates($currency, $image->{at}), $image->{at}, $points)
@@ -606,12 +638,17 @@ sub spend
 
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
+	$self->activity($account, $key, $op->{do}, $now);
 	my $entry = entry($world, $key, $op->{do}, $now);
 	$entry->{id} = $answer;
 	if ($op->{do} eq 'adjust' && $points > 0)
 	{
 		$world->{statement} = ++$statements;
-		credit($world, $account, $entry, $self->dates($currency, $now), $now, $points);
+		my $dates = $self->dates($currency, $now);
+
+		# The hand that gives them confirms them.
+		$dates = { %$dates, from => ALWAYS } if $dates->{from} == NEVER;
+		credit($world, $account, $entry, $dates, $now, $points);
 	}
 	else
 	{
@@ -775,6 +812,7 @@ sub capture
 	refuse('LY309') if $rest > 0 && $hold->{to} <= $account->{now};
 	refuse('LY308', $rest) if $points > $rest || $points == 0;
 
+	$self->activity($account, $key, 'redeem', $now);
 	my $entry = entry($world, $key, 'redeem', $now);
 	$entry->{id} = $answer;
 	foreach my $part (parts_of($account, $hold))
@@ -828,6 +866,7 @@ sub transfer
 	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
 	$self->refuse_blocked($from, $currency);
 	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
+	$self->activity(@$_, 'transfer', $now) foreach [ $from, $from_key ], [ $to, $to_key ];
 	my ($taken, $given) = map { entry($world, $_, 'transfer', $now) } $from_key, $to_key;
 	$world->{statement} = ++$statements;
 	foreach (@payments)
@@ -836,6 +875,66 @@ sub transfer
 		move($from, $taken, $lot, -$part);
 		credit($world, $to, $given, { map { $_ => $lot->{$_} } qw(from to issued) }, $now, $part);
 	}
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# What is left of an award that waits begins to live; it ends as it was to.
+sub confirm
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($key, $no) = @$op{qw(account lot)};
+	my $account = visit($world, $key, $now);
+	my $lot = lot($account, $no);
+	refuse('LY321') if $lot->{from} != NEVER;
+	return $account->{confirmed}{$no} if $lot->{remaining} == 0 && $account->{confirmed}{$no};
+	refuse('LY323') if $lot->{to} <= $now && ($lot->{remaining} || $lot->{expired});
+	refuse('LY322') if $lot->{remaining} == 0;
+
+	my $points = $lot->{remaining};
+	my ($award) = grep { ($_->{own} // 0) == $no } map { @$_ } values %{ $account->{awards} };
+	$world->{statement} = ++$statements;
+	move($account, entry($world, $key, 'confirm', $now), $lot, -$points);
+	my $entry = entry($world, $key, 'confirm', $now);
+	$entry->{id} = $answer;
+	my $own = credit($world, $account, $entry,
+		{ from => ALWAYS, to => $lot->{to}, issued => $lot->{issued}, activity => $lot->{on_clock} }, $now, $points);
+	@$award{qw(own let_off)} = ($own, 0) if $award && $own;
+	return $account->{confirmed}{$no} = $answer;
+}
+
+# Ends move away, never nearer, and the dead stay dead.
+sub extend
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $currency = $op->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	my $key = "$currency/$op->{member}";
+
+	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
+	my $content = join ' ', 'extend', $key, $op->{until}, $op->{lot} // 'all', $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	my $end = $self->{dates}{"until $currency $op->{until}"}{to};
+	my @lots = grep { $_->{remaining} } @{ $account->{lots} };
+	if (defined $op->{lot})
+	{
+		@lots = lot($account, $op->{lot}) // refuse('LY004');
+		refuse('LY325') if $lots[0]{to} <= $account->{now};
+	}
+	my $extended;
+	foreach my $lot (grep { $_->{to} > $account->{now} } @lots)
+	{
+		next if $lot->{to} >= $end;
+		my $entry = entry($world, $key, 'extend', $now);
+		$entry->{id} = $answer if !$extended++;
+		if ($lot->{on_clock}) { set_clock($account, $end) }
+		else { $lot->{to} = $end }
+	}
+	refuse('LY324') if !$extended;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
 	return $answer;
@@ -919,6 +1018,8 @@ sub perform
 	return $self->capture($world, $op, $now, $answer) if $do eq 'capture';
 	return $self->release($world, $op, $now) if $do eq 'release';
 	return $self->transfer($world, $op, $now, $answer) if $do eq 'transfer';
+	return $self->confirm($world, $op, $now, $answer) if $do eq 'confirm';
+	return $self->extend($world, $op, $now, $answer) if $do eq 'extend';
 	if ($do eq 'balance')
 	{
 		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now, $now) } @{ $op->{at} };
@@ -946,8 +1047,7 @@ sub expire
 {
 	my ($world, $key, $now, $expected) = @_;
 	my $account = visit($world, $key, $now);
-	my ($from, $to) = split /\.\./, $expected->{lot};
-	foreach my $lot (grep { $_->{from} == $from && $_->{to} == $to } @{ $account->{lots} })
+	foreach my $lot (grep { $_->{no} eq $expected->{lot} } @{ $account->{lots} })
 	{
 		my $rest = free($account, $lot);
 		next if $lot->{to} > $now || $rest != -$expected->{points};
