@@ -186,7 +186,7 @@ extend_work(Account *account, void *arg)
 				 errmsg("no points would live longer"),
 				 last <= account->as_of ? errdetail("There are none that are alive or pending.") :
 				 errdetail("They are to end at %s, and the last of them ends at %s.",
-						   pstrdup(timestamptz_to_str(extension->end)), timestamptz_to_str(last)),
+						   pstrdup(timestamptz_to_str(extension->end)), pstrdup(timestamptz_to_str(last))),
 				 errhint("An end can be moved away, never nearer; the view loyalty.lots has the ends.")));
 }
 
