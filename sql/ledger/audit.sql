@@ -79,10 +79,10 @@ BEGIN
         LEFT JOIN accounts a ON a.account_id = l.account_id
         GROUP BY l.account_id
     ), holds AS (
-        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
+        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest, h.owed::numeric AS owed
         FROM loyalty.hold h WHERE h.account_id BETWEEN first AND last AND h.open
     ), kept AS (
-        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest FROM holds h GROUP BY h.account_id, h.lot_no
+        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest, bool_or(h.owed < 0 OR h.owed > h.rest) AS owes_more FROM holds h GROUP BY h.account_id, h.lot_no
     ), first_end AS (
         SELECT h.account_id, min(h.ends_at) AS ends_at FROM holds h GROUP BY h.account_id
     )
@@ -112,6 +112,7 @@ BEGIN
                  THEN format('lot %s has %s points left and %s held', lot_no, l.remaining, l.held)
                  WHEN l.held::numeric <> coalesce(k.rest, 0)
                  THEN format('of lot %s %s points are held, by its holds %s', lot_no, coalesce(l.held, 0), coalesce(k.rest, 0))
+                 WHEN k.owes_more THEN format('of lot %s holds owe more than they have left', lot_no)
                  WHEN l.open <> (l.remaining > 0)
                  THEN format('lot %s has %s points left and says that it is %s', lot_no, l.remaining,
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)

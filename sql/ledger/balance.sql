@@ -26,7 +26,12 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           JOIN loyalty.entry e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
           JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
           WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
-            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
+            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
+          UNION ALL
+          -- What goes back to a refund when the hold ends, as long as that is not booked.
+          SELECT h.lot_no, - h.owed
+          FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at) f
     LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
         -- The end that it had before it was extended.
@@ -98,7 +103,7 @@ CREATE VIEW loyalty.balances AS
                coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > now()), 0),
                -- A hold that ended since the lot was written holds no more.
                coalesce(sum(CASE WHEN l.held > 0 THEN l.held::numeric - (
-                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                    WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                    END), 0)
         FROM loyalty._lot l
@@ -116,7 +121,7 @@ CREATE VIEW loyalty.lots AS
            l.credited::numeric AS credited,
            l.remaining::numeric AS remaining,
            CASE WHEN l.held > 0 THEN l.held::numeric - (
-               SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+               SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                ELSE 0 END AS held,
            l.expired::numeric AS expired,

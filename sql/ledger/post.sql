@@ -81,7 +81,8 @@ COMMENT ON TABLE loyalty.allocation IS 'Ties an entry to the lots it touched, an
 
 -- What a hold keeps of one lot; hold_no is its entry's number. It counts in lot.held while
 -- open, which is until it is captured whole, released, or found to be past its end. ends_at
--- and released_at are the same in all rows of a hold that have something left.
+-- and released_at are the same in all rows of a hold that have something left. What is owed of
+-- it goes back to a refund when the hold ends, and is nobody's from then until that is booked.
 CREATE TABLE loyalty.hold (
     account_id  bigint NOT NULL,
     hold_no     int NOT NULL,
@@ -91,8 +92,10 @@ CREATE TABLE loyalty.hold (
     captured    loyalty.points NOT NULL,
     ends_at     timestamptz NOT NULL,
     released_at timestamptz,
+    owed        loyalty.points NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, hold_no, lot_no),
     CONSTRAINT hold_amounts CHECK (points > 0 AND captured >= 0 AND captured <= points
+        AND owed >= 0 AND owed <= points - captured AND (open OR owed = 0)
         AND NOT (open AND (captured = points OR released_at IS NOT NULL)))
 ) WITH (fillfactor = 80);
 CREATE INDEX hold_open_idx ON loyalty.hold (account_id, ends_at) WHERE open;

@@ -203,7 +203,7 @@ CREATE VIEW loyalty.points_liability AS
           FROM loyalty._lot l JOIN loyalty.account a USING (account_id)
           -- A hold that ended since the lot was written holds no more.
           CROSS JOIN LATERAL (SELECT CASE WHEN l.held > 0 THEN l.held - (
-              SELECT coalesce(loyalty.sum(h.points - h.captured), 0) FROM loyalty.hold h
+              SELECT coalesce(loyalty.sum(h.points - h.captured - h.owed), 0) FROM loyalty.hold h
               WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()) ELSE 0 END AS held) k
           WHERE l.open AND (l.expires_at > now() OR k.held > 0)
           GROUP BY 1, 2

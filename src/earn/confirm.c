@@ -288,7 +288,10 @@ confirm_work(Account *account, void *arg)
 	dates = lot->dates;
 	dates.valid_from = DT_NOBEGIN;
 	if (lot->on_clock)
+	{
+		dates.own_end = dates.expires_at;
 		dates.expires_at = LOT_ON_CLOCK;
+	}
 	confirmation->answer = 0;
 	left = lot->remaining;
 	for (int i = 0; i < confirmation->nshares && left > 0; i++)

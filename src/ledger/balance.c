@@ -56,7 +56,8 @@ held_no_more(int64 account_id, TimestampTz at, const List *lots)
 
 		slot_getallattrs(hold.slot);
 		if (list_member_int(lots, DatumGetInt32(values[HOLD_LOT])))
-			sum = points_add(sum, DatumGetPoints(values[HOLD_POINTS]) - DatumGetPoints(values[HOLD_CAPTURED]));
+			sum = points_add(sum, DatumGetPoints(values[HOLD_POINTS]) - DatumGetPoints(values[HOLD_CAPTURED]) -
+							 DatumGetPoints(values[HOLD_OWED]));
 	}
 	table_scan_end(&scan);
 	table_finish(&hold);

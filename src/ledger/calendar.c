@@ -243,6 +243,7 @@ void
 lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
 {
 	own_dates(currency, event_time, dates);
+	dates->own_end = dates->expires_at;
 	if (currency->activity != 0)
 		dates->expires_at = LOT_ON_CLOCK;
 	if (currency->confirm)

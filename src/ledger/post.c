@@ -642,18 +642,16 @@ takes_award(const Account *account, const Lot *lot, const LotDates *dates)
  * what is too late even for a new one ended when that would have.
  */
 static LotDates
-dates_by_clock(Account *account, const LotDates *dates, TimestampTz earned_at)
+dates_by_clock(Account *account, const LotDates *dates)
 {
 	LotDates	result = *dates;
 
 	if (account->clock_end <= account->as_of)
 	{
-		TimestampTz end = clock_end(account->currency, earned_at);
-
-		if (end > account->as_of)
-			account_set_clock(account, end);
+		if (dates->own_end > account->as_of)
+			account_set_clock(account, dates->own_end);
 		else
-			result.expires_at = end;
+			result.expires_at = dates->own_end;
 	}
 	return result;
 }
@@ -667,7 +665,7 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 
 	if (dates->expires_at == LOT_ON_CLOCK)
 	{
-		by_clock = dates_by_clock(account, dates, earned_at);
+		by_clock = dates_by_clock(account, dates);
 		dates = &by_clock;
 	}
 	if (lot != NULL && takes_award(account, lot, dates))
@@ -1094,7 +1092,11 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 	if (left > 0)
 	{
 		if (account->currency->debt == DEBT_FORGIVE)
+		{
 			entry->forgiven = points_add(entry->forgiven, left);
+			if (own != NULL && own->held > 0 && lot_alive(own, account->as_of))
+				reserve_owe(account, own, left);
+		}
 		else
 		{
 			account->debt = points_add(account->debt, left);
@@ -1302,6 +1304,16 @@ store_visit(Account *account)
 	return true;
 }
 
+/* At the end of a visit's work. */
+static void
+review(Account *account)
+{
+	if (account->held > 0 && account->changed && account->currency->debt == DEBT_FORGIVE)
+		reserve_review(account);
+	if (post_review_hook != NULL)
+		post_review_hook(account);
+}
+
 static void
 refuse_missing(int64 account_id)
 {
@@ -1343,8 +1355,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		ItemPointerCopy(&account->tid, &tid);
 		roll_forward(account);
 		work(account, arg);
-		if (post_review_hook != NULL)
-			post_review_hook(account);
+		review(account);
 		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
 			break;
@@ -1392,8 +1403,7 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 	work(accounts[a > b], accounts[a < b], arg);
 	for (int i = 0; i < 2; i++)
 	{
-		if (post_review_hook != NULL)
-			post_review_hook(accounts[i]);
+		review(accounts[i]);
 		if (accounts[i]->changed && !store_visit(accounts[i]))
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}

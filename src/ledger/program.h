@@ -122,6 +122,7 @@ typedef struct LotDates
 	TimestampTz valid_from;		/* -infinity: from the start; infinity: once confirmed */
 	TimestampTz expires_at;		/* infinity: never; LOT_ON_CLOCK */
 	DateADT		issued;			/* first day of the month, in the program's zone */
+	TimestampTz own_end;		/* for LOT_ON_CLOCK: of a clock that starts with them */
 } LotDates;
 
 /* Stands for the end of lots that end when the account's clock does: the last finite moment. */

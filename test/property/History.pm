@@ -337,7 +337,8 @@ sub operation
 }
 
 # A member spends everything, then an order goes back: a debt, or points let off. Then it
-# spends again, which the debt may forbid, or some of what it spent is given back.
+# spends again, which the debt may forbid, or some of what it spent is given back. Or it
+# holds everything, and what is let off is owed until the hold ends.
 sub squeeze
 {
 	my ($self) = @_;
@@ -350,6 +351,14 @@ sub squeeze
 	};
 	my $undo = { do => 'update', table => $row =~ /^v/ ? 'visits' : 'orders', ids => [$row], set => { share => 100 } };
 	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
+	if (chance(0.4))
+	{
+		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $self->{member_of}{$row},
+			points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef } ] } } @currencies;
+		my @ends = map { { isolation => 'READ COMMITTED', ops => [ { do => pick('capture', 'release', 'release'), of => (7 + rand()) / 8, instead => $self->hold($currencies[0]),
+			points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } ] } } 1 .. 3;
+		return @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @ends;
+	}
 	my @then = chance(0.5) ? $spend->(10000) : map { { isolation => 'READ COMMITTED', ops => [ { do => 'giveback', of => (7 + rand()) / 8,
 		points => undef, request => undef, reason => undef, grace => weighted(3 => undef, 1 => '10 days') } ] } } 1 .. 4;
 	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, @then;
@@ -359,7 +368,7 @@ sub squeeze
 sub transactions
 {
 	my ($self, $mine) = @_;
-	return $self->squeeze if !$self->{at_once} && chance(0.06);
+	return $self->squeeze if !$self->{at_once} && chance(0.1);
 	return $self->transaction($mine);
 }
 

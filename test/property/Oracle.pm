@@ -17,11 +17,12 @@ use constant NEVER => 9000000000000000000;
 use constant ALWAYS => -NEVER();
 
 my $statements = 0;		# so far, over all worlds
+my $oracle;				# of the history at hand
 
 sub new
 {
 	my ($class, $config) = @_;
-	return bless { config => $config, dates => {} }, $class;
+	return $oracle = bless { config => $config, dates => {} }, $class;
 }
 
 # ---------------------------------------------------------------- worlds
@@ -56,7 +57,20 @@ sub visit
 {
 	my ($world, $key, $now) = @_;
 	my $account = account($world, $key);
-	$account->{now} = $now if $now > $account->{now};
+	return $account if $now <= $account->{now};
+	$account->{now} = $now;
+
+	# What is owed of a hold that is over goes back as of its end, unless it died before.
+	foreach my $hold (in_order_of_ending(grep { !defined $_->{released} && $_->{to} <= $now } values %{ $account->{holds} }))
+	{
+		foreach my $part (grep { $_->{owed} } parts_of($account, $hold))
+		{
+			my $owed = $part->{owed};
+			my $lot = lot($account, $part->{lot});
+			$part->{owed} = 0;
+			$oracle->make_up($world, $key, $account, $hold->{to}, $lot, $lot, $owed) if $lot->{to} > $hold->{to};
+		}
+	}
 	return $account;
 }
 
@@ -181,10 +195,90 @@ sub held
 	my ($account, $lot, $at) = @_;
 	$at = $account->{now} if !defined $at || $at < $account->{now};
 	my $sum = 0;
-	foreach my $hold (grep { holds_at($_, $at) } values %{ $account->{holds} })
+	foreach my $hold (values %{ $account->{holds} })
 	{
-		$sum += $_->{points} - $_->{captured} foreach grep { $_->{lot} == $lot->{no} } @{ $hold->{parts} };
+		# What is owed is nobody's, even when the hold is over.
+		my $open = holds_at($hold, $at);
+		$sum += $open ? $_->{points} - $_->{captured} : $_->{owed} foreach grep { $_->{lot} == $lot->{no} } @{ $hold->{parts} };
 	}
+	return $sum;
+}
+
+# ---------------------------------------------------------------- what holds owe to refunds
+
+sub in_order_of_ending
+{
+	return sort { $a->{to} <=> $b->{to} || $a->{id} <=> $b->{id} } @_;
+}
+
+# What open holds keep of a lot, those that end first before others.
+sub parts_in
+{
+	my ($account, $lot) = @_;
+	return map { grep { $_->{lot} == $lot->{no} } @{ $_->{parts} } }
+	  in_order_of_ending(grep { holds_at($_, $account->{now}) } values %{ $account->{holds} });
+}
+
+sub owe
+{
+	my ($account, $lot, $points) = @_;
+	foreach my $part (parts_in($account, $lot))
+	{
+		my $room = $part->{points} - $part->{captured} - $part->{owed};
+		$room = $points if $room > $points;
+		$part->{owed} += $room;
+		$points -= $room;
+	}
+}
+
+sub owe_less
+{
+	my ($points, @parts) = @_;
+	foreach my $part (reverse @parts)
+	{
+		my $less = $points < $part->{owed} ? $points : $part->{owed};
+		next if $less <= 0;
+		$part->{owed} -= $less;
+		$points -= $less;
+	}
+}
+
+# No more is owed of a lot than the awards that it is of were let off.
+sub review
+{
+	my ($self, $account, $key) = @_;
+	return if $self->{config}{currencies}{ currency_of($key) }{debt} ne 'forgive';
+	return if !grep { alive($_, $account->{now}) && held($account, $_) } @{ $account->{lots} };
+	foreach my $lot (@{ $account->{lots} })
+	{
+		my @parts = parts_in($account, $lot);
+		my $owed = 0;
+		$owed += $_->{owed} foreach @parts;
+		next if !$owed;
+		my $let_off = let_off($self, $account, $lot);
+		$let_off = 0 if $let_off < 0;
+		owe_less($owed - $let_off, @parts);
+	}
+}
+
+sub awards_of
+{
+	my ($self, $account, $lot) = @_;
+	my @awards;
+	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
+	{
+		push @awards, grep { ($_->{own} // 0) == $lot->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
+		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
+	}
+	return @awards;
+}
+
+# Since it was spent or held, not since it had died.
+sub let_off
+{
+	my ($self, $account, $lot) = @_;
+	my $sum = -$lot->{waived};
+	$sum += $_->{let_off} foreach $self->awards_of($account, $lot);
 	return $sum;
 }
 
@@ -327,6 +421,7 @@ sub take_back
 	if ($self->{config}{currencies}{ currency_of($entry->{account}) }{debt} eq 'forgive')
 	{
 		$entry->{forgiven} += $points;
+		owe($account, $own, $points) if $own && alive($own, $account->{now});
 	}
 	else
 	{
@@ -729,16 +824,9 @@ sub give_back
 sub make_up
 {
 	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
-	my $owed = -$paid->{waived};
-	my @awards;
-	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
-	{
-		push @awards, grep { ($_->{own} // 0) == $paid->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
-		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
-	}
-	$owed += $_->{let_off} foreach @awards;
+	my $owed = $self->let_off($account, $paid);
 	$points = $owed if $points > $owed;
-	foreach my $award (@awards)
+	foreach my $award ($self->awards_of($account, $paid))
 	{
 		my $part = $points < $award->{let_off} ? $points : $award->{let_off};
 		next if $part <= 0;
@@ -757,19 +845,20 @@ sub hold
 	my $currency = $op->{currency};
 	my $program = $self->{config}{currencies}{$currency}{program};
 	my $key = "$currency/$op->{member}";
+	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now, $now) : $op->{points};
 
-	$self->check_points($currency, $op->{points});
+	$self->check_points($currency, $points);
 	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
-	my $content = join ' ', 'hold', $key, $op->{points}, $op->{ttl}, $op->{reason} // '';
+	my $content = join ' ', 'hold', $key, $points, $op->{ttl}, $op->{reason} // '';
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency);
-	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0 } } payments($account, $op->{points}, $account->{now});
+	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0, owed => 0 } } payments($account, $points, $account->{now});
 	my $entry = entry($world, $key, 'hold', $now);
 	$entry->{id} = $answer;
-	$account->{holds}{$answer} = { from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
+	$account->{holds}{$answer} = { id => $answer =~ /^\d+$/ ? $answer : Oracle::NEVER, from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
 	$world->{holds}{$answer} = $key;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
@@ -825,6 +914,12 @@ sub capture
 		push @{ $hold->{taken} }, [ $now, $part->{lot}, $taken ];
 		push @{ $account->{paid}{$answer} }, { lot => $part->{lot}, points => $taken, returned => 0 };
 		move($account, $entry, lot($account, $part->{lot}), -$taken);
+
+		# What was owed of it is so of what others hold.
+		my $beyond = $part->{owed} - ($part->{points} - $part->{captured});
+		next if $beyond <= 0;
+		$part->{owed} -= $beyond;
+		owe($account, lot($account, $part->{lot}), $beyond);
 	}
 	$world->{redemptions}{$answer} = $key;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
@@ -843,7 +938,19 @@ sub release
 	return 0 if $rest == 0 || defined $hold->{released} || $hold->{to} <= $account->{now};
 	my @open = grep { $_->{captured} < $_->{points} } parts_of($account, $hold);
 	$hold->{released} = $now;
-	settle($world, $key, $account, lot($account, $_->{lot})) foreach @open;
+	foreach my $part (@open)
+	{
+		my $lot = lot($account, $part->{lot});
+		my @others = parts_in($account, $lot);
+		my $owed = $part->{owed};
+		$owed += $_->{owed} foreach @others;
+		my $free = $part->{points} - $part->{captured};
+		$owed = $free if $owed > $free;
+		owe_less($owed - $part->{owed}, @others);
+		$part->{owed} = 0;
+		$self->make_up($world, $key, $account, $now, $lot, $lot, $owed) if $owed && $lot->{to} > $now;
+		settle($world, $key, $account, $lot);
+	}
 	return $rest;
 }
 
@@ -964,6 +1071,10 @@ sub balance
 			$sum += $points if alive(lot($account, $lot), $at);
 		}
 	}
+	foreach my $hold (grep { $_->{to} <= $at } values %{ $account->{holds} })
+	{
+		$sum -= $_->{owed} foreach grep { alive(lot($account, $_->{lot}), $at) } @{ $hold->{parts} };
+	}
 	return $sum;
 }
 
@@ -972,6 +1083,14 @@ sub balance
 # Performs one operation on a world and answers what it must answer; refusals are thrown.
 # A new entry's id is the ledger's to choose: it comes as $answer.
 sub perform
+{
+	my ($self, $world, @op) = @_;
+	my $result = $self->perform_one($world, @op);
+	$self->review(account($world, $_), $_) foreach sort keys %{ $world->{mine} };
+	return $result;
+}
+
+sub perform_one
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	$answer //= 'new';
