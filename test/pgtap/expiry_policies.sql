@@ -117,6 +117,12 @@ SELECT pg_temp.pass_time('5 days');
 SELECT adjust('act', 'cid', 4, 'present') > 0;
 SELECT is(pg_temp.clock('act', 'cid'), 26, 'but never moves one that runs');
 
+-- An order that gave nothing, corrected when its points would have died: they are dead, and start no clock.
+INSERT INTO public.act (id, who, amount, at) VALUES (16, 'lou', 0, pg_temp.day(-50));
+UPDATE public.act SET amount = 6 WHERE id = 16;
+SELECT is(pg_temp.lots('act', 'lou'), '1:6 to -19', 'by the event''s time, not by that of the correction');
+SELECT is(pg_temp.clock('act', 'lou'), NULL, 'and no clock');
+
 -- A hold outlives the clock, as it does any end.
 INSERT INTO public.act (id, who, amount, at) VALUES (8, 'dot', 50, pg_temp.day(0));
 SELECT hold('act', 'dot', 20, '100 days') AS held \gset
