@@ -354,7 +354,7 @@ COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and 
 -- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
 -- policy in force; of what happened before that was changed nothing is known.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
     WITH clock AS (
         SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
                     ELSE a.clock_end::text END AS clock_text
@@ -464,6 +464,10 @@ DECLARE
     -- Ranges of accounts: the memory one takes is bounded, and parallel workers share them.
     ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
     accounts text;
+    -- They read the policies, which a parallel worker can't.
+    clock_accounts bigint[];
+    clock_entries bigint[];
+    clock_problems text[];
 BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
@@ -477,12 +481,15 @@ BEGIN
                 WHERE low IS NOT NULL
                 UNION ALL SELECT 9223372036854775807) c) r;
 
+    SELECT array_agg(k.account), array_agg(k.entry_id), array_agg(k.problem) INTO clock_accounts, clock_entries, clock_problems
+    FROM loyalty._verify_clocks() k;
+
     -- What can't be told to belong to another program is shown.
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
               UNION ALL SELECT * FROM loyalty._verify_members()
-              UNION ALL SELECT * FROM loyalty._verify_clocks()
+              UNION ALL SELECT * FROM unnest($5, $6, $7)
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
@@ -492,7 +499,7 @@ BEGIN
     USING owner,
           ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id), clock_accounts, clock_entries, clock_problems;
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';

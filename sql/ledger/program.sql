@@ -212,7 +212,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION loyalty._clock_end(currency int, start timestamptz) RETURNS timestamptz
-    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_program_clock_end';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_clock_end';
 COMMENT ON FUNCTION loyalty._clock_end(int, timestamptz) IS 'When points end whose validity counts from that moment, by the policy in force';
 
 CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean

@@ -527,7 +527,8 @@ lots_in_order(Account *account)
 {
 	Lot		  **lots = palloc(sizeof(Lot *) * Max(account->nlots, 1));
 
-	memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
+	if (account->nlots > 0)
+		memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
 	qsort(lots, account->nlots, sizeof(Lot *), lots_by_end);
 	return lots;
 }

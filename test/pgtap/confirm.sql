@@ -172,6 +172,17 @@ SELECT confirm(pg_temp.award('lea', '14')) > 0;
 SELECT is((SELECT tier FROM balances WHERE member = 'lea'), 'gold', '100 points, with nothing taken twice for the stay that never was');
 SELECT pg_temp.balanced('an end before the confirmation');
 
+-- Nor by a first ladder that comes later.
+SELECT create_program('ladderless', validity => '12 months', confirm => true) > 0, add_rule('ladderless', 'base', points_per => 1) > 0;
+CREATE TABLE public.ladderless (id int PRIMARY KEY, who text, amount numeric, at timestamptz);
+SELECT attach('public.ladderless', 'ladderless', 'who', amount => 'amount', event_time => 'at') > 0;
+INSERT INTO public.ladderless VALUES (21, 'max', 500, now() - interval '400 days'), (22, 'max', 60, now()), (23, 'mel', 500, now());
+SELECT _expire_accounts(ARRAY[(SELECT account_id FROM account WHERE member_key = 'max')], now()) AS lots;
+SELECT confirm(pg_temp.award('max', '22')) > 0, confirm(pg_temp.award('mel', '23')) > 0;
+SELECT set_ladder('ladderless', 'basic:0, gold:100');
+SELECT results_eq($$ SELECT member COLLATE "default", tier, (tier_progress('ladderless', member)).metric FROM balances WHERE program = 'ladderless' ORDER BY 1 $$,
+	$$ VALUES ('max', 'basic', 60::numeric), ('mel', 'gold', 500) $$, 'what was confirmed counts');
+
 -- ---- A currency whose pending points count
 SELECT create_program('early', confirm => true, pending_counts => true, ladder => 'basic:0, gold:100') > 0, add_rule('early', 'base', points_per => 1) > 0;
 CREATE TABLE public.early (id int PRIMARY KEY, who text, amount numeric);
