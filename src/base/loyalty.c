@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "ledger/program.h"
 #include "spend/spend.h"
 #include "status/tiering.h"
 
@@ -16,6 +17,7 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	program_init();
 	giveback_init();
 	tiering_init();
 }
