@@ -82,19 +82,25 @@ BEGIN
     ), holdings AS (
         SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of) AS pending,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at <= a.as_of) AS dead,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of AND l.expires_at > a.as_of) AS pending,
+               sum(l.remaining::numeric) FILTER (WHERE l.expires_at <= a.as_of) AS dead,
                sum(l.held::numeric) FILTER (WHERE l.held <> 0 AND l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
-               min(CASE WHEN l.valid_from > a.as_of THEN l.valid_from
-                        WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
-        FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
+               min(CASE WHEN l.expires_at <= a.as_of THEN NULL
+                        WHEN l.valid_from > a.as_of THEN least(l.valid_from, l.expires_at)
+                        ELSE l.expires_at END) FILTER (WHERE l.open) AS next_change,
+               bool_or(l.on_clock) AND bool_and(a.clock_end IS NULL) AS no_clock
+        FROM (SELECT l.account_id, l.lot_no, l.open, l.valid_from, l.remaining, l.held,
+                     l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock,
+                     CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00' THEN a.clock_end ELSE l.expires_at END AS expires_at
+              FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id) l
+        LEFT JOIN accounts a ON a.account_id = l.account_id
         GROUP BY l.account_id
     ), holds AS (
-        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
+        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest, h.owed::numeric AS owed
         FROM account_walk w
         CROSS JOIN LATERAL (SELECT h.* FROM loyalty.hold h WHERE h.account_id = w.account_id AND h.open OFFSET 0) h
     ), kept AS (
-        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest FROM holds h GROUP BY h.account_id, h.lot_no
+        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest, bool_or(h.owed < 0 OR h.owed > h.rest) AS owes_more FROM holds h GROUP BY h.account_id, h.lot_no
     ), first_end AS (
         SELECT h.account_id, min(h.ends_at) AS ends_at FROM holds h GROUP BY h.account_id
     )
@@ -124,6 +130,7 @@ BEGIN
                  THEN format('lot %s has %s points left and %s held', lot_no, l.remaining, l.held)
                  WHEN l.held::numeric <> coalesce(k.rest, 0)
                  THEN format('of lot %s %s points are held, by its holds %s', lot_no, coalesce(l.held, 0), coalesce(k.rest, 0))
+                 WHEN k.owes_more THEN format('of lot %s holds owe more than they have left', lot_no)
                  WHEN l.open <> (l.remaining > 0)
                  THEN format('lot %s has %s points left and says that it is %s', lot_no, l.remaining,
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)
@@ -169,7 +176,8 @@ BEGIN
              THEN format('its totals as of %s hold until %s, by the lots until %s', a.as_of, a.next_change,
                          coalesce(h.next_change, 'infinity')) END,
         CASE WHEN a.next_change > n.ends_at
-             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END
+             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END,
+        CASE WHEN h.no_clock THEN 'it has lots that end by a clock, and no clock' END
         ], NULL))
     FROM accounts a
     LEFT JOIN account_walk w ON w.account_id = a.account_id
@@ -357,6 +365,44 @@ BEGIN
         OR sum(e.forgiven::numeric) <> 0 OR count(*) % 2 <> 0
 
     UNION ALL
+    -- A confirmation takes an award out of a lot that begins never, and the next entry puts it into one
+    -- that is live and ends when that would have.
+    SELECT coalesce(o.account_id, i.account_id), loyalty._entry_id(coalesce(o.account_id, i.account_id), coalesce(o.entry_no, i.entry_no)),
+           CASE WHEN o.entry_no IS NULL THEN 'it confirms what no entry took out of a lot'
+                WHEN i.entry_no IS NULL THEN 'its pair of a confirmation is not there'
+                WHEN o.points::numeric + i.points::numeric <> 0
+                THEN format('%s points are confirmed, its pair gives %s', - o.points::numeric, i.points)
+                WHEN a.entry_no IS NULL THEN format('entry %s, which it confirms, is no such award', o.reverses)
+                ELSE 'it confirms points that do not wait for it, or gives them another month or an earlier end' END
+    FROM (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NOT NULL) o
+    FULL JOIN (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NULL) i
+      ON i.account_id = o.account_id AND i.entry_no = o.entry_no + 1 AND i.recorded_at = o.recorded_at AND i.event = o.event
+         AND i.line IS NOT DISTINCT FROM o.line AND i.source_id = o.source_id AND i.rule_id = o.rule_id
+    LEFT JOIN loyalty.entry a ON a.account_id = o.account_id AND a.entry_no = o.reverses AND a.kind IN ('earn', 'rekey')
+         AND a.source_id = o.source_id AND a.rule_id = o.rule_id
+    LEFT JOIN loyalty._lot p ON p.account_id = o.account_id AND p.lot_no = o.lot_no
+    LEFT JOIN loyalty.allocation t ON t.account_id = i.account_id AND t.entry_no = i.entry_no AND t.lot_no <> 0
+    LEFT JOIN loyalty._lot l ON l.account_id = i.account_id AND l.lot_no = coalesce(i.lot_no, t.lot_no)
+    WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0 OR a.entry_no IS NULL
+       OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
+
+    UNION ALL
+    -- Extensions follow on each other, each to a later end, and the last says the end that the lot has.
+    SELECT x.account_id, loyalty._entry_id(x.account_id, x.entry_no),
+           CASE WHEN x.from_end >= x.to_end THEN format('it moves the end of lot %s from %s to %s, that is not later', x.lot_no, x.from_end, x.to_end)
+                WHEN x.from_end <> x.end_before THEN format('it moves the end of lot %s from %s, the entry before moved it to %s', x.lot_no, x.from_end, x.end_before)
+                ELSE format('it moves the end of lot %s to %s, the lot ends at %s', x.lot_no, x.to_end, x.lot_end) END
+    FROM (SELECT e.account_id, e.entry_no, e.lot_no, split_part(e.line, ' ', 1) COLLATE "C" AS from_end, split_part(e.line, ' ', 2) COLLATE "C" AS to_end,
+                 lag(split_part(e.line, ' ', 2)) OVER lot AS end_before, lead(e.entry_no) OVER lot IS NULL AS is_last,
+                 CASE WHEN isfinite(l.expires_at) THEN to_char(l.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                      ELSE l.expires_at::text END AS lot_end
+          FROM linked e LEFT JOIN loyalty.lot l ON l.account_id = e.account_id AND l.lot_no = e.lot_no
+          WHERE e.kind = 'extend'
+          WINDOW lot AS (PARTITION BY e.account_id, e.lot_no ORDER BY e.entry_no)) x
+    -- Without a lot it is the account's clock that is extended; entries restart that, too.
+    WHERE x.from_end >= x.to_end OR (x.lot_no IS NOT NULL AND (x.from_end <> x.end_before OR (x.is_last AND x.to_end <> x.lot_end)))
+
+    UNION ALL
     -- An award is never taken back beyond what it gave: the whole event's where the rule counts by events.
     SELECT e.account_id, loyalty._entry_id(e.account_id, max(e.entry_no)),
            format('its award gave %s points and forgave %s, from %s of which %s are refunded', sum(e.points::numeric),
@@ -373,6 +419,37 @@ BEGIN
                 AND ((array_agg(e.kind ORDER BY e.entry_no))[1] <> 'earn' OR (array_agg(e.event_time ORDER BY e.entry_no))[1] < max(k.before)));
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
+
+-- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
+-- policy in force; of what happened before that was changed nothing is known.
+CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH clock AS (
+        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                    ELSE a.clock_end::text END AS clock_text
+        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
+        WHERE c.activity IS NOT NULL
+    )
+    SELECT k.account_id, loyalty._entry_id(k.account_id, e.entry_no),
+           format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
+    FROM clock k
+    CROSS JOIN LATERAL (
+        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
+        -- What corrects an award is no activity.
+        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
+              FROM loyalty._book e WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity)) e
+        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+        ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
+    WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
+    UNION ALL
+    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
+    FROM clock k
+    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
+      AND NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
+                      AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
+                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END);
+$$;
+COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped.
@@ -479,15 +556,23 @@ DECLARE
     owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
     units int[] := CASE WHEN program IS NOT NULL
                    THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+    -- They read the policies, which a parallel worker can't.
+    clock_accounts bigint[];
+    clock_entries bigint[];
+    clock_problems text[];
 BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
     END IF;
+    SELECT array_agg(k.account), array_agg(k.entry_id), array_agg(k.problem) INTO clock_accounts, clock_entries, clock_problems
+    FROM loyalty._verify_clocks() k;
+
     -- What can't be told to belong to another program is shown.
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links($6)
               UNION ALL SELECT * FROM loyalty._verify_members()
+              UNION ALL SELECT * FROM unnest($7, $8, $9)
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
@@ -500,7 +585,7 @@ BEGIN
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
           ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
           ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id),
-          units;
+          units, clock_accounts, clock_entries, clock_problems;
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';

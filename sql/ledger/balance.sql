@@ -34,9 +34,18 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
           JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
           WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
-            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
-    LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
-    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
+            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
+          UNION ALL
+          -- What goes back to a refund when the hold ends, as long as that is not booked.
+          SELECT h.lot_no, - h.owed
+          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at) f
+    LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
+    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
+        -- The end that it had before it was extended.
+        SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
+        WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at
+        ORDER BY e.entry_no LIMIT 1), l.expires_at));
 $$;
 
 CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)
@@ -102,10 +111,10 @@ CREATE VIEW loyalty.balances AS
                coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > now()), 0),
                -- A hold that ended since the lot was written holds no more.
                coalesce(sum(CASE WHEN l.held > 0 THEN l.held::numeric - (
-                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                    WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                    END), 0)
-        FROM loyalty.lot l
+        FROM loyalty._lot l
         WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()
         HAVING now() >= a.next_change
     ) lots;
@@ -120,7 +129,7 @@ CREATE VIEW loyalty.lots AS
            l.credited::numeric AS credited,
            l.remaining::numeric AS remaining,
            CASE WHEN l.held > 0 THEN l.held::numeric - (
-               SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+               SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                ELSE 0 END AS held,
            l.expired::numeric AS expired,
@@ -128,7 +137,7 @@ CREATE VIEW loyalty.lots AS
                 WHEN l.expires_at <= now() THEN 'expired'
                 WHEN l.valid_from > now() THEN 'pending'
                 ELSE 'live' END AS state
-    FROM loyalty.lot l
+    FROM loyalty._lot l
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);

@@ -21,7 +21,7 @@ BEGIN
 
     RETURN QUERY
     WITH held AS (
-        SELECT h.lot_no, h.hold_no, h.points::numeric AS points, h.captured::numeric AS captured, e.event_time,
+        SELECT h.lot_no, h.hold_no, h.points::numeric AS points, h.captured::numeric AS captured, h.owed::numeric AS owed, e.event_time,
                least(h.ends_at, h.released_at) AS ends_at
         FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
         WHERE h.account_id = account AND h.hold_no > opening
@@ -42,10 +42,10 @@ BEGIN
         JOIN loyalty._book e ON e.account_id = account AND e.reverses = h.hold_no AND e.kind = 'redeem'
         JOIN loyalty._book_allocation c ON c.account_id = account AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
         UNION ALL
-        SELECT 'release', h.lot_no, h.points - h.captured, h.ends_at FROM held h
+        SELECT 'release', h.lot_no, h.points - h.captured - h.owed, h.ends_at FROM held h
     ), effect AS (
         SELECT f.kind, f.points, greatest(f.event_time, l.valid_from) AS begins, coalesce(l.expires_at, 'infinity') AS ends
-        FROM happened f LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+        FROM happened f LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
         WHERE f.points <> 0
     ), movement AS (
         SELECT f.kind, f.points, f.begins AS at FROM effect f WHERE f.begins < f.ends

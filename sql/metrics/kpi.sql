@@ -204,10 +204,10 @@ CREATE VIEW loyalty.points_liability AS
                  loyalty.sum(k.held) AS held,
                  coalesce(loyalty.sum(l.remaining) FILTER (WHERE l.expires_at > now() AND l.expires_at <= now() + interval '90 days'), 0) AS ending_soon,
                  loyalty.points '0' AS debt
-          FROM loyalty.lot l JOIN loyalty.account a USING (account_id)
+          FROM loyalty._lot l JOIN loyalty.account a USING (account_id)
           -- A hold that ended since the lot was written holds no more.
           CROSS JOIN LATERAL (SELECT CASE WHEN l.held > 0 THEN l.held - (
-              SELECT coalesce(loyalty.sum(h.points - h.captured), 0) FROM loyalty.hold h
+              SELECT coalesce(loyalty.sum(h.points - h.captured - h.owed), 0) FROM loyalty.hold h
               WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()) ELSE 0 END AS held) k
           WHERE l.open AND (l.expires_at > now() OR k.held > 0)
           GROUP BY 1, 2
@@ -347,7 +347,7 @@ CREATE VIEW loyalty.member_360 AS
         FROM loyalty._order o WHERE o.account_id = a.account_id) o ON true
     LEFT JOIN LATERAL (
         SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
-        FROM loyalty.lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
+        FROM loyalty._lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
     LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member;
 COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row: tier, orders, points of the program''s first currency, and value';
 COMMENT ON COLUMN loyalty.member_360.program IS 'code of the program';

@@ -303,7 +303,7 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
                CASE WHEN l.expires_at <= _development.as_of THEN l.expires_at END AS ended,
                f.kind, sum(f.points)::numeric AS points
         FROM loyalty.account a
-        JOIN loyalty.lot l USING (account_id)
+        JOIN loyalty._lot l USING (account_id)
         JOIN effect f USING (account_id, lot_no)
         WHERE a.currency_id = money AND f.recorded_at <= known_at AND (_development.as_of >= now() OR f.event_time <= _development.as_of)
         GROUP BY 1, 2, 3, 4
@@ -325,7 +325,7 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
                   AND x.recorded_at <= known_at AND x.event_time <= _development.as_of)::numeric - h.points::numeric
         FROM loyalty.hold h
         JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-        JOIN loyalty.lot l ON l.account_id = h.account_id AND l.lot_no = h.lot_no
+        JOIN loyalty._lot l ON l.account_id = h.account_id AND l.lot_no = h.lot_no
         JOIN loyalty.account a ON a.account_id = h.account_id
         WHERE a.currency_id = money AND l.expires_at <= _development.as_of AND e.recorded_at <= known_at
           AND e.event_time <= _development.as_of AND _development.as_of < least(h.ends_at, h.released_at)

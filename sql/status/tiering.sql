@@ -130,6 +130,13 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
         FROM award w
         WHERE w.first_kind <> 'rekey'
         WINDOW same_row AS (PARTITION BY w.account_id, w.source_id, w.event, w.line)
+        UNION ALL
+        -- What ended before it was confirmed was never earned.
+        SELECT l.account_id, l.earned_at, l.waived - l.expired, loyalty.points '0', 0, false
+        FROM loyalty.currency c
+        JOIN loyalty.account a USING (currency_id)
+        JOIN loyalty.lot l USING (account_id)
+        WHERE c.program_id = owner AND c.is_default AND NOT c.pending_counts AND l.valid_from = 'infinity' AND l.expired > l.waived
     )
     INSERT INTO loyalty.tier_progress_bucket (account_id, bucket, metric)
     SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,

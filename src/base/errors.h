@@ -47,6 +47,11 @@
 #define ERRCODE_LY_HOLD_EXPIRED			LY_STATE('3', '0', '9')
 #define ERRCODE_LY_HOLD_RELEASED		LY_STATE('3', '1', '0')
 #define ERRCODE_LY_TRANSFER_TO_SELF		LY_STATE('3', '1', '1')
+#define ERRCODE_LY_NOT_PENDING			LY_STATE('3', '2', '1')
+#define ERRCODE_LY_AWARD_REVERSED		LY_STATE('3', '2', '2')
+#define ERRCODE_LY_AWARD_EXPIRED		LY_STATE('3', '2', '3')
+#define ERRCODE_LY_NOT_LONGER			LY_STATE('3', '2', '4')
+#define ERRCODE_LY_LOT_ENDED			LY_STATE('3', '2', '5')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

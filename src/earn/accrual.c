@@ -763,6 +763,11 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 				sum->base += entry->base;
 				sum->refunded += entry->refunded;
 				sum->forgiven += entry->forgiven;
+				if (entry->points > 0 && entry->lot_no != 0)
+				{
+					sum->lot_no = entry->lot_no;
+					sum->lot_entry = sum->lot_award = entry->entry_no;
+				}
 			}
 		}
 	}
@@ -802,8 +807,8 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 			group->refunded = points_add(group->refunded, image->refunded);
 			points = points_sub(rule_points(rule, group->base, group->refunded),
 								points_sub(group->points, group->forgiven));
-			/* A line that comes refunded may leave the event with less. */
-			if (points < 0)
+			/* A line that comes refunded may leave the event with less; what is to be confirmed is so at once. */
+			if (points < 0 || account->currency->confirm)
 				own = own_lot(account, group);
 		}
 		else
@@ -824,7 +829,15 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 			if (!dated)
 				lot_dates(account->currency, image->time, &dates);
 			dated = true;
-			account_credit(account, entry, points, &dates);
+			if (own != NULL && own->dates.valid_from == DT_NOEND && own->dates.expires_at > account->as_of)
+				account_credit_lot(account, entry, points, own);
+			else
+				own = account_credit(account, entry, points, &dates);
+			if (group != NULL && own != NULL)
+			{
+				group->lot_no = own->lot_no;
+				group->lot_entry = group->lot_award = entry->entry_no;
+			}
 		}
 		else if (points < 0)
 			account_take_back(account, entry, -points, own);
@@ -896,6 +909,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	Points		forgiven;
 	Reversal	change = {rule, task, image, *booked};
 	Lot		   *own = NULL;
+	Points		again = 0;
 	LotDates	dates;
 	Entry	   *entry;
 
@@ -957,11 +971,14 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	/* Owed again though it had died: to be let off again if it is taken back once more. */
 	if (own != NULL && forgiven < sums.forgiven && own->waived > 0 && rule->reversal != REVERSAL_NEVER)
 	{
-		own->waived -= Min(own->waived, sums.forgiven - forgiven);
+		again = Min(own->waived, sums.forgiven - forgiven);
+		own->waived -= again;
 		own->changed = true;
 	}
-	entry = account_entry(account, ENTRY_EARN, account->post->now);
+	entry = account_correction(account);
 	describe_reversal(entry, visit, &change);
+	if (again > 0 && own->dates.valid_from == DT_NOEND)
+		entry->unconfirmed = again;
 	entry->forgiven = forgiven - sums.forgiven;
 	if (target > sums.points && own != NULL)
 		account_credit_lot(account, entry, target - sums.points, own);

@@ -91,6 +91,7 @@ typedef struct Form
 	bool		captures;		/* may name one */
 	bool		holds;			/* says in base what it reserves */
 	bool		pair;			/* names its other side in line */
+	bool		ends;			/* says in line which end it moves, and where to */
 	bool		lot;			/* of one lot, without allocations */
 } Form;
 
@@ -104,6 +105,8 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = {.least = -1, .most = 1, .nothing = true, .award = true},
 	[ENTRY_HOLD] = {.nothing = true, .holds = true},
 	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
+	[ENTRY_CONFIRM] = {.least = -1, .most = 1, .award = true, .captures = true},
+	[ENTRY_EXTEND] = {.nothing = true, .ends = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -340,7 +343,7 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
 	}
 	add_to(&lot->points, points);
 
-	/* What changes its key goes out and comes in again: no credit. */
+	/* What changes its key goes out of its lot and comes in again: no credit. */
 	if (points > 0 && entry->kind != ENTRY_REKEY)
 		add_to(&lot->credited, points);
 	if (entry->kind != ENTRY_EXPIRE)
@@ -468,13 +471,15 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
 			return "does not name its source, rule and event";
 	}
-	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair) ||
+	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends) ||
 			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
 	if (form->holds && entry->base <= 0)
 		return "does not say what it reserves";
 	if (form->pair && entry->line == NULL)
 		return "does not name its other side";
+	if (form->ends && entry->line == NULL)
+		return "does not say which end it moves";
 	if (entry->kind != ENTRY_REKEY && !form->captures && (entry->reverses != 0) != form->reverses)
 		return form->reverses ? "does not name the entry it reverses" : "names an entry it reverses";
 	if (entry->reverses < 0 || entry->reverses >= entry->entry_no)
@@ -819,23 +824,26 @@ account_agrees(Walk *walk)
 
 		CHECK_FOR_INTERRUPTS();
 		agrees = agrees && lot_agrees(walk, lot);
+		if (agrees && expires_at == LOT_ON_CLOCK)
+		{
+			agrees = !nulls[ACCOUNT_CLOCK_END];
+			expires_at = agrees ? DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]) : expires_at;
+		}
 		nlots++;
 		last_lot = Max(last_lot, DatumGetInt32(lot[LOT_NO]));
-		if (valid_from > as_of)
+		if (expires_at <= as_of)
+			add_to(&dead, remaining);
+		else if (valid_from > as_of)
 			add_to(&pending, remaining);
-		else if (expires_at > as_of)
+		else
 		{
 			add_to(&live, remaining);
 			add_to(&held, DatumGetPoints(lot[LOT_HELD]));
 		}
-		else
-			add_to(&dead, remaining);
 		if (DatumGetPoints(lot[LOT_HELD]) != 0)
 			agrees = false;
-		if (remaining > 0 && valid_from > as_of)
-			next_change = Min(next_change, valid_from);
-		else if (remaining > 0 && expires_at > as_of)
-			next_change = Min(next_change, expires_at);
+		if (remaining > 0 && expires_at > as_of)
+			next_change = Min(next_change, valid_from > as_of ? Min(valid_from, expires_at) : expires_at);
 		advance(walk, &walk->lot);
 	}
 	while (of_account(walk, &walk->hold))

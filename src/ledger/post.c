@@ -48,6 +48,14 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = "rekey",
 	[ENTRY_HOLD] = "hold",
 	[ENTRY_TRANSFER] = "transfer",
+	[ENTRY_CONFIRM] = "confirm",
+	[ENTRY_EXTEND] = "extend",
+};
+
+static const int activity_of[ENTRY_KINDS] = {
+	[ENTRY_EARN] = ACTIVITY_EARN,
+	[ENTRY_REDEEM] = ACTIVITY_REDEEM,
+	[ENTRY_TRANSFER] = ACTIVITY_TRANSFER,
 };
 
 const char *
@@ -504,6 +512,7 @@ read_account(Post *post, TupleTableSlot *slot)
 	account->expired = DatumGetPoints(values[ACCOUNT_EXPIRED]);
 	account->as_of = DatumGetTimestampTz(values[ACCOUNT_AS_OF]);
 	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
+	account->clock_end = nulls[ACCOUNT_CLOCK_END] ? DT_NOBEGIN : DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
 	if (!nulls[ACCOUNT_TIER])
 		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
 	if (!nulls[ACCOUNT_TIER_SINCE])
@@ -565,6 +574,9 @@ read_lot(Account *account, TupleTableSlot *slot)
 	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
 	lot->dates.valid_from = DatumGetTimestampTz(values[LOT_VALID_FROM]);
 	lot->dates.expires_at = DatumGetTimestampTz(values[LOT_EXPIRES_AT]);
+	lot->on_clock = lot->dates.expires_at == LOT_ON_CLOCK;
+	if (lot->on_clock)
+		lot->dates.expires_at = account->clock_end;
 	lot->earned_at = DatumGetTimestampTz(values[LOT_EARNED_AT]);
 	lot->credited = DatumGetPoints(values[LOT_CREDITED]);
 	lot->remaining = DatumGetPoints(values[LOT_REMAINING]);
@@ -612,6 +624,18 @@ account_read_open(Account *account)
 	account->all_open = true;
 }
 
+/* All that are known, those of a clock among them, by when they end. */
+static Lot **
+lots_in_order(Account *account)
+{
+	Lot		  **lots = palloc(sizeof(Lot *) * Max(account->nlots, 1));
+
+	if (account->nlots > 0)
+		memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
+	qsort(lots, account->nlots, sizeof(Lot *), lots_by_end);
+	return lots;
+}
+
 bool
 lot_alive(const Lot *lot, TimestampTz at)
 {
@@ -621,15 +645,25 @@ lot_alive(const Lot *lot, TimestampTz at)
 Points
 account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count)
 {
-	TableScan  *scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
+	TableScan  *scan = NULL;
+	Lot		  **all = NULL;
 	Points		found = 0;
 	int			room = 8;
 
 	*live = palloc(sizeof(Lot *) * room);
 	*count = 0;
-	while (found < wanted && table_scan_next(scan))
+
+	/* The index has lots of a clock last, whenever that ends. */
+	if (account->clock_end == DT_NOBEGIN)
+		scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
+	else
 	{
-		Lot		   *lot = read_lot(account, account->post->lot.slot);
+		account_read_open(account);
+		all = lots_in_order(account);
+	}
+	for (int i = 0; found < wanted && (scan != NULL ? table_scan_next(scan) : i < account->nlots); i++)
+	{
+		Lot		   *lot = scan != NULL ? read_lot(account, account->post->lot.slot) : all[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!lot_alive(lot, at) || lot->remaining == lot->held)
@@ -704,7 +738,7 @@ post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 static bool
 same_dates(const Lot *lot, const LotDates *dates)
 {
-	return lot->dates.expires_at == dates->expires_at &&
+	return (lot->on_clock ? LOT_ON_CLOCK : lot->dates.expires_at) == dates->expires_at &&
 		lot->dates.valid_from == dates->valid_from &&
 		lot->dates.issued == dates->issued;
 }
@@ -712,12 +746,32 @@ same_dates(const Lot *lot, const LotDates *dates)
 /*
  * An award joins a lot that is open and not dead, or that this visit opened:
  * whom a late award dies with must not hang on whether the expiry job came by.
+ * One that is to be confirmed stays by itself.
  */
 static bool
 takes_award(const Account *account, const Lot *lot, const LotDates *dates)
 {
-	return same_dates(lot, dates) && lot->open &&
-		(lot->fresh || dates->expires_at > account->as_of);
+	return same_dates(lot, dates) && lot->open && dates->valid_from != DT_NOEND &&
+		(lot->fresh || lot->dates.expires_at > account->as_of);
+}
+
+/*
+ * The end of a lot by the clock.  Any credit starts a clock that does not run;
+ * what is too late even for a new one ended when that would have.
+ */
+static LotDates
+dates_by_clock(Account *account, const LotDates *dates)
+{
+	LotDates	result = *dates;
+
+	if (account->clock_end <= account->as_of)
+	{
+		if (dates->own_end > account->as_of)
+			account_set_clock(account, dates->own_end);
+		else
+			result.expires_at = dates->own_end;
+	}
+	return result;
 }
 
 /* The lot of those dates that takes awards, or a new one. */
@@ -725,14 +779,21 @@ static Lot *
 lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 {
 	Lot		   *lot = account->last_used;
+	LotDates	by_clock;
 
+	if (dates->expires_at == LOT_ON_CLOCK)
+	{
+		by_clock = dates_by_clock(account, dates);
+		dates = &by_clock;
+	}
 	if (lot != NULL && takes_award(account, lot, dates))
 		return lot;
 	for (int i = 0; i < account->nlots; i++)
 		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of)
+	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of &&
+		dates->valid_from != DT_NOEND)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 
@@ -747,6 +808,9 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 	lot = add_lot(account);
 	lot->lot_no = ++account->last_lot;
 	lot->dates = *dates;
+	lot->on_clock = dates->expires_at == LOT_ON_CLOCK;
+	if (lot->on_clock)
+		lot->dates.expires_at = account->clock_end;
 	lot->earned_at = earned_at;
 	lot->fresh = true;
 	return account->last_used = lot;
@@ -763,16 +827,16 @@ move(Account *account, Lot *lot, Points points)
 	lot->remaining = points_add(lot->remaining, points);
 	lot->open = lot->remaining > 0;
 	lot->changed = true;
+	if (lot->dates.expires_at <= account->as_of)
+		return;
+	account->next_change = Min(account->next_change, lot->dates.expires_at);
 	if (lot->dates.valid_from > account->as_of)
 	{
 		account->pending = points_add(account->pending, points);
 		account->next_change = Min(account->next_change, lot->dates.valid_from);
 	}
-	else if (lot->dates.expires_at > account->as_of)
-	{
+	else
 		account->live = points_add(account->live, points);
-		account->next_change = Min(account->next_change, lot->dates.expires_at);
-	}
 }
 
 /* Brings the totals to the session's time, if a lot or a hold began or ended since. */
@@ -793,22 +857,82 @@ roll_forward(Account *account)
 	{
 		Lot		   *lot = account->lots[i];
 
+		if (lot->dates.expires_at <= account->as_of)
+			continue;
+		account->next_change = Min(account->next_change, lot->dates.expires_at);
 		if (lot->dates.valid_from > account->as_of)
 		{
 			account->pending += lot->remaining;
 			account->next_change = Min(account->next_change, lot->dates.valid_from);
 		}
-		else if (lot->dates.expires_at > account->as_of)
+		else
 		{
 			account->live += lot->remaining;
 			account->held += lot->held;
-			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
 }
 
-Entry *
-account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+/* ----------------------------------------------------------------
+ *		The clock
+ *
+ * Points that end by activity end all at once, a time after the last entry of
+ * certain kinds.  When that will be is kept with the account, so that an entry
+ * changes no lot; such a lot's own end is LOT_ON_CLOCK until the clock has run
+ * out and its end is booked, or another clock starts.
+ * ---------------------------------------------------------------- */
+
+/* Every lot of a clock that ran out ended with it, those too that something may yet be given back to. */
+static void
+end_lots_of_clock(Account *account)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	if (account->stored_lots > 0)
+	{
+		table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
+		while (table_scan_next(&scan))
+		{
+			CHECK_FOR_INTERRUPTS();
+			read_lot(account, post->lot.slot);
+		}
+		table_scan_end(&scan);
+	}
+	for (int i = 0; i < account->nlots; i++)
+	{
+		Lot		   *lot = account->lots[i];
+
+		lot->changed |= lot->on_clock;
+		lot->on_clock = false;
+	}
+}
+
+void
+account_set_clock(Account *account, TimestampTz end)
+{
+	if (account->clock_end != DT_NOBEGIN && account->clock_end <= account->as_of)
+		end_lots_of_clock(account);
+	account->clock_end = end;
+	account->changed = true;
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i]->on_clock)
+			account->lots[i]->dates.expires_at = end;
+}
+
+/* It is never set back, and what came late does not bring the dead to life. */
+static void
+restart_clock(Account *account, TimestampTz event_time)
+{
+	TimestampTz end = clock_end(account->currency, event_time);
+
+	if (end > account->as_of && end > account->clock_end)
+		account_set_clock(account, end);
+}
+
+static Entry *
+add_entry(Account *account, EntryKind kind, TimestampTz event_time)
 {
 	Entry	   *entry;
 
@@ -832,6 +956,20 @@ account_entry(Account *account, EntryKind kind, TimestampTz event_time)
 	entry->event_time = event_time;
 	account->changed = true;
 	return entry;
+}
+
+Entry *
+account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+{
+	if ((account->currency->activity & activity_of[kind]) != 0)
+		restart_clock(account, event_time);
+	return add_entry(account, kind, event_time);
+}
+
+Entry *
+account_correction(Account *account)
+{
+	return add_entry(account, ENTRY_EARN, account->post->now);
 }
 
 void
@@ -922,17 +1060,20 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 	move(account, lot, rest);
 }
 
-void
+Lot *
 account_credit(Account *account, Entry *entry, Points points, const LotDates *dates)
 {
-	if (points == 0)
-		return;
+	Lot		   *lot = NULL;
 
 	/* No lot for what the debt swallows whole. */
-	if (points <= account->debt)
+	if (points > account->debt)
+	{
+		lot = lot_for(account, dates, entry->event_time);
+		account_credit_lot(account, entry, points, lot);
+	}
+	else if (points > 0)
 		(void) repay(account, entry, points);
-	else
-		account_credit_lot(account, entry, points, lot_for(account, dates, entry->event_time));
+	return lot;
 }
 
 void
@@ -941,6 +1082,15 @@ account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 	entry->points = points_sub(entry->points, points);
 	count_in(account, entry, -points);
 	account_allocate(account, entry, lot->lot_no, -points);
+	move(account, lot, -points);
+}
+
+void
+account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	entry->lot_no = lot->lot_no;
+	entry->points = points_sub(entry->points, points);
+	count_in(account, entry, -points);
 	move(account, lot, -points);
 }
 
@@ -961,11 +1111,15 @@ account_expire_lot(Account *account, Lot *lot)
 	Entry	   *entry = account_entry(account, ENTRY_EXPIRE, lot->dates.expires_at);
 	Points		points = lot->remaining - lot->held;
 
-	entry->lot_no = lot->lot_no;
-	entry->points = -points;
-	count_in(account, entry, -points);
+	/* What was never confirmed was never earned. */
+	if (lot->dates.valid_from == DT_NOEND)
+	{
+		entry->unconfirmed = points;
+		entry->metric_time = lot->earned_at;
+	}
+	lot->on_clock = false;
 	lot->expired = points_add(lot->expired, points);
-	move(account, lot, -points);
+	account_empty_lot(account, entry, points, lot);
 }
 
 int
@@ -1011,10 +1165,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		part = Min(left, own->remaining - own->held);
 		if (part == left)
 		{
-			entry->lot_no = own->lot_no;
-			entry->points = points_sub(entry->points, part);
-			count_in(account, entry, -part);
-			move(account, own, -part);
+			account_empty_lot(account, entry, part, own);
 			return;
 		}
 		if (part > 0)
@@ -1028,6 +1179,8 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 			own->waived += part;
 			own->changed = true;
 			entry->forgiven = points_add(entry->forgiven, part);
+			if (own->dates.valid_from == DT_NOEND)
+				entry->unconfirmed -= part;
 			left -= part;
 		}
 	}
@@ -1039,10 +1192,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 
 		account_read_open(account);
 		n = account->nlots;
-		lots = palloc(sizeof(Lot *) * Max(n, 1));
-		if (n > 0)
-			memcpy(lots, account->lots, sizeof(Lot *) * n);
-		qsort(lots, n, sizeof(Lot *), lots_by_end);
+		lots = lots_in_order(account);
 		for (int i = 0; i < n && left > 0; i++)
 		{
 			if (lots[i] == own || !lot_alive(lots[i], account->as_of))
@@ -1060,7 +1210,11 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 	if (left > 0)
 	{
 		if (account->currency->debt == DEBT_FORGIVE)
+		{
 			entry->forgiven = points_add(entry->forgiven, left);
+			if (own != NULL && own->held > 0 && lot_alive(own, account->as_of))
+				reserve_owe(account, own, left);
+		}
 		else
 		{
 			account->debt = points_add(account->debt, left);
@@ -1111,6 +1265,8 @@ store_account(Account *account)
 	values[ACCOUNT_HEAD] = PointerGetDatum(head);
 	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
 	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
+	values[ACCOUNT_CLOCK_END] = TimestampTzGetDatum(account->clock_end);
+	nulls[ACCOUNT_CLOCK_END] = account->clock_end == DT_NOBEGIN;
 	ExecStoreVirtualTuple(slot);
 	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
 }
@@ -1127,7 +1283,7 @@ store_lot(Account *account, Lot *lot)
 	values[LOT_OPEN] = BoolGetDatum(lot->open);
 	values[LOT_ISSUED] = DateADTGetDatum(lot->dates.issued);
 	values[LOT_VALID_FROM] = TimestampTzGetDatum(lot->dates.valid_from);
-	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->dates.expires_at);
+	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->on_clock ? LOT_ON_CLOCK : lot->dates.expires_at);
 	values[LOT_EARNED_AT] = TimestampTzGetDatum(lot->earned_at);
 	values[LOT_CREDITED] = PointsGetDatum(lot->credited);
 	values[LOT_REMAINING] = PointsGetDatum(lot->remaining);
@@ -1268,6 +1424,16 @@ store_visit(Account *account)
 	return true;
 }
 
+/* At the end of a visit's work. */
+static void
+review(Account *account)
+{
+	if (account->held > 0 && account->changed && account->currency->debt == DEBT_FORGIVE)
+		reserve_review(account);
+	if (post_review_hook != NULL)
+		post_review_hook(account);
+}
+
 static void
 refuse_missing(int64 account_id)
 {
@@ -1309,8 +1475,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		ItemPointerCopy(&account->tid, &tid);
 		roll_forward(account);
 		work(account, arg);
-		if (post_review_hook != NULL)
-			post_review_hook(account);
+		review(account);
 		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
 			break;
@@ -1358,8 +1523,7 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 	work(accounts[a > b], accounts[a < b], arg);
 	for (int i = 0; i < 2; i++)
 	{
-		if (post_review_hook != NULL)
-			post_review_hook(accounts[i]);
+		review(accounts[i]);
 		if (accounts[i]->changed && !store_visit(accounts[i]))
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}

@@ -32,6 +32,8 @@ typedef enum EntryKind
 	ENTRY_REKEY,
 	ENTRY_HOLD,
 	ENTRY_TRANSFER,
+	ENTRY_CONFIRM,
+	ENTRY_EXTEND,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -47,15 +49,16 @@ typedef struct Entry
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures */
+	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold that a redemption captures */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
 	int			visits;
+	Points		unconfirmed;	/* what ended before it was confirmed, or ended so and is let off now (below zero) */
 	text	   *event;
-	text	   *line;			/* of an event; the other side of a transfer */
+	text	   *line;			/* of an event; the other side of a transfer; the ends of an extension */
 	text	   *reason;
 } Entry;
 
@@ -64,6 +67,7 @@ typedef struct Lot
 	int32		lot_no;
 	bool		open;
 	LotDates	dates;
+	bool		on_clock;		/* ends with the account's clock, and dates.expires_at is when that does */
 	TimestampTz earned_at;
 	Points		credited;
 	Points		remaining;
@@ -118,6 +122,7 @@ typedef struct Account
 	Points		expired;
 	TimestampTz as_of;
 	TimestampTz next_change;
+	TimestampTz clock_end;		/* -infinity: there never was a clock */
 	Datum		tier;			/* 0: none */
 	TimestampTz tier_since;
 	TimestampTz tier_until;		/* 0: none */
@@ -243,12 +248,17 @@ extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
-extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
+extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
+extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
+extern void account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot);	/* an entry that touches no other */
 extern void account_expire_lot(Account *account, Lot *lot);
+
+/* The clock ends then; lots of one that ran out before stay dead. */
+extern void account_set_clock(Account *account, TimestampTz end);
 
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
@@ -282,8 +292,8 @@ enum
 	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
-	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY,
-	ACCOUNT_NATTS = ACCOUNT_KEY
+	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY, ACCOUNT_CLOCK_END,
+	ACCOUNT_NATTS = ACCOUNT_CLOCK_END
 };
 enum
 {

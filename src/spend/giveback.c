@@ -6,9 +6,9 @@
  * it paid, and none is given a longer life by it unless the caller grants one.
  *
  * Where what can't be taken back is forgiven: a purchase undone while its points
- * were spent let them off.  When they come back, that is made up for.  Which
- * purchase it was is known from the entries alone, so these are read; points let
- * off are few, and points given back fewer.
+ * were spent, or held, let them off.  When they come back, or the hold ends, that
+ * is made up for.  Which purchase it was is known from the entries alone, so these
+ * are read; points let off are few, and points given back fewer.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 
 #include "base/errors.h"
 #include "earn/rule.h"
+#include "ledger/reserve.h"
 #include "spend/spend.h"
 
 PG_FUNCTION_INFO_V1(loyalty_giveback);
@@ -189,6 +190,32 @@ copy_text(const text *from)
 }
 
 static void
+note_award(LetOffs *found, LetOff award)
+{
+	if (rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
+		return;
+	if (found->n == found->room)
+	{
+		found->room = found->room == 0 ? 8 : found->room * 2;
+		found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
+			repalloc(found->awards, sizeof(LetOff) * found->room);
+	}
+	award.event = copy_text(award.event);
+	award.line = copy_text(award.line);
+	found->awards[found->n++] = award;
+}
+
+/* That of an entry of this visit; its texts are the entry's. */
+static bool
+award_of(const Entry *entry, LetOff *award)
+{
+	if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
+		return false;
+	*award = (LetOff) {entry->source_id, entry->rule_id, entry->event, entry->line};
+	return true;
+}
+
+static void
 note_awards(Account *account, Table *table, const char *index, LetOffs *found)
 {
 	TableScan	scan;
@@ -202,17 +229,8 @@ note_awards(Account *account, Table *table, const char *index, LetOffs *found)
 
 		CHECK_FOR_INTERRUPTS();
 		(void) slot_getattr(table->slot, ENTRY_FORGIVEN, &isnull);
-		if (isnull || !read_award(table->slot, &award) || rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
-			continue;
-		if (found->n == found->room)
-		{
-			found->room = found->room == 0 ? 8 : found->room * 2;
-			found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
-				repalloc(found->awards, sizeof(LetOff) * found->room);
-		}
-		award.event = copy_text(award.event);
-		award.line = copy_text(award.line);
-		found->awards[found->n++] = award;
+		if (!isnull && read_award(table->slot, &award))
+			note_award(found, award);
 	}
 	table_scan_end(&scan);
 }
@@ -227,12 +245,44 @@ find_awards(Account *account, LetOffs *found)
 	if (post_has_archive(post))
 		note_awards(account, &post->archived_entry, "archived_entry_pkey", found);
 	note_awards(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
+	for (int i = 0; i < account->nentries; i++)
+	{
+		LetOff		award;
+
+		if (account->entries[i].forgiven != 0 && award_of(&account->entries[i], &award))
+			note_award(found, award);
+	}
+
 	if (found->n > 1)
 		qsort(found->awards, found->n, sizeof(LetOff), compare_awards);
 	for (int i = 0; i < found->n; i++)
 		if (i == 0 || compare_awards(&found->awards[i], &found->awards[n - 1]) != 0)
 			found->awards[n++] = found->awards[i];
 	found->n = n;
+}
+
+/* A key used again names a new award; what the old one was let off stays so. */
+static void
+add_to_award(LetOff *sum, int32 lot_no, Points forgiven)
+{
+	if (lot_no != 0 && lot_no != sum->lot_no)
+	{
+		sum->lot_no = lot_no;
+		sum->forgiven = 0;
+	}
+	sum->forgiven = points_add(sum->forgiven, forgiven);
+}
+
+/* The lot that an entry of this visit credited. */
+static int32
+credited_lot(const Account *account, const Entry *entry)
+{
+	if (entry->points <= 0 || entry->lot_no != 0)
+		return entry->points <= 0 ? 0 : entry->lot_no;
+	for (int i = 0; i < account->nallocations; i++)
+		if (account->allocations[i]->entry_no == entry->entry_no && account->allocations[i]->lot_no != DEBT_LOT)
+			return account->allocations[i]->lot_no;
+	return 0;
 }
 
 static void
@@ -249,6 +299,7 @@ add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		LetOff		award;
 		LetOff	   *sum;
+		int32		lot_no = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!read_award(table->slot, &award))
@@ -257,26 +308,28 @@ add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 		if (sum == NULL)
 			continue;
 		if (DatumGetPoints(values[ENTRY_POINTS]) > 0)
-		{
-			int32		lot_no = nulls[ENTRY_LOT] ?
+			lot_no = nulls[ENTRY_LOT] ?
 				post_allocated_lot(post, account->account_id,
 								   DatumGetInt32(values[nulls[ENTRY_REVERSES] ? ENTRY_NO : ENTRY_REVERSES])) :
 				DatumGetInt32(values[ENTRY_LOT]);
-
-			/* A key used again names a new award; what the old one was let off stays so. */
-			if (lot_no != 0 && lot_no != sum->lot_no)
-			{
-				sum->lot_no = lot_no;
-				sum->forgiven = 0;
-			}
-		}
-		if (!nulls[ENTRY_FORGIVEN])
-			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
+		add_to_award(sum, lot_no, nulls[ENTRY_FORGIVEN] ? 0 : DatumGetPoints(values[ENTRY_FORGIVEN]));
 	}
 	table_scan_end(&scan);
 }
 
-/* How much of each is let off still, of which lot; archived entries come first. */
+/* What awards whose own lot it is were let off since it was spent; what had died is not owed. */
+static Points
+let_off_of(const LetOffs *found, const Lot *lot)
+{
+	Points		owed = -lot->waived;
+
+	for (int i = 0; i < found->n; i++)
+		if (found->awards[i].lot_no == lot->lot_no)
+			owed = points_add(owed, found->awards[i].forgiven);
+	return owed;
+}
+
+/* How much of each is let off still, of which lot; archived entries come first, those of this visit last. */
 static void
 sum_up(Account *account, LetOffs *found)
 {
@@ -285,18 +338,23 @@ sum_up(Account *account, LetOffs *found)
 	if (post_has_archive(post))
 		add_let_offs(account, &post->archived_entry, "archived_entry_pkey", found);
 	add_let_offs(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
+	for (int i = 0; i < account->nentries; i++)
+	{
+		const Entry *entry = &account->entries[i];
+		LetOff		award;
+		LetOff	   *sum = !award_of(entry, &award) ? NULL :
+			bsearch(&award, found->awards, found->n, sizeof(LetOff), compare_awards);
+
+		if (sum != NULL)
+			add_to_award(sum, credited_lot(account, entry), entry->forgiven);
+	}
 }
 
 /* Takes of points that came back to a lot, or instead of it to another, what was let off of the lot. */
 static void
-make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points)
+make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points, TimestampTz at)
 {
-	Points		owed = -paid->waived;	/* let off for being dead: that is not owed */
-
-	for (int i = 0; i < found->n; i++)
-		if (found->awards[i].lot_no == paid->lot_no)
-			owed = points_add(owed, found->awards[i].forgiven);
-	points = Min(points, owed);
+	points = Min(points, let_off_of(found, paid));
 	for (int i = 0; i < found->n && points > 0; i++)
 	{
 		LetOff	   *award = &found->awards[i];
@@ -305,7 +363,7 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 
 		if (award->lot_no != paid->lot_no || part <= 0)
 			continue;
-		entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+		entry = account_entry(account, ENTRY_REVERSE, at);
 		entry->source_id = award->source_id;
 		entry->rule_id = award->rule_id;
 		entry->event = award->event;
@@ -315,6 +373,33 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 		award->forgiven -= part;
 		points -= part;
 	}
+}
+
+static Points
+let_off(Account *account, const Lot *lot)
+{
+	LetOffs		found = {0};
+
+	find_awards(account, &found);
+	sum_up(account, &found);
+	return let_off_of(&found, lot);
+}
+
+static void
+take_owed(Account *account, Lot *lot, Points points, TimestampTz at)
+{
+	LetOffs		found = {0};
+
+	find_awards(account, &found);
+	sum_up(account, &found);
+	make_up(account, &found, lot, lot, points, at);
+}
+
+void
+giveback_init(void)
+{
+	reserve_let_off_hook = let_off;
+	reserve_take_owed_hook = take_owed;
 }
 
 /* ----------------------------------------------------------------
@@ -412,7 +497,7 @@ give_back(Account *account, void *arg)
 	{
 		sum_up(account, &let_offs);
 		for (int i = 0; i < nreturned; i++)
-			make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points);
+			make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points, account->post->now);
 	}
 
 	/* What died meanwhile comes back dead. */

@@ -306,6 +306,7 @@ allowed('mallory', qq{$hostile
 		loyalty.balance_as_known('club', 'mia', '2120-01-01', 'infinity');
 	SELECT kind, balance FROM loyalty.statement('club', 'mia', '-infinity', 'infinity') LIMIT 1;
 	SELECT loyalty.create_program('other', 'Europe/Berlin', ladder => 'a:0, b:10'), loyalty.create_currency('other', 'miles');
+	SELECT loyalty.change_currency('other', 'miles', validity => '1 year');
 	SELECT loyalty.add_rule('other', 'base', points_per => 1), loyalty.change_rule('other', 'base', 2);
 	SELECT loyalty.set_ladder('other', 'a:0, b:30, c:40'), loyalty.end_rule('other', 'base', '2100-01-01');
 	SELECT number, accounts FROM loyalty.checkpoint();
@@ -313,7 +314,7 @@ allowed('mallory', qq{$hostile
 	SELECT v.* FROM loyalty.verify() v;
 	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other');
 	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club')},
-	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
+	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
 my $tree = 'mallory."a ""b"" %s $$; SELECT"';
 allowed('mallory', qq{$hostile
 	CREATE TABLE $tree (id int, who mallory.member_key, amount int, status mallory.member_key, PRIMARY KEY (id)) PARTITION BY LIST (id);
@@ -400,7 +401,7 @@ allowed('clerk', q{SELECT loyalty.redeem('club', 'ron', 10) IS NOT NULL, loyalty
 	SELECT count(*) FROM loyalty.verify('club')}, "t|t\n20\n30\nbronze\n0", 'it acts in its program');
 closed('clerk', "SELECT * FROM loyalty.$_", "it does not: $_") for "redeem('cafe', 'pia', 1)", "balance('cafe', 'pia')", "balance('cafe', 'pia', '2020-01-01')", "enrol('cafe', 'tom')",
 	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)",
-	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "verify('cafe')", 'verify()';
+	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "confirm($spent)", "verify('cafe')", 'verify()';
 closed('clerk', "SET ROLE loyalty_app; SELECT loyalty.balance('cafe', 'pia')", 'nor as another role that it may be');
 closed('clerk', "SELECT public.wrapped('cafe')", 'nor by a function that runs as another');
 closed('till', "SELECT public.lent('cafe')", 'who is not confined does not by a function that runs as it');
@@ -415,7 +416,7 @@ allowed('desk', q{SELECT loyalty.unconfine('clerk', 'cafe')}, '', 'taken back');
 closed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, 'it is closed again');
 $node->safe_psql('postgres', q{GRANT loyalty_admin TO clerk});
 closed('clerk', "SELECT loyalty.$_", "a confined administrator: not $_") for "unconfine('clerk')", "confine('till', 'club')", 'checkpoint()', "create_program('mine')",
-	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)";
+	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)", "extend('cafe', 'pia', '2900-01-01')", "change_currency('cafe', debt => 'block')";
 allowed('postgres', q{SELECT loyalty.unconfine('clerk'); SET ROLE clerk; SELECT loyalty.balance('cafe', 'pia')}, "\n100", 'with none left it is free');
 as('desk', "SELECT loyalty.confine(4711::oid::regrole, 'club')");
 like($error, qr/ERROR:  42704: role 4711 does not exist/, 'one that is not there can\'t be confined');
