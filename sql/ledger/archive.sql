@@ -107,7 +107,8 @@ COMMENT ON FUNCTION loyalty._move_to_archive(bigint[], int[]) IS
 
 -- The next n accounts by id of which something can go, an array for each program, and how far. An
 -- entry goes when it is past in both times, all before it go, a checkpoint saw it or a later one
--- that goes, and no hold among them ends, or is captured, later. None that can go now can have to stay later.
+-- that goes, none is of points that wait to be confirmed, and no hold among them ends, or is captured, later. None
+-- that can go now can have to stay later.
 CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, after bigint, n int,
         OUT accounts bigint[], OUT entries int[])
     RETURNS SETOF record
@@ -122,6 +123,11 @@ CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, a
                             WHERE e.account_id = a.account_id
                               AND (e.event_time >= _archivable_accounts.before OR e.recorded_at >= _archivable_accounts.before)
                             ORDER BY e.entry_no LIMIT 1),
+                           (SELECT min(e.entry_no)
+                            FROM loyalty.lot l JOIN loyalty.entry e ON e.account_id = l.account_id
+                            WHERE l.account_id = a.account_id AND l.open AND l.valid_from = 'infinity'
+                              AND (e.lot_no = l.lot_no OR EXISTS (SELECT FROM loyalty.allocation t
+                                   WHERE t.account_id = e.account_id AND t.entry_no = e.entry_no AND t.lot_no = l.lot_no))),
                            (SELECT min(h.hold_no) FROM loyalty.hold h
                             WHERE h.account_id = a.account_id
                               AND (h.open OR least(h.ends_at, h.released_at) >= _archivable_accounts.before

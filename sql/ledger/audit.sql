@@ -378,12 +378,14 @@ BEGIN
     FULL JOIN (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NULL) i
       ON i.account_id = o.account_id AND i.entry_no = o.entry_no + 1 AND i.recorded_at = o.recorded_at AND i.event = o.event
          AND i.line IS NOT DISTINCT FROM o.line AND i.source_id = o.source_id AND i.rule_id = o.rule_id
-    LEFT JOIN loyalty.entry a ON a.account_id = o.account_id AND a.entry_no = o.reverses AND a.kind IN ('earn', 'rekey')
+    LEFT JOIN book a ON a.account_id = o.account_id AND a.entry_no = o.reverses AND a.kind IN ('earn', 'rekey')
          AND a.source_id = o.source_id AND a.rule_id = o.rule_id
+    LEFT JOIN away k ON k.account_id = o.account_id AND o.reverses <= k.entries
     LEFT JOIN loyalty._lot p ON p.account_id = o.account_id AND p.lot_no = o.lot_no
-    LEFT JOIN loyalty.allocation t ON t.account_id = i.account_id AND t.entry_no = i.entry_no AND t.lot_no <> 0
+    LEFT JOIN book_allocation t ON t.account_id = i.account_id AND t.entry_no = i.entry_no AND t.lot_no <> 0
     LEFT JOIN loyalty._lot l ON l.account_id = i.account_id AND l.lot_no = coalesce(i.lot_no, t.lot_no)
-    WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0 OR a.entry_no IS NULL
+    WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0
+       OR a.entry_no IS NULL AND k.account_id IS NULL
        OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
 
     UNION ALL

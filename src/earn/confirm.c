@@ -212,12 +212,14 @@ static void
 read_shares(Account *account, Confirmation *confirmation)
 {
 	Post	   *post = account->post;
+	TupleTableSlot *slot;
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 
+	/* What touched a lot that waits is never archived. */
 	post_entries_of(post, account->account_id, confirmation->event);
-	while (post_next_entry(post))
-		add_entry(account, confirmation, post->entry.slot);
+	while ((slot = post_next_entry(post)) != NULL)
+		add_entry(account, confirmation, slot);
 	if (!confirmation->rekeyed)
 		return;
 
