@@ -694,7 +694,10 @@ sub make_up
 	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
 	my $owed = -$paid->{waived};
 	my @awards;
-	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
+	my @rows = grep {
+		grep { ($_->{own} // 0) == $paid->{no} } @{ $account->{awards}{$_} }
+	} keys %{ $account->{awards} };
+	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } @rows)
 	{
 		push @awards, grep { ($_->{own} // 0) == $paid->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
 		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
