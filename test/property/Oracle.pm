@@ -265,7 +265,10 @@ sub awards_of
 {
 	my ($self, $account, $lot) = @_;
 	my @awards;
-	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
+	my @rows = grep {
+		grep { ($_->{own} // 0) == $lot->{no} } @{ $account->{awards}{$_} }
+	} keys %{ $account->{awards} };
+	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } @rows)
 	{
 		push @awards, grep { ($_->{own} // 0) == $lot->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
 		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
