@@ -8,8 +8,9 @@ CREATE FUNCTION loyalty.create_roles() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     app constant name[] := ARRAY['redeem', 'giveback', 'hold', 'capture', 'release', 'transfer', 'confirm',
+        'create_pool', 'join_pool', 'leave_pool', 'close_pool', 'redeem_pool', 'pool_balance',
         'balance', 'statement', 'tier_progress', 'enrol'];
-    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof'];
+    report constant name[] := ARRAY['pool_balance', 'balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof'];
     admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_access', '_check_right', '_tree', '_register_source', '_unregister_source',
         '_set_triggers', '_noted_tables', '_note_tables', '_refuse_truncate', '_expiring_accounts', '_expire_accounts',
         '_tiers_to_review', '_review_tiers'];

@@ -538,6 +538,41 @@ account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, 
 	return found;
 }
 
+void
+account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
+{
+	Post	   *post = account->post;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
+	};
+
+	post_table(post, &post->lot, "lot", LOT_NATTS);
+	cursor->account = account;
+	cursor->at = at;
+	table_scan_begin(&cursor->scan, &post->lot, "lot_open_idx", post->snapshot, 2, keys);
+}
+
+Lot *
+account_next_live(LotCursor *cursor)
+{
+	while (table_scan_next(&cursor->scan))
+	{
+		Lot		   *lot = read_lot(cursor->account, cursor->account->post->lot.slot);
+
+		CHECK_FOR_INTERRUPTS();
+		if (lot_alive(lot, cursor->at) && lot->remaining > lot->held)
+			return lot;
+	}
+	return NULL;
+}
+
+void
+account_close_live(LotCursor *cursor)
+{
+	table_scan_end(&cursor->scan);
+}
+
 Lot *
 account_lot(Account *account, int32 lot_no)
 {
@@ -1204,20 +1239,19 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 }
 
 void
-post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
-	int64		ids[2] = {Min(a, b), Max(a, b)};
-	ItemPointerData tids[2];
-	Account    *accounts[2];
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	Account   **accounts;
 
-	if (ids[0] == ids[1] || ids[0] <= post->last_account)
-		elog(ERROR, "accounts must be visited in ascending order");
-	post->last_account = ids[1];
-
-	/* What one gets hangs on what the other has, so neither is looked at before both are ours. */
-	for (int i = 0; i < 2; i++)
+	/* What one gets hangs on what another has, so none is looked at before all are ours. */
+	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
+		if (ids[i] <= post->last_account)
+			elog(ERROR, "accounts must be visited in ascending order");
+		post->last_account = ids[i];
 		if (!find_row(post, ids[i], NULL))
 			refuse_missing(ids[i]);
 		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
@@ -1227,15 +1261,16 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 
 	MemoryContextReset(post->context);
 	MemoryContextSwitchTo(post->context);
-	for (int i = 0; i < 2; i++)
+	accounts = palloc(sizeof(Account *) * n);
+	for (int i = 0; i < n; i++)
 	{
 		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
 			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
 		accounts[i] = read_account(post, post->account.slot);
 		roll_forward(accounts[i]);
 	}
-	work(accounts[a > b], accounts[a < b], arg);
-	for (int i = 0; i < 2; i++)
+	work(accounts, n, arg);
+	for (int i = 0; i < n; i++)
 	{
 		if (post_review_hook != NULL)
 			post_review_hook(accounts[i]);
@@ -1243,4 +1278,28 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}
 	MemoryContextSwitchTo(old);
+	pfree(tids);
+}
+
+typedef struct Pair
+{
+	PairWork	work;
+	void	   *arg;
+	bool		turned;
+} Pair;
+
+static void
+pair_work(Account **accounts, int n, void *arg)
+{
+	Pair	   *pair = arg;
+
+	pair->work(accounts[pair->turned], accounts[!pair->turned], pair->arg);
+}
+
+void
+post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+{
+	Pair		pair = {work, arg, a > b};
+
+	post_several(post, (int64[]) {Min(a, b), Max(a, b)}, 2, pair_work, &pair);
 }
