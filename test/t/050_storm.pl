@@ -31,6 +31,9 @@ CREATE TABLE orders (
 SELECT loyalty.attach('orders', p, 'customer', 'total', 'ordered_at', refunded => 'refunded')
 FROM unnest(ARRAY['club', 'fading']) p;
 SELECT loyalty.enrol(p, 'm' || n) FROM unnest(ARRAY['club', 'fading']) p, generate_series(1, 50) n;
+-- Households of five.
+SELECT loyalty.create_pool('club', 'p' || n) FROM generate_series(0, 9) n;
+SELECT loyalty.join_pool('club', 'p' || (n - 1) / 5, 'm' || n, keep => n % 5 * 10) FROM generate_series(50, 1, -1) n;
 INSERT INTO orders (customer, ordered_at, total)
 SELECT 'm' || n % 50 + 1, now() - n % 5 * interval '1 day', n % 90 + 0.37 FROM generate_series(1, 2000) n;
 
@@ -69,6 +72,11 @@ BEGIN
 		INSERT INTO redemption (entry_id) SELECT loyalty.capture(hold, CASE WHEN part THEN 3::loyalty.points END);
 	END IF;
 EXCEPTION WHEN SQLSTATE 'LY308' OR SQLSTATE 'LY310' THEN
+END $$;
+CREATE FUNCTION try_pool(n int, points int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO redemption (entry_id) SELECT loyalty.redeem_pool('club', 'p' || (n - 1) / 5, 'm' || n, points);
+EXCEPTION WHEN SQLSTATE 'LY301' THEN
 END $$;
 CREATE FUNCTION try_transfer(who text, whom text, points int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -129,6 +137,14 @@ $node->pgbench("-n -c $clients -j 2 -T $seconds", 0,
 			\set whom random(1, 50)
 			\set points random(1, 200)
 			SELECT try_transfer('m' || :who, 'm' || :whom, :points);},
+		'pool@8' => q{
+			\set who random(1, 50)
+			\set points random(1, 900)
+			SELECT try_pool(:who, :points);},
+		'permit@1' => q{
+			\set who random(1, 50)
+			\set points random(0, 50)
+			SELECT loyalty.join_pool('club', 'p' || (:who - 1) / 5, 'm' || :who, keep => :points);},
 		'ask@5' => q{
 			\set who random(1, 50)
 			SELECT loyalty.balance('club', 'm' || :who), loyalty.balance('fading', 'm' || :who);},
@@ -147,12 +163,14 @@ is($node->safe_psql('postgres', q{
 is($node->safe_psql('postgres', q{
 	SELECT (SELECT count(*) FROM redemption) > 100 AND (SELECT count(*) FROM returned) > 50
 		AND (SELECT count(DISTINCT state) FROM loyalty.holds) = 3
+		AND (SELECT count(*) FROM (SELECT FROM loyalty.pool_redemptions GROUP BY redemption_id HAVING count(*) > 1 AND sum(returned) > 0) r) > 0
 		AND (SELECT count(*) FROM loyalty.entries WHERE kind = 'expire') > 0
 		AND (SELECT count(*) FROM orders WHERE id <= 2000) < 2000
 		AND (SELECT count(*) FROM loyalty.member WHERE member ~ '^new') > 0}), 't', 'and often');
 is($node->safe_psql('postgres', q{
-	SELECT (SELECT count(*) FROM redemption) - (SELECT count(*) FROM loyalty.entry WHERE kind = 'redeem'),
-		(SELECT count(*) FROM returned) - (SELECT count(*) FROM loyalty.entry WHERE kind = 'giveback')}),
+	SELECT (SELECT count(*) FROM redemption) - count(DISTINCT call) FILTER (WHERE kind = 'redeem'),
+		(SELECT count(*) FROM returned) - count(DISTINCT call) FILTER (WHERE kind = 'giveback')
+	FROM (SELECT kind, (coalesce(line, account_id || '/' || entry_no), CASE kind WHEN 'giveback' THEN xmin::text END) AS call FROM loyalty.entry) e}),
 	'0|0', 'every call that answered is booked, and no other');
 
 is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books hold');
