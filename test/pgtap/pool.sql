@@ -90,6 +90,8 @@ SELECT is((SELECT balance FROM statement('club', m, '-infinity', now() + interva
 FROM unnest('{ann,bob,cat}'::text[]) m;
 SELECT is(balance_as_known('club', m, now(), now()), balance('club', m), 'as known now: ' || m) FROM unnest('{ann,bob,cat}'::text[]) m;
 SELECT is((SELECT sum(points_redeemed) FROM kpi_daily WHERE program = 'club'), 75.0, 'the KPIs count it once');
+SELECT results_eq($$ SELECT (SELECT sum(points) FROM points_liability WHERE program = 'club'), (SELECT sum(redeemed) FROM points_development('club')) $$,
+	$$ VALUES (22.0, 75.0) $$, 'and so does the liability: 97 less 75 are outstanding');
 SELECT pg_temp.balanced('after a redemption');
 SELECT is_empty('SELECT * FROM verify()', 'verify() agrees: after a redemption');
 
@@ -112,6 +114,8 @@ SELECT results_eq($$ SELECT member::text COLLATE "default", lot_no, remaining, e
 		('bob', 2, 30.0, '2123-01-01 00:00+00'), ('cat', 1, 7.0, '2123-01-01 00:00+00') $$, 'all as it was, with the ends they had');
 SELECT pg_temp.refused(format('SELECT giveback(%s)', id), 'LY303', '0% points of this redemption are left to give back.', 'nothing is left') FROM r;
 SELECT is(redeem_pool('club', 'home', 'cat', 75, 'r1', 'a holiday'), id, 'the first answer stays the answer') FROM r;
+SELECT results_eq($$ SELECT (SELECT sum(points) FROM points_liability WHERE program = 'club'), (SELECT sum(redeemed) FROM points_development('club')) $$,
+	$$ VALUES (97.0, 0.0) $$, 'outstanding again');
 SELECT pg_temp.balanced('all given back');
 SELECT is_empty('SELECT * FROM verify()', 'verify() agrees: all given back');
 
