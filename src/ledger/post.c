@@ -543,15 +543,16 @@ void
 account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
 {
 	Post	   *post = account->post;
-	TableKey	keys[2] = {
+	TableKey	keys[3] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, BoolGetDatum(true)},
 		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
 	};
 
 	post_table(post, &post->lot, "lot", LOT_NATTS);
 	cursor->account = account;
 	cursor->at = at;
-	table_scan_begin(&cursor->scan, &post->lot, "lot_open_idx", post->snapshot, 2, keys);
+	table_scan_begin(&cursor->scan, &post->lot, "lot_pkey", post->snapshot, 3, keys);
 }
 
 Lot *
