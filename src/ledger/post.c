@@ -444,19 +444,13 @@ known_lot(Account *account, int32 lot_no)
 	return NULL;
 }
 
-/* The lot of the row in slot: the one read before, or a new reading. */
 static Lot *
-read_lot(Account *account, TupleTableSlot *slot)
+read_new_lot(Account *account, TupleTableSlot *slot)
 {
 	Datum	   *values = slot->tts_values - 1;
-	Lot		   *lot;
+	Lot		   *lot = add_lot(account);
 
 	slot_getallattrs(slot);
-	lot = known_lot(account, DatumGetInt32(values[LOT_NO]));
-	if (lot != NULL)
-		return lot;
-
-	lot = add_lot(account);
 	lot->lot_no = DatumGetInt32(values[LOT_NO]);
 	lot->open = DatumGetBool(values[LOT_OPEN]);
 	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
@@ -470,6 +464,16 @@ read_lot(Account *account, TupleTableSlot *slot)
 	lot->waived = DatumGetPoints(values[LOT_WAIVED]);
 	ItemPointerCopy(&slot->tts_tid, &lot->tid);
 	return lot;
+}
+
+/* The lot of the row in slot: the one read before, or a new reading. */
+static Lot *
+read_lot(Account *account, TupleTableSlot *slot)
+{
+	bool		isnull;
+	Lot		   *lot = known_lot(account, DatumGetInt32(slot_getattr(slot, LOT_NO, &isnull)));
+
+	return lot != NULL ? lot : read_new_lot(account, slot);
 }
 
 /* Open lots of the account from an end on, or at exactly that end, in the order they pay. */
@@ -552,15 +556,19 @@ account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
 	post_table(post, &post->lot, "lot", LOT_NATTS);
 	cursor->account = account;
 	cursor->at = at;
+	cursor->first = account->nlots == 0;
 	table_scan_begin(&cursor->scan, &post->lot, "lot_pkey", post->snapshot, 3, keys);
 }
 
 Lot *
 account_next_live(LotCursor *cursor)
 {
+	Account    *account = cursor->account;
+
 	while (table_scan_next(&cursor->scan))
 	{
-		Lot		   *lot = read_lot(cursor->account, cursor->account->post->lot.slot);
+		TupleTableSlot *slot = account->post->lot.slot;
+		Lot		   *lot = cursor->first ? read_new_lot(account, slot) : read_lot(account, slot);
 
 		CHECK_FOR_INTERRUPTS();
 		if (lot_alive(lot, cursor->at) && lot->remaining > lot->held)

@@ -252,11 +252,12 @@ extern Lot *account_lot(Account *account, int32 lot_no);
 extern Points account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count);
 extern void account_read_open(Account *account);
 
-/* The same one by one, beside those of other accounts; to be closed before the visit ends. */
+/* The same one by one, beside those of other accounts, and nothing else meanwhile; to be closed before the visit ends. */
 typedef struct LotCursor
 {
 	Account    *account;
 	TimestampTz at;
+	bool		first;			/* to read lots of the account: it meets none that is known */
 	TableScan	scan;
 } LotCursor;
 
