@@ -5,7 +5,7 @@
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
--- hold that a redemption captures. line of a transfer: the id of its other side.
+-- hold that a redemption captures. line of a transfer: the id of its other side. actor_id: who booked it.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -19,6 +19,7 @@ CREATE TABLE loyalty.entry (
     source_id   int,
     rule_id     int,
     reverses    int,
+    actor_id    int NOT NULL,
     kind        text NOT NULL,
     event       text COLLATE "C",
     line        text COLLATE "C",
