@@ -47,9 +47,9 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.pool_pool_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pool_member', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pool_payment', '');
 
-CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.pool
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OF pool_id, program_id, currency_id, code, created_at OR DELETE OR TRUNCATE ON loyalty.pool
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_removal();
-CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.pool_member
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OF pool_id, account_id, member_no, redeems, share, keep, joined_at OR DELETE OR TRUNCATE ON loyalty.pool_member
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_removal();
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON loyalty.pool_payment
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
