@@ -73,7 +73,7 @@ BEGIN
     owner := loyalty._program_id(program);
     SELECT p.* INTO found FROM loyalty.pool p WHERE p.program_id = owner AND p.code = _pool.pool;
     IF found.pool_id IS NULL THEN
-        PERFORM loyalty._refuse('LY020', format('program "%s" has no pool "%s"', program, pool),
+        PERFORM loyalty._refuse('LY030', format('program "%s" has no pool "%s"', program, pool),
             'No pool of the program has this code.', 'Create it with loyalty.create_pool().');
     END IF;
     RETURN found;
@@ -88,7 +88,7 @@ DECLARE
 BEGIN
     UPDATE loyalty.pool p SET changes = p.changes + 1 WHERE p.pool_id = id RETURNING p.* INTO found;
     IF found.closed_at IS NOT NULL THEN
-        PERFORM loyalty._refuse('LY320', 'the pool is closed', 'Everybody left it when it was closed.',
+        PERFORM loyalty._refuse('LY360', 'the pool is closed', 'Everybody left it when it was closed.',
             'Points can still be given back; for new redemptions create another pool.');
     END IF;
     RETURN found;
@@ -183,7 +183,7 @@ BEGIN
     IF NOT FOUND THEN
         SELECT p.code INTO other FROM loyalty.pool_member m JOIN loyalty.pool p USING (pool_id)
         WHERE m.account_id = joining.account_id AND m.left_at IS NULL;
-        PERFORM loyalty._refuse('LY323', 'the member is in another pool',
+        PERFORM loyalty._refuse('LY363', 'the member is in another pool',
             format('It is in pool "%s" with the points of the same currency, and they would be counted twice.', other),
             'loyalty.leave_pool() lets it leave that one first.');
     END IF;
@@ -200,7 +200,7 @@ BEGIN
     UPDATE loyalty.pool_member m SET left_at = greatest(now(), m.joined_at)
     WHERE m.pool_id = (target).pool_id AND m.account_id = leaving AND m.left_at IS NULL;
     IF NOT FOUND THEN
-        PERFORM loyalty._refuse('LY321', 'the member is not in the pool', 'It never joined, or has left already.',
+        PERFORM loyalty._refuse('LY361', 'the member is not in the pool', 'It never joined, or has left already.',
             'See loyalty.pool_members.');
     END IF;
 END $$;
@@ -258,7 +258,7 @@ BEGIN
     INTO answer, allowed
     FROM kept h;
     IF asking IS NOT NULL AND allowed IS NULL THEN
-        PERFORM loyalty._refuse('LY321', 'the member is not in the pool', 'It was not in it at that time.',
+        PERFORM loyalty._refuse('LY361', 'the member is not in the pool', 'It was not in it at that time.',
             'See loyalty.pool_members; loyalty.join_pool() takes a member in.');
     END IF;
     RETURN CASE WHEN allowed = false THEN 0 ELSE answer END;

@@ -20,7 +20,7 @@
 #define ERRCODE_LY_UNKNOWN_SOURCE		LY_STATE('0', '0', '6')
 #define ERRCODE_LY_DUPLICATE			LY_STATE('0', '0', '9')
 #define ERRCODE_LY_UNKNOWN_CHECKPOINT	LY_STATE('0', '1', '0')
-#define ERRCODE_LY_UNKNOWN_POOL			LY_STATE('0', '2', '0')
+#define ERRCODE_LY_UNKNOWN_POOL			LY_STATE('0', '3', '0')
 
 /* LY1xx: configuration that can't mean anything */
 #define ERRCODE_LY_INVALID_PROGRAM		LY_STATE('1', '0', '1')
@@ -48,10 +48,10 @@
 #define ERRCODE_LY_HOLD_EXPIRED			LY_STATE('3', '0', '9')
 #define ERRCODE_LY_HOLD_RELEASED		LY_STATE('3', '1', '0')
 #define ERRCODE_LY_TRANSFER_TO_SELF		LY_STATE('3', '1', '1')
-#define ERRCODE_LY_POOL_CLOSED			LY_STATE('3', '2', '0')
-#define ERRCODE_LY_NOT_IN_POOL			LY_STATE('3', '2', '1')
-#define ERRCODE_LY_POOL_FORBIDDEN		LY_STATE('3', '2', '2')
-#define ERRCODE_LY_IN_ANOTHER_POOL		LY_STATE('3', '2', '3')
+#define ERRCODE_LY_POOL_CLOSED			LY_STATE('3', '6', '0')
+#define ERRCODE_LY_NOT_IN_POOL			LY_STATE('3', '6', '1')
+#define ERRCODE_LY_POOL_FORBIDDEN		LY_STATE('3', '6', '2')
+#define ERRCODE_LY_IN_ANOTHER_POOL		LY_STATE('3', '6', '3')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

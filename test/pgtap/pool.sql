@@ -125,9 +125,9 @@ SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', 0) $$, 'LY30
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', -1) $$, 'LY304', NULL, 'negative points');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', '0.05') $$, 'LY304', 'The currency has 1 decimals.', 'points too fine');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'zoe', 1) $$, 'LY002', NULL, 'a stranger');
-SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'dan', 1) $$, 'LY321', NULL, 'who is not in the pool');
-SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'hame', 'cat', 1) $$, 'LY020', NULL, 'no such pool');
-SELECT pg_temp.refused($$ SELECT redeem_pool('other', 'home', 'cat', 1) $$, 'LY020', NULL, 'the pool of another program');
+SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'dan', 1) $$, 'LY361', NULL, 'who is not in the pool');
+SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'hame', 'cat', 1) $$, 'LY030', NULL, 'no such pool');
+SELECT pg_temp.refused($$ SELECT redeem_pool('other', 'home', 'cat', 1) $$, 'LY030', NULL, 'the pool of another program');
 SELECT pg_temp.refused($$ SELECT redeem_pool('clab', 'home', 'cat', 1) $$, 'LY001', NULL, 'no such program');
 SELECT pg_temp.refused(format('SELECT redeem_pool(%s)', args), '22004', NULL, 'NULL: ' || args)
 FROM unnest(ARRAY[$$NULL, 'home', 'cat', 1$$, $$'club', NULL, 'cat', 1$$, $$'club', 'home', NULL, 1$$, $$'club', 'home', 'cat', NULL$$]) args;
@@ -143,13 +143,13 @@ SELECT pg_temp.refused(format('SELECT join_pool(''club'', ''home'', %s)', args),
 FROM (VALUES ($$'zoe'$$, 'LY002'), ($$NULL$$, '22004'), ($$'dan', share => 1.1$$, 'LY110'), ($$'dan', share => -0.1$$, 'LY110'), ($$'dan', share => 'NaN'$$, 'LY110'),
 	($$'dan', share => 0.00001$$, 'LY110'), ($$'dan', share => NULL$$, '22004'), ($$'dan', redeems => NULL$$, '22004'), ($$'dan', keep => NULL$$, '22004'),
 	($$'dan', keep => -1$$, 'LY110'), ($$'dan', keep => '0.05'$$, 'LY110')) v (args, state);
-SELECT pg_temp.refused($$ SELECT join_pool('club', 'hame', 'dan') $$, 'LY020', NULL, 'join: no such pool');
-SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'dan') $$, 'LY321', NULL, 'leave: who is not in it');
+SELECT pg_temp.refused($$ SELECT join_pool('club', 'hame', 'dan') $$, 'LY030', NULL, 'join: no such pool');
+SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'dan') $$, 'LY361', NULL, 'leave: who is not in it');
 SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'zoe') $$, 'LY002', NULL, 'leave: a stranger');
-SELECT pg_temp.refused($$ SELECT close_pool('club', 'hame') $$, 'LY020', NULL, 'close: no such pool');
-SELECT pg_temp.refused($$ SELECT pool_balance('club', 'hame') $$, 'LY020', NULL, 'balance: no such pool');
+SELECT pg_temp.refused($$ SELECT close_pool('club', 'hame') $$, 'LY030', NULL, 'close: no such pool');
+SELECT pg_temp.refused($$ SELECT pool_balance('club', 'hame') $$, 'LY030', NULL, 'balance: no such pool');
 SELECT pg_temp.refused($$ SELECT pool_balance('club', 'home', member => 'zoe') $$, 'LY002', NULL, 'balance: of a stranger');
-SELECT pg_temp.refused($$ SELECT pool_balance('club', 'home', member => 'dan') $$, 'LY321', NULL, 'balance: of who is not in it');
+SELECT pg_temp.refused($$ SELECT pool_balance('club', 'home', member => 'dan') $$, 'LY361', NULL, 'balance: of who is not in it');
 SELECT pg_temp.refused($$ SELECT pool_balance('club', 'home', NULL) $$, '22004', NULL, 'balance: at no time');
 SELECT pg_temp.refused($$ DELETE FROM loyalty.pool_member $$, 'LY401', NULL, 'members are not deleted');
 SELECT pg_temp.refused($$ TRUNCATE loyalty.pool $$, 'LY401', NULL, 'nor pools');
@@ -161,7 +161,7 @@ SELECT join_pool('club', 'home', 'bob', share => 0.5, keep => 20), join_pool('cl
 SELECT results_eq($$ SELECT m, pool_balance('club', 'home', member => m)::numeric FROM unnest('{ann,bob,cat}'::text[]) m $$,
 	$$ VALUES ('ann', 65.0), ('bob', 90.0), ('cat', 0.0) $$, 'ann: 40 and half of 50; bob: 50 and 40; cat: none');
 SELECT is(pool_balance('club', 'home')::numeric, 97.0, 'together they have what they have');
-SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', 1) $$, 'LY322', NULL, 'no permission to redeem, not even her own');
+SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', 1) $$, 'LY362', NULL, 'no permission to redeem, not even her own');
 SELECT is(redeem('club', 'cat', 1) > 0, true, 'which she can redeem without the pool');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', '65.1') $$, 'LY301', '0.1 points are missing.', 'a tenth more than ann is lent');
 SELECT is(pg_temp.paid(redeem_pool('club', 'home', 'ann', 65)), 'ann:2:10 bob:1:20 bob:2:5 ann:3:30', 'bob pays 25, then ann the rest');
@@ -186,13 +186,13 @@ SELECT is_empty('SELECT * FROM verify()', 'verify() agrees: with permissions');
 
 -- ---- Another pool; who left
 SELECT create_pool('club', 'away') > 0, create_pool('club', 'fly', 'miles') > 0;
-SELECT pg_temp.refused($$ SELECT join_pool('club', 'away', 'ann') $$, 'LY323', 'It is in pool "home"%', 'nobody is in two pools with the same points');
+SELECT pg_temp.refused($$ SELECT join_pool('club', 'away', 'ann') $$, 'LY363', 'It is in pool "home"%', 'nobody is in two pools with the same points');
 SELECT join_pool('club', 'fly', 'ann'), join_pool('club', 'fly', 'dan');
 SELECT adjust('club', 'dan', 5, 'found', currency => 'miles') > 0;
 SELECT is(pg_temp.paid(redeem_pool('club', 'fly', 'ann', 2)), 'dan:1:2', 'with points of another currency she is');
 SELECT leave_pool('club', 'home', 'ann');
-SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', 1) $$, 'LY321', NULL, 'who has left redeems no more');
-SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'ann') $$, 'LY321', NULL, 'nor leaves again');
+SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', 1) $$, 'LY361', NULL, 'who has left redeems no more');
+SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'ann') $$, 'LY361', NULL, 'nor leaves again');
 SELECT is(pool_balance('club', 'home', member => 'bob'), balance('club', 'bob'), 'nor are her points there: bob has his own alone');
 SELECT join_pool('club', 'away', 'ann');
 SELECT is(count(*), 3::bigint, 'three times in a pool, each told') FROM pool_members WHERE member = 'ann';
@@ -274,7 +274,7 @@ SELECT is(pool_balance('many', 'all')::numeric, 400.0, 'all is there again');
 
 -- ---- Closed
 SELECT close_pool('club', 'away');
-SELECT pg_temp.refused(format('SELECT %s', call), 'LY320', 'Everybody left it%', 'closed: ' || call)
+SELECT pg_temp.refused(format('SELECT %s', call), 'LY360', 'Everybody left it%', 'closed: ' || call)
 FROM unnest(ARRAY[$$redeem_pool('club', 'away', 'dan', 1)$$, $$join_pool('club', 'away', 'dan')$$, $$leave_pool('club', 'away', 'dan')$$, $$close_pool('club', 'away')$$]) call;
 SELECT is(pool_balance('club', 'away')::numeric, 0.0, 'nobody is in it');
 SELECT join_pool('club', 'home', 'dan');

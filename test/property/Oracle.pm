@@ -906,8 +906,8 @@ sub redeem_pool
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 	my $inside = $world->{pools}{$pool};
-	refuse('LY321') if !$inside->{$member};
-	refuse('LY322') if !$inside->{$member}{redeems};
+	refuse('LY361') if !$inside->{$member};
+	refuse('LY362') if !$inside->{$member}{redeems};
 	my $own = $world->{accounts}{"$currency/$member"};
 	$self->refuse_blocked($own, $currency) if $own;
 
@@ -992,7 +992,7 @@ sub change_pool
 {
 	my ($world, $op) = @_;
 	my %inside = %{ $world->{pools}{ $op->{pool} } };
-	refuse('LY321') if $op->{do} eq 'leave' && !$inside{ $op->{member} };
+	refuse('LY361') if $op->{do} eq 'leave' && !$inside{ $op->{member} };
 	delete $inside{ $op->{member} };
 	$inside{ $op->{member} } = $op->{permissions} if $op->{do} eq 'join';
 	$world->{pools}{ $op->{pool} } = \%inside;
