@@ -1146,6 +1146,7 @@ sub redeem_pool
 		my $account = visit($world, $key, $now);
 		my $entry = entry($world, $key, 'redeem', $now);
 		$entry->{pooled} = $answer;
+		$self->activity($account, $key, 'redeem', $now);
 		move($account, $entry, lot($account, $_->{lot}), -$_->{points}) foreach grep { $_->{payer} eq $payer } @paid;
 	}
 	$world->{pooled}{$answer} = { currency => $currency, paid => \@paid };
