@@ -167,8 +167,13 @@ void
 chain_hash(int64 account_id, const Entry *entry, const text *kind,
 		   TimestampTz recorded_at, const uint8 *previous, uint8 *hash)
 {
+#ifdef LOYALTY_UNCHAINED
+	/* To measure what it costs. */
+	memset(hash, 0, CHAIN_HASH_LEN);
+#else
 	int			len;
 	const uint8 *data = chain_bytes(account_id, entry, kind, recorded_at, previous, &len);
 
 	chain_sha256(data, len, hash);
+#endif
 }
