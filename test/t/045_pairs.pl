@@ -273,9 +273,9 @@ foreach (split /\n/, $node->safe_psql('postgres', q{
 foreach (split /\n/, $node->safe_psql('postgres', q{
 	SELECT concat_ws('|', 'club/points/' || a.member_key, e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0),
 		(SELECT string_agg(f.lot || ':' || f.points, ' ' ORDER BY f.lot COLLATE "C") FROM (
-			SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE -9000000000000000000 || '..' || (extract(epoch FROM l.expires_at) * 1000000)::bigint END AS lot,
+			SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE f.lot_no::text END AS lot,
 				sum(f.points::numeric * 10000)::bigint AS points
-			FROM loyalty._effect f LEFT JOIN loyalty.lot l USING (account_id, lot_no)
+			FROM loyalty._effect f
 			WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f))
 	FROM loyalty.entry e JOIN loyalty.account a USING (account_id) ORDER BY e.account_id, e.entry_no}))
 {

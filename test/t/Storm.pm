@@ -392,9 +392,9 @@ sub replay
 SELECT concat_ws('|', p.code || '/' || c.code || '/' || m.member, e.account_id * 100000000 + e.entry_no, e.xmin::text,
 	@{[us('e.recorded_at')]}, e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0),
 	(SELECT string_agg(f.lot || ':' || f.points, ' ' ORDER BY f.lot COLLATE "C") FROM (
-		SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE (@{[us('l.valid_from')]}) || '..' || (@{[us('l.expires_at')]}) END AS lot,
+		SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE f.lot_no::text END AS lot,
 			sum(f.points::numeric * 10000)::bigint AS points
-		FROM loyalty._effect f LEFT JOIN loyalty.lot l USING (account_id, lot_no)
+		FROM loyalty._effect f
 		WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f))
 FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id)
 JOIN loyalty.program p USING (program_id) JOIN loyalty.member m USING (member_id)
