@@ -43,9 +43,9 @@ CREATE VIEW loyalty.kpi_daily AS
         GROUP BY 1, 2
         UNION ALL
         SELECT a.currency_id, (e.event_time AT TIME ZONE k.time_zone)::date, 0, 0, 0, 0, 0,
-               coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind NOT IN ('redeem', 'giveback', 'expire')), 0)::numeric,
+               coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind NOT IN ('redeem', 'giveback', 'expire', 'forfeit')), 0)::numeric,
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('redeem', 'giveback')), 0)::numeric,
-               -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind = 'expire'), 0)::numeric,
+               -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('expire', 'forfeit')), 0)::numeric,
                count(*) FILTER (WHERE e.kind = 'redeem')
         FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
         GROUP BY 1, 2
@@ -69,7 +69,7 @@ COMMENT ON COLUMN loyalty.kpi_daily.refunded IS 'what has been refunded of those
 COMMENT ON COLUMN loyalty.kpi_daily.average_order IS 'revenue / orders; NULL without orders';
 COMMENT ON COLUMN loyalty.kpi_daily.points_issued IS 'points earned or given by hand on the day, less those taken back on it';
 COMMENT ON COLUMN loyalty.kpi_daily.points_redeemed IS 'points redeemed on the day, less those given back on it';
-COMMENT ON COLUMN loyalty.kpi_daily.points_expired IS 'points whose end on the day has been booked';
+COMMENT ON COLUMN loyalty.kpi_daily.points_expired IS 'points whose end on the day has been booked, or that were forfeited on it';
 COMMENT ON COLUMN loyalty.kpi_daily.redemptions IS 'number of redemptions on the day';
 
 CREATE VIEW loyalty.kpi_monthly AS
@@ -96,9 +96,9 @@ CREATE VIEW loyalty.kpi_monthly AS
         GROUP BY 1, 2
         UNION ALL
         SELECT a.currency_id, date_trunc('month', e.event_time AT TIME ZONE k.time_zone)::date, 0, 0, 0, 0, 0, 0,
-               coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind NOT IN ('redeem', 'giveback', 'expire')), 0)::numeric,
+               coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind NOT IN ('redeem', 'giveback', 'expire', 'forfeit')), 0)::numeric,
                -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('redeem', 'giveback')), 0)::numeric,
-               -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind = 'expire'), 0)::numeric,
+               -coalesce(loyalty.sum(e.points) FILTER (WHERE e.kind IN ('expire', 'forfeit')), 0)::numeric,
                count(*) FILTER (WHERE e.kind = 'redeem')
         FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN place k USING (currency_id)
         GROUP BY 1, 2
@@ -137,7 +137,7 @@ COMMENT ON COLUMN loyalty.kpi_monthly.refunded IS 'what has been refunded of tho
 COMMENT ON COLUMN loyalty.kpi_monthly.average_order IS 'revenue / orders; NULL without orders';
 COMMENT ON COLUMN loyalty.kpi_monthly.points_issued IS 'points earned or given by hand in the month, less those taken back in it';
 COMMENT ON COLUMN loyalty.kpi_monthly.points_redeemed IS 'points redeemed in the month, less those given back in it';
-COMMENT ON COLUMN loyalty.kpi_monthly.points_expired IS 'points whose end in the month has been booked';
+COMMENT ON COLUMN loyalty.kpi_monthly.points_expired IS 'points whose end in the month has been booked, or that were forfeited in it';
 COMMENT ON COLUMN loyalty.kpi_monthly.redemptions IS 'number of redemptions in the month';
 
 CREATE VIEW loyalty.cohort_retention AS
@@ -179,7 +179,7 @@ CREATE VIEW loyalty.tier_distribution AS
            count(a.account_id) FILTER (WHERE a.tier_until <= now() + interval '30 days') AS ending_soon
     FROM loyalty.program p
     CROSS JOIN LATERAL loyalty.tiers(p.ladder) t
-    LEFT JOIN (SELECT a.*, c.program_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) WHERE c.is_default) a
+    LEFT JOIN (SELECT a.*, c.program_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) WHERE c.is_default AND a.state = 0) a
         ON a.program_id = p.program_id AND loyalty.tier_rank(a.tier) = t.rank
     GROUP BY p.program_id, p.code, t.name, t.rank, t.threshold;
 COMMENT ON VIEW loyalty.tier_distribution IS 'Members in each tier of each program with a ladder, tiers without members included';

@@ -46,6 +46,13 @@
 #define ERRCODE_LY_HOLD_EXPIRED			LY_STATE('3', '0', '9')
 #define ERRCODE_LY_HOLD_RELEASED		LY_STATE('3', '1', '0')
 #define ERRCODE_LY_TRANSFER_TO_SELF		LY_STATE('3', '1', '1')
+#define ERRCODE_LY_MEMBER_MERGED		LY_STATE('3', '2', '0')
+#define ERRCODE_LY_MEMBER_CLOSED		LY_STATE('3', '2', '1')
+#define ERRCODE_LY_MERGE_WITH_SELF		LY_STATE('3', '2', '2')
+#define ERRCODE_LY_POINTS_HELD			LY_STATE('3', '2', '3')
+#define ERRCODE_LY_POINTS_LEFT			LY_STATE('3', '2', '4')
+#define ERRCODE_LY_MEMBER_NOT_MERGED	LY_STATE('3', '2', '5')
+#define ERRCODE_LY_MEMBER_NOT_CLOSED	LY_STATE('3', '2', '6')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

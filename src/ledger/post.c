@@ -8,7 +8,9 @@
  * Lots change only together with their account's row, so lots read at the
  * snapshot at which the row was current are current too.  Accounts are
  * visited in ascending order everywhere, so two sessions can't wait for each
- * other within one statement each.
+ * other within one statement each.  An account that was merged into another
+ * has no visits of its own: it is read and written in those of the account that
+ * has its points, under that one's lock (ledger/merged).
  *
  * Memory: an Account and all it holds live in post->context, which is reset
  * before each visit (and each repeat of one); queued rows are copies.
@@ -32,6 +34,7 @@
 #include "base/errors.h"
 #include "base/owner.h"
 #include "ledger/chain.h"
+#include "ledger/merged.h"
 #include "ledger/post.h"
 #include "ledger/reserve.h"
 
@@ -48,6 +51,8 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = "rekey",
 	[ENTRY_HOLD] = "hold",
 	[ENTRY_TRANSFER] = "transfer",
+	[ENTRY_MERGE] = "merge",
+	[ENTRY_FORFEIT] = "forfeit",
 };
 
 const char *
@@ -109,6 +114,16 @@ post_renew(Post *post)
 {
 	CommandCounterIncrement();
 	new_snapshot(post);
+}
+
+static void flush(Post *post);
+
+void
+post_restart(Post *post)
+{
+	flush(post);
+	post_renew(post);
+	post->last_account = 0;
 }
 
 Table *
@@ -340,6 +355,15 @@ post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer ti
 	return DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 }
 
+/* Of columns that are never NULL and before all that vary in size: no more than a comparison. */
+bool
+post_found_merged(Post *post)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_STATE, &isnull)) == ACCOUNT_MERGED;
+}
+
 /* ----------------------------------------------------------------
  *		Reading an account and its lots
  * ---------------------------------------------------------------- */
@@ -375,6 +399,35 @@ post_account_currency(Post *post, int64 account_id)
 	if (!find_row(post, account_id, NULL))
 		return NULL;
 	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
+}
+
+static void
+refuse_missing(int64 account_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+			 errmsg("account " INT64_FORMAT " is not there", account_id),
+			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+}
+
+int64
+post_root(Post *post, int64 account_id, ItemPointer tid)
+{
+	for (;;)
+	{
+		int64		into;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!find_row(post, account_id, NULL))
+			refuse_missing(account_id);
+		into = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_MERGED_INTO, &isnull));
+		if (isnull)
+			break;
+		account_id = into;
+	}
+	ItemPointerCopy(&post->account.slot->tts_tid, tid);
+	return account_id;
 }
 
 static Account *
@@ -415,6 +468,8 @@ read_account(Post *post, TupleTableSlot *slot)
 		memcpy(account->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
 	}
 	account->key = DatumGetTextPCopy(values[ACCOUNT_KEY]);
+	account->state = DatumGetInt32(values[ACCOUNT_STATE]);
+	account->merged_into = nulls[ACCOUNT_MERGED_INTO] ? 0 : DatumGetInt64(values[ACCOUNT_MERGED_INTO]);
 	ItemPointerCopy(&slot->tts_tid, &account->tid);
 	return account;
 }
@@ -505,6 +560,23 @@ account_read_open(Account *account)
 	scan = scan_open_lots(account, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
 	while (table_scan_next(scan))
 		read_lot(account, account->post->lot.slot);
+	account->all_open = true;
+}
+
+void
+account_read_lots(Account *account)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		read_lot(account, post->lot.slot);
+	}
+	table_scan_end(&scan);
 	account->all_open = true;
 }
 
@@ -657,13 +729,13 @@ move(Account *account, Lot *lot, Points points)
 	}
 }
 
-/* Brings the totals to the session's time, if a lot or a hold began or ended since. */
-static void
-roll_forward(Account *account)
+/* Brings the totals to a time, if a lot or a hold began or ended since. */
+void
+account_roll_forward(Account *account, TimestampTz time)
 {
-	if (account->post->now <= account->as_of)
+	if (time <= account->as_of)
 		return;
-	account->as_of = account->post->now;
+	account->as_of = time;
 	if (account->as_of < account->next_change)
 		return;
 
@@ -687,6 +759,59 @@ roll_forward(Account *account)
 			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
+}
+
+Account *
+account_dependent(Account *root, int64 account_id)
+{
+	Post	   *post = root->post;
+	Account    *account;
+	Account    *parent;
+
+	check_stack_depth();
+	if (account_id == root->account_id)
+		return root->state == ACCOUNT_MERGED ? NULL : root;
+	for (int i = 0; i < root->ndependents; i++)
+		if (root->dependents[i]->account_id == account_id)
+			return root->dependents[i];
+
+	if (!find_row(post, account_id, NULL))
+		refuse_missing(account_id);
+	account = read_account(post, post->account.slot);
+	parent = account->merged_into == 0 ? NULL : account_dependent(root, account->merged_into);
+	if (parent == NULL)
+		return NULL;
+	account->parent = parent;
+	account_roll_forward(account, parent->as_of);
+	root->dependents = root->ndependents == 0 ? palloc(sizeof(Account *) * 4) :
+		root->ndependents % 4 == 0 ? repalloc(root->dependents, sizeof(Account *) * (root->ndependents + 4)) :
+		root->dependents;
+	return root->dependents[root->ndependents++] = account;
+}
+
+void
+refuse_gone(const Account *account)
+{
+	if (account->state == ACCOUNT_MERGED)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_MEMBER_MERGED),
+				 errmsg("the member was merged into another"),
+				 errdetail("The points are there."),
+				 errhint("Name the member that loyalty.members shows in merged_into.")));
+	if (account->state == ACCOUNT_CLOSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_MEMBER_CLOSED),
+				 errmsg("the member is closed"),
+				 errdetail("No points are earned, spent or received any more."),
+				 errhint("loyalty.reopen_member() makes the member one again.")));
+}
+
+bool
+account_is_closed(const Account *account)
+{
+	while (account->parent != NULL)
+		account = account->parent;
+	return account->state == ACCOUNT_CLOSED;
 }
 
 Entry *
@@ -763,6 +888,7 @@ count_in(Account *account, const Entry *entry, Points points)
 			account->redeemed = points_sub(account->redeemed, points);
 			break;
 		case ENTRY_EXPIRE:
+		case ENTRY_FORFEIT:
 			account->expired = points_sub(account->expired, points);
 			break;
 		default:
@@ -796,7 +922,8 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 
 	if (rest == 0)
 		return;
-	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER)
+	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER &&
+		entry->kind != ENTRY_MERGE)
 		entry->lot_no = lot->lot_no;
 	else
 		account_allocate(account, entry, lot->lot_no, rest);
@@ -848,6 +975,43 @@ account_expire_lot(Account *account, Lot *lot)
 	count_in(account, entry, -points);
 	lot->expired = points_add(lot->expired, points);
 	move(account, lot, -points);
+}
+
+/* More debt, or less. */
+void
+account_change_debt(Account *account, Entry *entry, Points more)
+{
+	account->debt = points_add(account->debt, more);
+	entry->points = points_sub(entry->points, more);
+	count_in(account, entry, -more);
+	account_allocate(account, entry, DEBT_LOT, -more);
+}
+
+/* What is left of all lots ends now; of those that are dead already it ended when they died. */
+void
+account_forfeit(Account *account)
+{
+	int32		entry_no = 0;
+	Entry	   *entry = NULL;
+
+	account_read_open(account);
+	for (int i = 0; i < account->nlots; i++)
+		(void) account_settle_lot(account, account->lots[i]->lot_no);
+	for (int i = 0; i < account->nlots; i++)
+	{
+		Lot		   *lot = account->lots[i];
+		Points		points = lot->remaining - lot->held;
+
+		if (points == 0)
+			continue;
+		if (entry_no == 0)
+		{
+			entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
+			entry_no = entry->entry_no;
+		}
+		lot->expired = points_add(lot->expired, points);
+		account_debit_lot(account, entry, points, lot);
+	}
 }
 
 int
@@ -912,6 +1076,12 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 			entry->forgiven = points_add(entry->forgiven, part);
 			left -= part;
 		}
+		if (left > 0 && account->parent != NULL)
+		{
+			part = merged_waive(account, own, left, true);
+			entry->forgiven = points_add(entry->forgiven, part);
+			left -= part;
+		}
 	}
 
 	if (left > 0)
@@ -943,12 +1113,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		if (account->currency->debt == DEBT_FORGIVE)
 			entry->forgiven = points_add(entry->forgiven, left);
 		else
-		{
-			account->debt = points_add(account->debt, left);
-			entry->points = points_sub(entry->points, left);
-			count_in(account, entry, -left);
-			account_allocate(account, entry, DEBT_LOT, -left);
-		}
+			account_change_debt(account, entry, left);
 	}
 }
 
@@ -992,6 +1157,9 @@ store_account(Account *account)
 	values[ACCOUNT_HEAD] = PointerGetDatum(head);
 	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
 	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
+	values[ACCOUNT_STATE] = Int32GetDatum(account->state);
+	values[ACCOUNT_MERGED_INTO] = Int64GetDatum(account->merged_into);
+	nulls[ACCOUNT_MERGED_INTO] = account->merged_into == 0;
 	ExecStoreVirtualTuple(slot);
 	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
 }
@@ -1147,13 +1315,29 @@ store_visit(Account *account)
 	return true;
 }
 
+/* What the work left to be done, and the accounts that go with this one. */
 static void
-refuse_missing(int64 account_id)
+end_work(Account *account)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-			 errmsg("account " INT64_FORMAT " is not there", account_id),
-			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	for (int i = account->ndependents - 1; i >= 0; i--)
+		if (account->dependents[i]->parent != NULL)
+			merged_pass_on(account->dependents[i]);
+	if (account->state == ACCOUNT_CLOSED && account->changed)
+		account_forfeit(account);
+	for (int i = 0; i < account->ndependents; i++)
+		account->changed |= account->dependents[i]->changed;
+	if (account->state == ACCOUNT_MERGED && account->changed)
+		elog(ERROR, "account " INT64_FORMAT " was merged and changes by itself", account->account_id);
+}
+
+/* An account that was merged is written under the lock of the one that has its points. */
+static void
+store_dependents(Account *account)
+{
+	for (int i = 0; i < account->ndependents; i++)
+		if (account->dependents[i]->changed && !store_visit(account->dependents[i]))
+			elog(ERROR, "account " INT64_FORMAT " changed under the lock of the one it was merged into",
+				 account->dependents[i]->account_id);
 }
 
 void
@@ -1186,21 +1370,87 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 			refuse_missing(account_id);
 		account = read_account(post, post->account.slot);
 		ItemPointerCopy(&account->tid, &tid);
-		roll_forward(account);
+		account_roll_forward(account, post->now);
 		work(account, arg);
+		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
+			end_work(account);
 		if (post_review_hook != NULL)
 			post_review_hook(account);
 		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
+		{
+			store_dependents(account);
 			break;
+		}
 
-		/* Somebody else was first.  Wait for our turn, and look again. */
+		/*
+		 * Somebody else was first.  Wait for our turn, and look again; but one that was merged is
+		 * not waited for: who has its points has its row too, and may wait for us.
+		 */
+		new_snapshot(post);
+		if (find_row(post, account_id, NULL) && post_found_merged(post))
+		{
+			hint = NULL;
+			locked = false;
+			continue;
+		}
 		table_lock_row(&post->account, &tid, post->snapshot);
 		new_snapshot(post);
 		locked = true;
 		hint = &tid;
 	}
 	MemoryContextSwitchTo(old);
+}
+
+typedef struct Wherever
+{
+	int64		account_id;
+	AccountWork work;
+	void	   *arg;
+	bool		moved;			/* to the visits of another account, meanwhile */
+} Wherever;
+
+static void
+work_wherever(Account *account, void *arg)
+{
+	Wherever   *wherever = arg;
+	Account    *found = account_dependent(account, wherever->account_id);
+
+	wherever->moved = found == NULL;
+	if (found != NULL)
+		wherever->work(found, wherever->arg);
+}
+
+void
+post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg)
+{
+	Wherever	wherever = {account_id, work, arg};
+
+	do
+	{
+		ItemPointerData tid;
+		int64		root;
+
+		if (wherever.moved)
+			post_restart(post);
+		root = post_root(post, account_id, &tid);
+		post_account(post, root, &tid, work_wherever, &wherever);
+	} while (wherever.moved);
+}
+
+void
+post_lock(Post *post, const int64 *accounts, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData tid;
+
+		if (!find_row(post, accounts[i], NULL))
+			refuse_missing(accounts[i]);
+		ItemPointerCopy(&post->account.slot->tts_tid, &tid);
+		table_lock_row(&post->account, &tid, post->snapshot);
+	}
+	post_restart(post);
 }
 
 void
@@ -1232,7 +1482,7 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
 			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
 		accounts[i] = read_account(post, post->account.slot);
-		roll_forward(accounts[i]);
+		account_roll_forward(accounts[i], post->now);
 	}
 	work(accounts[a > b], accounts[a < b], arg);
 	for (int i = 0; i < 2; i++)

@@ -32,6 +32,8 @@ typedef enum EntryKind
 	ENTRY_REKEY,
 	ENTRY_HOLD,
 	ENTRY_TRANSFER,
+	ENTRY_MERGE,
+	ENTRY_FORFEIT,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -47,14 +49,14 @@ typedef struct Entry
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures */
+	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures; the merge undone */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
 	int			visits;
 	text	   *event;
-	text	   *line;			/* of an event; the other side of a transfer */
+	text	   *line;			/* of an event; the other side of a transfer or merge */
 	text	   *reason;
 } Entry;
 
@@ -96,6 +98,14 @@ typedef struct MetricShift
 
 typedef struct Post Post;
 
+/* Whose member is still one: in loyalty.account.state. */
+typedef enum AccountState
+{
+	ACCOUNT_OPEN,
+	ACCOUNT_MERGED,				/* into another, which has its points */
+	ACCOUNT_CLOSED
+} AccountState;
+
 typedef struct Account
 {
 	Post	   *post;
@@ -121,6 +131,13 @@ typedef struct Account
 	TimestampTz tier_until;		/* 0: none */
 	bool		has_tier_until;
 	uint8		head[32];
+	AccountState state;
+	int64		merged_into;	/* 0: none */
+
+	/* See merged.h. */
+	struct Account *parent;		/* in a visit of the account that has its points: the next on the way there */
+	struct Account **dependents;	/* read in this visit, parents before their own */
+	int			ndependents;
 
 	ItemPointerData tid;
 	bool		changed;
@@ -211,6 +228,21 @@ extern int64 post_find_account(Post *post, int32 currency_id, const text *key, I
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
 
+/* Whether the account that post_find_account() has just found was merged into another. */
+extern bool post_found_merged(Post *post);
+
+/*
+ * The account in whose visits this one is written: itself, or the last of those it was merged into.
+ * *tid is a hint for post_account().
+ */
+extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
+
+/* Locks accounts, given in ascending order; they may be visited in any order then. */
+extern void post_lock(Post *post, const int64 *accounts, int n);
+
+/* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
+extern void post_restart(Post *post);
+
 /* A table of the session, opened at its first use. */
 extern Table *post_table(Post *post, Table *table, const char *name, int natts);
 
@@ -224,6 +256,9 @@ extern void post_account(Post *post, int64 account_id, ItemPointer hint, Account
 typedef void (*PairWork) (Account *a, Account *b, void *arg);
 extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 
+/* One visit of the account, or of the one that has its points with this as a dependent. */
+extern void post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg);
+
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
@@ -232,6 +267,21 @@ extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_expire_lot(Account *account, Lot *lot);
+extern void account_forfeit(Account *account);
+extern void account_change_debt(Account *account, Entry *entry, Points more);
+extern void account_roll_forward(Account *account, TimestampTz time);
+
+/* Reads every lot, used ones too. */
+extern void account_read_lots(Account *account);
+
+/* An account merged, by whatever way, into the one visited; NULL: it is not any more. */
+extern Account *account_dependent(Account *root, int64 account_id);
+
+/* LY320, LY321: whoever's account this was has none of their own any more. */
+extern void refuse_gone(const Account *account);
+
+/* Whether the one who has the account's points is a member no more. */
+extern bool account_is_closed(const Account *account);
 
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
@@ -262,11 +312,12 @@ extern void (*post_store_hook) (Account *account);
 /* Columns of the ledger's tables */
 enum
 {
-	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
+	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS, ACCOUNT_STATE,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
 	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY,
-	ACCOUNT_NATTS = ACCOUNT_KEY
+	ACCOUNT_MERGED_INTO,
+	ACCOUNT_NATTS = ACCOUNT_MERGED_INTO
 };
 enum
 {

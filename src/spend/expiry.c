@@ -27,6 +27,10 @@ book_ends(Account *account, void *arg)
 	Expiry	   *expiry = arg;
 
 	expiry->booked = 0;
+
+	/* What it had has gone to another since it was chosen. */
+	if (account->state == ACCOUNT_MERGED)
+		return;
 	account_read_open(account);
 	for (int i = 0; i < account->nlots; i++)
 	{

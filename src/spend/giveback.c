@@ -434,7 +434,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 											giveback.all ? "all" : text, PG_GETARG_INT64(0), grace,
 											reason_content(giveback.reason));
 	}
-	post_account(&post, account_id, NULL, give_back, &giveback);
+	post_account_wherever(&post, account_id, give_back, &giveback);
 	if (giveback.answer == 0)
 		request_keep(&post, &giveback.request, account_id, giveback.entry_no);
 	post_end(&post);
