@@ -156,12 +156,35 @@ merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 	*entry_no = out->entry_no;
 }
 
+int
+merged_accounts(Account *account, int64 **accounts)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			n = 0;
+
+	*accounts = NULL;
+	table_scan_begin(&scan, &post->account, "account_merged_idx", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		*accounts = n == 0 ? palloc(sizeof(int64) * 8) :
+			n % 8 == 0 ? repalloc(*accounts, sizeof(int64) * (n + 8)) : *accounts;
+		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
+	}
+	table_scan_end(&scan);
+	return n;
+}
+
 /* ----------------------------------------------------------------
  *		Back
  * ---------------------------------------------------------------- */
 
-static bool
-same_dates(const Lot *lot, const LotDates *dates)
+bool
+merged_same_dates(const Lot *lot, const LotDates *dates)
 {
 	return lot->dates.expires_at == dates->expires_at && lot->dates.valid_from == dates->valid_from &&
 		lot->dates.issued == dates->issued;
@@ -173,7 +196,7 @@ returnable(Account *from, const Lot *lot, const LotDates *dates, bool any)
 {
 	if (lot->dates.expires_at <= from->as_of)
 		return 0;
-	if ((dates != NULL && same_dates(lot, dates)) || (any && lot_alive(lot, from->as_of)))
+	if ((dates != NULL && merged_same_dates(lot, dates)) || (any && lot_alive(lot, from->as_of)))
 		return lot->remaining - lot->held;
 	return 0;
 }
@@ -201,7 +224,7 @@ bring_back(Account *account, Points points, const LotDates *dates, Lot *own, boo
 	for (int others = 0; others <= 1 && points > 0; others++)
 		for (int i = 0; i < n && points > 0; i++)
 		{
-			bool		its_own = dates != NULL && same_dates(lots[i], dates);
+			bool		its_own = dates != NULL && merged_same_dates(lots[i], dates);
 			Points		part = Min(points, returnable(from, lots[i], dates, any));
 
 			if (part == 0 || its_own == others)
@@ -243,7 +266,7 @@ merged_waive(Account *account, const Lot *own, Points points, bool really)
 			Lot		   *lot = at->lots[i];
 			Points		part;
 
-			if (!same_dates(lot, &own->dates))
+			if (!merged_same_dates(lot, &own->dates))
 				continue;
 			(void) account_settle_lot(at, lot->lot_no);
 			part = Min(points - waived, lot->expired - lot->waived);

@@ -18,6 +18,7 @@
 
 #include "base/errors.h"
 #include "earn/rule.h"
+#include "ledger/merged.h"
 #include "spend/spend.h"
 
 PG_FUNCTION_INFO_V1(loyalty_giveback);
@@ -251,24 +252,29 @@ sum_up(Account *account, LetOffs *found)
 	table_scan_end(&scan);
 }
 
-/* Takes of points that came back to a lot, or instead of it to another, what was let off of the lot. */
-static void
+/*
+ * Takes of points that came back to a lot, or instead of it to another, what was let off of the lot;
+ * answers what is left of them.
+ */
+static Points
 make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points)
 {
 	Points		owed = -paid->waived;	/* let off for being dead: that is not owed */
+	Points		made_up = 0;
 
 	for (int i = 0; i < found->n; i++)
 		if (found->awards[i].lot_no == paid->lot_no)
 			owed = points_add(owed, found->awards[i].forgiven);
-	points = Min(points, owed);
-	for (int i = 0; i < found->n && points > 0; i++)
+	owed = Min(points, owed);
+	for (int i = 0; i < found->n && made_up < owed; i++)
 	{
 		LetOff	   *award = &found->awards[i];
-		Points		part = Min(points, award->forgiven);
+		Points		part = Min(owed - made_up, award->forgiven);
 		Entry	   *entry;
 
 		if (award->lot_no != paid->lot_no || part <= 0)
 			continue;
+		merged_recall(account, part, into);
 		entry = account_entry(account, ENTRY_REVERSE, account->post->now);
 		entry->source_id = award->source_id;
 		entry->rule_id = award->rule_id;
@@ -277,8 +283,9 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 		account_take_back(account, entry, part, into);
 		entry->forgiven = -part;
 		award->forgiven -= part;
-		points -= part;
+		made_up += part;
 	}
+	return points - made_up;
 }
 
 /* ----------------------------------------------------------------
@@ -292,6 +299,42 @@ typedef struct Returned
 	Lot		   *into;
 	Points		points;
 } Returned;
+
+/*
+ * Purchases of who was merged into this one, of which points were spent here: what was let off of
+ * them is known by the dates of the lot.
+ */
+static void
+make_up_merged(Account *account, Returned *returned, int nreturned)
+{
+	Account    *root = account;
+	int64	   *merged;
+	int			n = merged_accounts(account, &merged);
+
+	while (root->parent != NULL)
+		root = root->parent;
+	for (int i = 0; i < n; i++)
+	{
+		Account    *from = account_dependent(root, merged[i]);
+		LetOffs		let_offs = {0};
+
+		if (from == NULL)
+			continue;
+		find_awards(from, &let_offs);
+		if (let_offs.n > 0)
+			sum_up(from, &let_offs);
+		for (int j = 0; j < nreturned; j++)
+			for (int k = 0; k < let_offs.n; k++)
+			{
+				Lot		   *own = let_offs.awards[k].lot_no == 0 ? NULL :
+					account_lot(from, let_offs.awards[k].lot_no);
+
+				if (own != NULL && returned[j].points > 0 && merged_same_dates(own, &returned[j].paid->dates))
+					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points);
+			}
+		make_up_merged(from, returned, nreturned);
+	}
+}
 
 static void
 give_back(Account *account, void *arg)
@@ -376,8 +419,10 @@ give_back(Account *account, void *arg)
 	{
 		sum_up(account, &let_offs);
 		for (int i = 0; i < nreturned; i++)
-			make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points);
+			returned[i].points = make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points);
 	}
+	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
+		make_up_merged(account, returned, nreturned);
 
 	/* What died meanwhile comes back dead. */
 	for (int i = 0; i < ndead; i++)

@@ -142,6 +142,21 @@ SELECT is(pg_temp.has('hal') || ' / ' || pg_temp.has('zoe'), '-50 free, 0 pendin
 	'an order that was another''s after all');
 SELECT pg_temp.proved('refunds after a merge');
 
+-- ---- What was let off is made up for when the survivor gets it back; with one between as well
+SELECT create_program('mild') > 0, add_rule('mild', 'base', points_per => 1) > 0;
+CREATE TABLE public.fares (LIKE public.orders INCLUDING ALL);
+SELECT attach('public.fares', 'mild', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+INSERT INTO public.fares VALUES (1, 'yan', 50, 0, '2020-05-01');
+SELECT enrol('mild', 'mid') > 0, enrol('mild', 'zed') > 0, merge_members('mild', 'yan', 'mid') > 0, merge_members('mild', 'mid', 'zed') > 0;
+CREATE TEMP TABLE z AS SELECT redeem('mild', 'zed', 50) AS spent;
+UPDATE public.fares SET refunded = 50 WHERE id = 1;
+SELECT is(pg_temp.chain('yan', 'mild'), 'earn 50, merge -50, reverse 0 forgave 50', 'forgiven while it was spent');
+SELECT giveback(spent, 20) > 0 FROM z;
+SELECT is(pg_temp.chain('yan', 'mild'), 'earn 50, merge -50, reverse 0 forgave 50, merge 20, reverse -20 forgave -20', 'what comes back is taken');
+SELECT giveback(spent) > 0 FROM z;
+SELECT is(pg_temp.has('zed', 'mild') || ' / ' || pg_temp.has('yan', 'mild'), '0 free, 0 pending, 0 debt, 0 earned, 0 redeemed, 0 expired / 0 free, 0 pending, 0 debt, 0 earned, 0 redeemed, 0 expired', 'nothing is left of what was undone twice');
+SELECT pg_temp.proved('made up for');
+
 -- ---- What died where it went is not taken again: two lots are made to have ended yesterday
 INSERT INTO public.orders VALUES (30, 'ivy', 50, 0, '2020-05-01'), (31, 'jon', 20, 0, '2021-05-01');
 SELECT merge_members('club', 'ivy', 'jon') > 0;
