@@ -50,3 +50,7 @@ CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
 SELECT loyalty.checkpoint();
 SELECT loyalty.confine('pg_monitor', 'club');
+-- Two keys of one person, one who left, and one who is forgotten.
+SELECT loyalty.enrol('club', 'dora'), loyalty.enrol('club', 'eli'), loyalty.enrol('club', 'fay');
+SELECT loyalty.merge_members('club', 'dan', 'dora', 'merge-1', 'moved house');
+SELECT loyalty.close_member('club', 'eli', 'asked for it'), loyalty.erase_member('club', 'fay');
