@@ -32,7 +32,9 @@ COMMENT ON TABLE loyalty.entry IS 'The ledger: one immutable line for each chang
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so
--- that spending a part of a lot leaves every index alone.
+-- that spending a part of a lot leaves the index alone. There is but one index, since a
+-- lot is often made for a single award: it has an account's open lots in the order they
+-- pay, and a lot of a given number is looked for among all of the account.
 CREATE TABLE loyalty.lot (
     account_id bigint NOT NULL,
     lot_no     int NOT NULL,
@@ -46,11 +48,10 @@ CREATE TABLE loyalty.lot (
     held       loyalty.points NOT NULL,
     expired    loyalty.points NOT NULL,
     waived     loyalty.points NOT NULL,
-    PRIMARY KEY (account_id, lot_no),
+    PRIMARY KEY (account_id, open, expires_at, earned_at, lot_no),
     CONSTRAINT lot_amounts CHECK (remaining >= 0 AND held >= 0 AND held <= remaining
         AND waived >= 0 AND waived <= expired AND open = (remaining > 0))
 ) WITH (fillfactor = 80);
-CREATE INDEX lot_open_idx ON loyalty.lot (account_id, expires_at, earned_at, lot_no) WHERE open;
 COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: they live in [valid_from, expires_at)';
 
 -- What an entry did to each lot it touched, in the order it touched them: positive

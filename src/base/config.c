@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -16,9 +17,11 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "base/config.h"
 #include "base/errors.h"
+#include "base/table.h"
 
 PG_FUNCTION_INFO_V1(loyalty_configuration_changed);
 PG_FUNCTION_INFO_V1(loyalty_guard);
@@ -71,6 +74,38 @@ void
 config_cache_filled(ConfigCache *cache, uint64 as_of)
 {
 	cache->generation = as_of;
+}
+
+int
+config_read_table(const char *name, int natts, Snapshot snapshot,
+				  Size row_size, ConfigReader reader, void **rows)
+{
+	Table		table;
+	TableScanDesc scan;
+	char	   *array = NULL;
+	int			room = 0;
+	int			n = 0;
+
+	/* Watched before it is read, or a commit in between would never be heard of. */
+	table_open_for_read(&table, name, natts);
+	config_watch(RelationGetRelid(table.rel));
+	snapshot = RegisterSnapshot(snapshot ? snapshot : GetLatestSnapshot());
+	scan = table_beginscan(table.rel, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
+	{
+		if (n == room)
+		{
+			room = room ? room * 2 : 16;
+			array = array ? repalloc(array, row_size * room) : palloc(row_size * room);
+			memset(array + row_size * n, 0, row_size * (room - n));
+		}
+		reader(array + row_size * n++, table.slot);
+	}
+	table_endscan(scan);
+	table_finish(&table);
+	UnregisterSnapshot(snapshot);
+	*rows = array;
+	return n;
 }
 
 int

@@ -5,7 +5,9 @@
 #ifndef LOYALTY_CONFIG_H
 #define LOYALTY_CONFIG_H
 
+#include "executor/tuptable.h"
 #include "utils/palloc.h"
+#include "utils/snapshot.h"
 
 /*
  * A number that grows whenever a configuration table, or the definition of
@@ -30,6 +32,15 @@ extern bool config_cache_renew(ConfigCache *cache, const char *name);
 
 /* Its content is whole now: the next renew() keeps it. */
 extern void config_cache_filled(ConfigCache *cache, uint64 generation);
+
+/*
+ * All rows of a configuration table, which is watched from now on, each of
+ * row_size bytes that start out as zero; in the current context.  Tables that
+ * must agree are watched first and read by one snapshot; NULL: the latest.
+ */
+typedef void (*ConfigReader) (void *row, TupleTableSlot *slot);
+extern int	config_read_table(const char *name, int natts, Snapshot snapshot,
+							  Size row_size, ConfigReader reader, void **rows);
 
 /* The place in a NULL-ended list of a word that a CHECK constraint allows. */
 extern int	config_word(Datum value, const char *const *words);

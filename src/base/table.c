@@ -35,6 +35,7 @@
 
 #define QUEUE_ROWS	1000
 #define QUEUE_BYTES	(256 * 1024)
+#define BULK_ROWS	100			/* from there on a ring of buffers is worth its making */
 #define ROOM_FOR_UPDATE	512		/* bytes free on a page that is not pruned yet */
 
 Oid
@@ -56,31 +57,55 @@ loyalty_relation(const char *name)
 /*
  * What is kept of a table between statements: parsing and compiling its
  * constraints and its indexes' predicates anew would cost a small statement
- * more than writing its rows.  A relcache invalidation of the table, which any
- * change of its definition sends, makes it be built anew at the next opening.
+ * more than writing its rows, looking up how its keys compare as much as a probe.
  */
+typedef struct KeptKey
+{
+	AttrNumber	column;
+	StrategyNumber strategy;
+	FmgrInfo	compare;
+} KeptKey;
+
+typedef struct KeptIndex
+{
+	Oid			relid;
+	NameData	name;
+	int			nkeys;
+	KeptKey		keys[2 * TABLE_KEYS_MAX];	/* those that scans have asked for */
+} KeptIndex;
+
 typedef struct Kept
+{
+	MemoryContext context;		/* that it is in itself */
+	ExprState **checks;
+	int			nindexes;
+	KeptIndex  *indexes;
+	IndexInfo **infos;
+	bool		plain;			/* its indexes are btrees that are checked at once: they can be kept */
+} Kept;
+
+/*
+ * A relcache invalidation of the table, which any change of its definition
+ * sends, makes it be built anew at the next opening.
+ */
+typedef struct KnownTable
 {
 	const char *name;			/* a literal */
 	Oid			relid;
-	bool		stale;
-	MemoryContext context;
-	ExprState **checks;
-	int			nindexes;
-	Oid		   *indexes;
-	IndexInfo **infos;
-	bool		plain;			/* its indexes are btrees that are checked at once: they can be kept */
-	struct Kept *next;
-} Kept;
+	uint64		news;			/* counted */
+	uint64		known_news;		/* those that kept was built after */
+	Kept	   *kept;
+	struct KnownTable *next;
+} KnownTable;
 
-static Kept *kept_tables = NULL;
+static KnownTable *known_tables = NULL;
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	for (Kept *kept = kept_tables; kept != NULL; kept = kept->next)
-		if (relid == InvalidOid || relid == kept->relid)
-			kept->stale = true;
+	for (KnownTable *known = known_tables; known != NULL; known = known->next)
+		if (relid == InvalidOid || relid == known->relid)
+			known->news++;
 }
 
 /*
@@ -131,23 +156,23 @@ check_columns(Relation rel, int natts)
 				 errhint("Run ALTER EXTENSION loyalty UPDATE; keep columns of your own in a table of your own.")));
 }
 
-static void
-build_kept(Kept *kept, Relation rel, int natts)
+static Kept *
+build_kept(Relation rel, int natts)
 {
 	TupleConstr *constr = rel->rd_att->constr;
+	MemoryContext context;
+	MemoryContext old;
+	Kept	   *kept;
 	List	   *indexes;
 	ListCell   *cell;
-	MemoryContext old;
 
 	check_columns(rel, natts);
 	refuse_what_would_be_skipped(rel);
 
-	if (kept->context != NULL)
-		MemoryContextDelete(kept->context);
-	kept->context = AllocSetContextCreate(CacheMemoryContext, "loyalty table", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(kept->context);
-
-	kept->checks = NULL;
+	context = AllocSetContextCreate(CurrentMemoryContext, "loyalty table", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	kept = palloc0(sizeof(Kept));
+	kept->context = context;
 	if (constr != NULL && constr->num_check > 0)
 	{
 		kept->checks = palloc(sizeof(ExprState *) * constr->num_check);
@@ -156,8 +181,7 @@ build_kept(Kept *kept, Relation rel, int natts)
 	}
 
 	indexes = RelationGetIndexList(rel);
-	kept->nindexes = 0;
-	kept->indexes = palloc(sizeof(Oid) * Max(list_length(indexes), 1));
+	kept->indexes = palloc0(sizeof(KeptIndex) * Max(list_length(indexes), 1));
 	kept->infos = palloc(sizeof(IndexInfo *) * Max(list_length(indexes), 1));
 	kept->plain = true;
 	foreach(cell, indexes)
@@ -171,47 +195,58 @@ build_kept(Kept *kept, Relation rel, int natts)
 			info->ii_ExpressionsState = ExecInitExprList((List *) expression_planner((Expr *) info->ii_Expressions), NULL);
 		if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate)
 			kept->plain = false;
-		kept->indexes[kept->nindexes] = lfirst_oid(cell);
+		kept->indexes[kept->nindexes].relid = lfirst_oid(cell);
+		kept->indexes[kept->nindexes].name = index->rd_rel->relname;
 		kept->infos[kept->nindexes++] = info;
 		index_close(index, NoLock);
 	}
 	list_free(indexes);
 	MemoryContextSwitchTo(old);
-	kept->stale = false;
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return kept;
 }
 
 static Relation
 open_kept(const char *name, int natts, Kept **result)
 {
-	Kept	   *kept = kept_tables;
+	KnownTable *known = known_tables;
 	Relation	rel;
 
-	while (kept != NULL && strcmp(kept->name, name) != 0)
-		kept = kept->next;
-	if (kept == NULL)
+	while (known != NULL && strcmp(known->name, name) != 0)
+		known = known->next;
+	if (known == NULL)
 	{
-		if (kept_tables == NULL)
+		if (known_tables == NULL)
 			CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-		kept = MemoryContextAllocZero(CacheMemoryContext, sizeof(Kept));
-		kept->name = name;
-		kept->stale = true;
-		kept->next = kept_tables;
-		kept_tables = kept;
+		known = MemoryContextAllocZero(CacheMemoryContext, sizeof(KnownTable));
+		known->name = name;
+		known->news = 1;
+		known->next = known_tables;
+		known_tables = known;
 	}
-	if (kept->stale)
-		kept->relid = loyalty_relation(name);
+	if (known->news != known->known_news)
+		known->relid = loyalty_relation(name);
 
 	/* Taking the lock may bring news of the table. */
-	rel = try_table_open(kept->relid, RowExclusiveLock);
+	rel = try_table_open(known->relid, RowExclusiveLock);
 	if (rel == NULL)
 	{
-		kept->relid = loyalty_relation(name);
-		rel = table_open(kept->relid, RowExclusiveLock);
-		kept->stale = true;
+		known->relid = loyalty_relation(name);
+		rel = table_open(known->relid, RowExclusiveLock);
+		known->news++;
 	}
-	if (kept->stale)
-		build_kept(kept, rel, natts);
-	*result = kept;
+	if (known->news != known->known_news)
+	{
+		uint64		news = known->news; /* more may come while it is built */
+		Kept	   *kept = build_kept(rel, natts);
+
+		/* Somebody may still be at work with the old one. */
+		if (known->kept != NULL)
+			MemoryContextSetParent(known->kept->context, TopTransactionContext);
+		known->kept = kept;
+		known->known_news = news;
+	}
+	*result = known->kept;
 	return rel;
 }
 
@@ -219,28 +254,36 @@ void
 table_open_for_write(Table *table, const char *name, int natts, EState *estate)
 {
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
-	Kept	   *kept;
 
 	memset(table, 0, sizeof(*table));
 	table->context = estate->es_query_cxt;
-	table->rel = open_kept(name, natts, &kept);
+	table->rel = open_kept(name, natts, &table->kept);
 	table->estate = estate;
-	table->plain_indexes = kept->plain;
+	/* Like the catalogues' writers: there are no triggers to copy. */
 	table->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(table->info, table->rel, 0, NULL, 0);
-	table->info->compat_check_exprs = kept->checks;
-	if (kept->plain)
+	table->info->ri_RelationDesc = table->rel;
+	table->info->compat_check_exprs = table->kept->checks;
+	if (table->kept->plain)
 	{
-		table->info->ri_NumIndices = kept->nindexes;
-		table->info->ri_IndexRelationInfo = kept->infos;
-		table->info->ri_IndexRelationDescs = palloc(sizeof(Relation) * Max(kept->nindexes, 1));
-		for (int i = 0; i < kept->nindexes; i++)
-			table->info->ri_IndexRelationDescs[i] = index_open(kept->indexes[i], RowExclusiveLock);
+		/* Each is opened at its first use: most updates are to no index. */
+		table->info->ri_NumIndices = table->kept->nindexes;
+		table->info->ri_IndexRelationInfo = table->kept->infos;
+		table->info->ri_IndexRelationDescs = palloc0(sizeof(Relation) * Max(table->kept->nindexes, 1));
 	}
 	else
 		ExecOpenIndices(table->info, false);
 	table->slot = table_slot_create(table->rel, NULL);
 	MemoryContextSwitchTo(old);
+}
+
+static Relation
+open_index(Table *table, int i)
+{
+	Relation   *index = &table->info->ri_IndexRelationDescs[i];
+
+	if (*index == NULL)
+		*index = index_open(table->kept->indexes[i].relid, RowExclusiveLock);
+	return *index;
 }
 
 void
@@ -268,7 +311,10 @@ table_finish(Table *table)
 			FreeBulkInsertState(table->bulk);
 			table_finish_bulk_insert(table->rel, 0);
 		}
-		ExecCloseIndices(table->info);
+		/* The locks stay, as the table's does: letting them go costs as much as taking them. */
+		for (int i = 0; i < table->info->ri_NumIndices; i++)
+			if (table->info->ri_IndexRelationDescs[i] != NULL)
+				index_close(table->info->ri_IndexRelationDescs[i], NoLock);
 	}
 	ExecDropSingleTupleTableSlot(table->slot);
 	if (table->changed != NULL)
@@ -318,8 +364,10 @@ table_queue_row(Table *table, TupleTableSlot *slot)
 
 /* The queued rows into one index, so that its pages stay at hand. */
 static void
-insert_into_index(Table *table, Relation index, IndexInfo *info)
+insert_into_index(Table *table, int number)
 {
+	Relation	index = open_index(table, number);
+	IndexInfo  *info = table->info->ri_IndexRelationInfo[number];
 	ExprContext *context = GetPerTupleExprContext(table->estate);
 	IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 	Datum		values[INDEX_MAX_KEYS];
@@ -352,7 +400,7 @@ table_flush(Table *table)
 		return;
 
 	old = MemoryContextSwitchTo(table->context);
-	if (table->queued > 1 && table->bulk == NULL)
+	if (table->queued >= BULK_ROWS && table->bulk == NULL)
 		table->bulk = GetBulkInsertState();
 	MemoryContextSwitchTo(GetPerTupleMemoryContext(table->estate));
 	if (table->queued == 1)
@@ -362,9 +410,9 @@ table_flush(Table *table)
 						   GetCurrentCommandId(true), 0, table->bulk);
 	MemoryContextSwitchTo(old);
 
-	if (table->plain_indexes)
-		for (int i = 0; i < table->info->ri_NumIndices; i++)
-			insert_into_index(table, table->info->ri_IndexRelationDescs[i], table->info->ri_IndexRelationInfo[i]);
+	if (table->kept->plain)
+		for (int i = 0; i < table->kept->nindexes; i++)
+			insert_into_index(table, i);
 	else
 		for (int i = 0; i < table->queued; i++)
 			list_free(compat_insert_index_tuples(table->info, table->queue[i], table->estate, false));
@@ -422,7 +470,11 @@ table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot, Snapshot 
 	}
 
 	if (update_indexes)
+	{
+		for (int i = 0; i < table->info->ri_NumIndices; i++)
+			(void) open_index(table, i);
 		list_free(compat_insert_index_tuples_for_update(table->info, slot, table->estate, update_indexes));
+	}
 	ResetPerTupleExprContext(table->estate);
 	return true;
 }
@@ -458,25 +510,56 @@ table_fetch_row(Table *table, ItemPointer tid, Snapshot snapshot)
 	return false;
 }
 
-static Relation
-find_index(Table *table, const char *name, bool *opened)
+/* The number of a table's index, -1 if that is not at hand. */
+static int
+index_number(const Table *table, const char *name)
 {
-	Oid			relid;
+	if (table->kept != NULL && table->kept->plain)
+		for (int i = 0; i < table->kept->nindexes; i++)
+			if (strcmp(NameStr(table->kept->indexes[i].name), name) == 0)
+				return i;
+	return -1;
+}
 
-	*opened = false;
-	if (table->info != NULL)
-		for (int i = 0; i < table->info->ri_NumIndices; i++)
-			if (strcmp(RelationGetRelationName(table->info->ri_IndexRelationDescs[i]), name) == 0)
-				return table->info->ri_IndexRelationDescs[i];
+static Relation
+open_by_name(Table *table, const char *name)
+{
+	Oid			relid = get_relname_relid(name, RelationGetNamespace(table->rel));
 
-	relid = get_relname_relid(name, RelationGetNamespace(table->rel));
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
 				 errmsg("index \"loyalty.%s\" does not exist", name),
 				 errhint("Restore the index from the extension's install script.")));
-	*opened = true;
 	return index_open(relid, AccessShareLock);
+}
+
+static void
+look_up_compare(Relation index, AttrNumber column, StrategyNumber strategy, FmgrInfo *compare, MemoryContext context)
+{
+	Oid			type = index->rd_opcintype[column - 1];
+	Oid			op = get_opfamily_member(index->rd_opfamily[column - 1], type, type, strategy);
+
+	fmgr_info_cxt(get_opcode(op), compare, context);
+}
+
+/* The comparison of a column, looked up once for as long as the table is kept. */
+static FmgrInfo *
+kept_compare(Kept *kept, KeptIndex *index, Relation rel, AttrNumber column, StrategyNumber strategy)
+{
+	KeptKey    *key;
+
+	for (int i = 0; i < index->nkeys; i++)
+		if (index->keys[i].column == column && index->keys[i].strategy == strategy)
+			return &index->keys[i].compare;
+	if (index->nkeys == lengthof(index->keys))
+		index->nkeys = 0;
+	key = &index->keys[index->nkeys];
+	key->column = column;
+	key->strategy = strategy;
+	look_up_compare(rel, column, strategy, &key->compare, kept->context);
+	index->nkeys++;
+	return &key->compare;
 }
 
 void
@@ -484,17 +567,23 @@ table_scan_begin(TableScan *scan, Table *table, const char *index,
 				 Snapshot snapshot, int nkeys, const TableKey *keys)
 {
 	MemoryContext old = MemoryContextSwitchTo(table->context);
+	int			number = index_number(table, index);
 
 	scan->table = table;
-	scan->index = find_index(table, index, &scan->own_index);
+	scan->own_index = number < 0;
+	scan->index = number < 0 ? open_by_name(table, index) : open_index(table, number);
 	for (int i = 0; i < nkeys; i++)
 	{
-		Oid			opfamily = scan->index->rd_opfamily[i];
-		Oid			type = scan->index->rd_opcintype[i];
-		Oid			op = get_opfamily_member(opfamily, type, type, keys[i].strategy);
+		AttrNumber	column = keys[i].column ? keys[i].column : i + 1;
+		FmgrInfo	looked_up;
+		FmgrInfo   *compare = &looked_up;
 
-		ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, keys[i].strategy, InvalidOid,
-							   scan->index->rd_indcollation[i], get_opcode(op), keys[i].value);
+		if (number < 0)
+			look_up_compare(scan->index, column, keys[i].strategy, compare, table->context);
+		else
+			compare = kept_compare(table->kept, &table->kept->indexes[number], scan->index, column, keys[i].strategy);
+		ScanKeyEntryInitializeWithInfo(&scan->keys[i], 0, column, keys[i].strategy, InvalidOid,
+									   scan->index->rd_indcollation[column - 1], compare, keys[i].value);
 	}
 	scan->scan = compat_index_beginscan(table->rel, scan->index, snapshot, nkeys);
 	index_rescan(scan->scan, scan->keys, nkeys, NULL, 0);

@@ -19,12 +19,14 @@ typedef struct TableKey
 {
 	StrategyNumber strategy;
 	Datum		value;
+	AttrNumber	column;			/* of the index; 0: its next */
 } TableKey;
 
 typedef struct Table
 {
 	Relation	rel;
-	ResultRelInfo *info;		/* NULL when opened for reading */
+	struct Kept *kept;			/* NULL when opened for reading */
+	ResultRelInfo *info;		/* likewise */
 	EState	   *estate;			/* shared by the tables of one session */
 	MemoryContext context;		/* of all that lives until table_finish() */
 	TupleTableSlot *slot;		/* rows read */
@@ -34,7 +36,6 @@ typedef struct Table
 	int			queued;
 	int			made;			/* slots that exist in queue */
 	int			room;
-	bool		plain_indexes;	/* btrees that are checked at once */
 	Size		queued_bytes;
 	struct BulkInsertStateData *bulk;
 } Table;

@@ -9,12 +9,9 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/rangetypes.h"
-#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 #include "base/config.h"
@@ -48,8 +45,9 @@ moment(const RangeBound *bound, bool beyond)
 }
 
 static void
-read_rule(Rule *rule, TupleTableSlot *slot)
+read_rule(void *row, TupleTableSlot *slot)
 {
+	Rule	   *rule = row;
 	static const char *const roundings[] = {"floor", "ceil", "half_up", "half_even", NULL};
 	static const char *const stages[] = {"line", "event", NULL};
 	static const char *const reversals[] = {"proportional", "all_or_nothing", "never", NULL};
@@ -95,38 +93,15 @@ refresh(void)
 {
 	uint64		as_of = config_generation();
 	MemoryContext old;
-	Snapshot	snapshot;
-	Table		table;
-	TableScanDesc scan;
-	int			room = 16;
 
 	if (!config_cache_renew(&cache, "rules"))
 		return;
-
-	/* Watched before it is read, or a commit in between would never be heard of. */
-	table_open_for_read(&table, "rule", RULE_NATTS);
-	config_watch(RelationGetRelid(table.rel));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
-	rules = palloc0(sizeof(Rule) * room);
-	nrules = 0;
-	scan = table_beginscan(table.rel, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
-	{
-		if (nrules == room)
-		{
-			rules = repalloc(rules, sizeof(Rule) * room * 2);
-			memset(rules + room, 0, sizeof(Rule) * room);
-			room *= 2;
-		}
-		read_rule(&rules[nrules++], table.slot);
-	}
-	table_endscan(scan);
-	qsort(rules, nrules, sizeof(Rule), by_id);
+	nrules = config_read_table("rule", RULE_NATTS, NULL, sizeof(Rule), read_rule, (void **) &rules);
+	if (nrules > 1)
+		qsort(rules, nrules, sizeof(Rule), by_id);
 	found = palloc(sizeof(Rule *) * Max(nrules, 1));
 	MemoryContextSwitchTo(old);
-	table_finish(&table);
-	UnregisterSnapshot(snapshot);
 	config_cache_filled(&cache, as_of);
 }
 

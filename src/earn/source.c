@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
@@ -21,7 +19,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/config.h"
 #include "base/errors.h"
@@ -91,8 +88,9 @@ name_or_null(TupleTableSlot *slot, int attnum)
 }
 
 static void
-read_source(Source *source, TupleTableSlot *slot)
+read_source(void *row, TupleTableSlot *slot)
 {
+	Source	   *source = row;
 	Datum	   *values = slot->tts_values - 1;
 	Datum	   *elements;
 	int			n;
@@ -131,36 +129,12 @@ refresh(void)
 {
 	uint64		as_of = config_generation();
 	MemoryContext old;
-	Snapshot	snapshot;
-	Table		table;
-	TableScanDesc scan;
-	int			room = 16;
 
 	if (!config_cache_renew(&cache, "sources"))
 		return;
-
-	/* Watched before it is read, or a commit in between would never be heard of. */
-	table_open_for_read(&table, "source", SOURCE_NATTS);
-	config_watch(RelationGetRelid(table.rel));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
-	sources = palloc0(sizeof(Source) * room);
-	nsources = 0;
-	scan = table_beginscan(table.rel, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
-	{
-		if (nsources == room)
-		{
-			sources = repalloc(sources, sizeof(Source) * room * 2);
-			memset(sources + room, 0, sizeof(Source) * room);
-			room *= 2;
-		}
-		read_source(&sources[nsources++], table.slot);
-	}
-	table_endscan(scan);
+	nsources = config_read_table("source", SOURCE_NATTS, NULL, sizeof(Source), read_source, (void **) &sources);
 	MemoryContextSwitchTo(old);
-	table_finish(&table);
-	UnregisterSnapshot(snapshot);
 	config_cache_filled(&cache, as_of);
 }
 

@@ -68,15 +68,16 @@ balance_from_lots(int64 account_id, TimestampTz at)
 {
 	Table		lot;
 	TableScan	scan;
-	TableKey	keys[2] = {
+	TableKey	keys[3] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, BoolGetDatum(true)},
 		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
 	};
 	Points		sum = 0;
 	List	   *held = NIL;
 
 	table_open_for_read(&lot, "lot", LOT_NATTS);
-	table_scan_begin(&scan, &lot, "lot_open_idx", GetActiveSnapshot(), 2, keys);
+	table_scan_begin(&scan, &lot, "lot_pkey", GetActiveSnapshot(), 3, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = lot.slot->tts_values - 1;

@@ -532,19 +532,20 @@ static TableScan *
 scan_open_lots(Account *account, StrategyNumber strategy, TimestampTz expires_at)
 {
 	Post	   *post = account->post;
-	TableKey	keys[2] = {
+	TableKey	keys[3] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, BoolGetDatum(true)},
 		{strategy, TimestampTzGetDatum(expires_at)}
 	};
 
 	post_table(post, &post->lot, "lot", LOT_NATTS);
-	if (post->scanning_lot_open && post->lot_open.keys[1].sk_strategy == strategy)
+	if (post->scanning_lot_open && post->lot_open.keys[2].sk_strategy == strategy)
 		table_scan_again(&post->lot_open, keys);
 	else
 	{
 		if (post->scanning_lot_open)
 			table_scan_end(&post->lot_open);
-		table_scan_begin(&post->lot_open, &post->lot, "lot_open_idx", post->snapshot, 2, keys);
+		table_scan_begin(&post->lot_open, &post->lot, "lot_pkey", post->snapshot, 3, keys);
 	}
 	post->scanning_lot_open = true;
 	return &post->lot_open;
@@ -617,7 +618,7 @@ account_lot(Account *account, int32 lot_no)
 	Lot		   *lot = known_lot(account, lot_no);
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(lot_no)}
+		{BTEqualStrategyNumber, Int32GetDatum(lot_no), LOT_KEY_NO}
 	};
 
 	if (lot != NULL)

@@ -8,8 +8,6 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -17,7 +15,6 @@
 #include "utils/date.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "base/config.h"
 #include "base/errors.h"
@@ -94,8 +91,9 @@ copy_interval(TupleTableSlot *slot, int attnum)
 }
 
 static void
-read_program(Program *program, TupleTableSlot *slot)
+read_program(void *row, TupleTableSlot *slot)
 {
+	Program    *program = row;
 	static const char *const metrics[] = {"points", "spend", "visits", NULL};
 	static const char *const windows[] = {"lifetime", "calendar", "anniversary", "rolling", NULL};
 	static const char *const downs[] = {"requalify", "one_step", "never", NULL};
@@ -122,8 +120,9 @@ read_program(Program *program, TupleTableSlot *slot)
 }
 
 static void
-read_currency(Currency *currency, TupleTableSlot *slot)
+read_currency(void *row, TupleTableSlot *slot)
 {
+	Currency   *currency = row;
 	static const char *const roundings[] = {"day", "month", "quarter", "half_year", "year", NULL};
 	static const ValidityRounding months[] = {ROUND_DAY, ROUND_MONTH, ROUND_QUARTER, ROUND_HALF_YEAR, ROUND_YEAR};
 	static const char *const debts[] = {"forgive", "negative", "block", NULL};
@@ -147,48 +146,8 @@ read_currency(Currency *currency, TupleTableSlot *slot)
 	currency->debt = config_word(values[CURRENCY_DEBT], debts);
 }
 
-/* Reads a whole small table; each row goes to its place in a growing array. */
-static int
-read_table(const char *name, int natts, Snapshot snapshot, void **rows, size_t size,
-		   void (*read_row) (void *row, TupleTableSlot *slot))
-{
-	Table		table;
-	TableScanDesc scan;
-	int			n = 0;
-	int			room = 8;
-
-	table_open_for_read(&table, name, natts);
-	*rows = palloc0(size * room);
-	scan = table_beginscan(table.rel, snapshot, 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
-	{
-		if (n == room)
-		{
-			*rows = repalloc(*rows, size * room * 2);
-			memset((char *) *rows + size * room, 0, size * room);
-			room *= 2;
-		}
-		read_row((char *) *rows + size * n++, table.slot);
-	}
-	table_endscan(scan);
-	table_finish(&table);
-	return n;
-}
-
 static void
-read_program_row(void *row, TupleTableSlot *slot)
-{
-	read_program(row, slot);
-}
-
-static void
-read_currency_row(void *row, TupleTableSlot *slot)
-{
-	read_currency(row, slot);
-}
-
-static void
-read_confinement_row(void *row, TupleTableSlot *slot)
+read_confinement(void *row, TupleTableSlot *slot)
 {
 	Confinement *confinement = row;
 	bool		isnull;
@@ -213,12 +172,12 @@ refresh(void)
 	config_watch(loyalty_relation("confinement"));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
-	nprograms = read_table("program", PROGRAM_NATTS, snapshot, (void **) &programs,
-						   sizeof(Program), read_program_row);
-	ncurrencies = read_table("currency", CURRENCY_NATTS, snapshot, (void **) &currencies,
-							 sizeof(Currency), read_currency_row);
-	nconfinements = read_table("confinement", CONFINEMENT_NATTS, snapshot, (void **) &confinements,
-							   sizeof(Confinement), read_confinement_row);
+	nprograms = config_read_table("program", PROGRAM_NATTS, snapshot,
+								  sizeof(Program), read_program, (void **) &programs);
+	ncurrencies = config_read_table("currency", CURRENCY_NATTS, snapshot,
+									sizeof(Currency), read_currency, (void **) &currencies);
+	nconfinements = config_read_table("confinement", CONFINEMENT_NATTS, snapshot,
+									  sizeof(Confinement), read_confinement, (void **) &confinements);
 	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(snapshot);
 	config_cache_filled(&cache, as_of);

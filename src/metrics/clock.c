@@ -274,3 +274,17 @@ clock_units_since(Clock *clock, TimestampTz first, TimestampTz t)
 	}
 	return months / clock->unit.month;
 }
+
+Timestamp
+clock_midnight(DateADT date)
+{
+	if (DATE_IS_NOBEGIN(date))
+		return DT_NOBEGIN;
+	if (DATE_IS_NOEND(date))
+		return DT_NOEND;
+	if (date >= TIMESTAMP_END_JULIAN - POSTGRES_EPOCH_JDATE)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("date out of range for timestamp")));
+	return date * USECS_PER_DAY;
+}

@@ -17,6 +17,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "pgtime.h"
+#include "utils/date.h"
 
 /* Monday 2000-01-03 */
 #define CLOCK_ORIGIN		(2 * USECS_PER_DAY)
@@ -84,6 +85,9 @@ extern int64 clock_unit(Clock *clock, TimestampTz t);
 extern Timestamp clock_unit_start(Clock *clock, int64 unit);
 
 extern Timestamp clock_local(Clock *clock, TimestampTz t);
+
+/* A date's beginning, infinite ones stay so.  Throws for what no timestamp can be. */
+extern Timestamp clock_midnight(DateADT date);
 
 /* How many whole units lie between two instants, if they are counted from the first. */
 extern int64 clock_units_since(Clock *clock, TimestampTz first, TimestampTz t);

@@ -36,7 +36,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/rangetypes.h"
@@ -367,23 +366,6 @@ time_text(Timestamp time, bool with_offset, bool only_date)
 	return pstrdup(text);
 }
 
-/* Another type's input function, with our error context.  False after a soft error. */
-static bool
-read_value(PGFunction input, char *text, Node *escontext, Datum *result)
-{
-	LOCAL_FCINFO(call, 3);
-
-	InitFunctionCallInfoData(*call, NULL, 3, InvalidOid, escontext, NULL);
-	call->args[0].value = CStringGetDatum(text);
-	call->args[0].isnull = false;
-	call->args[1].value = ObjectIdGetDatum(InvalidOid);
-	call->args[1].isnull = false;
-	call->args[2].value = Int32GetDatum(-1);
-	call->args[2].isnull = false;
-	*result = input(call);
-	return !SOFT_ERROR_OCCURRED(escontext);
-}
-
 /* "1 months", "7 days", "3600000000 us": independent of IntervalStyle. */
 static char *
 period_text(const Interval *period)
@@ -475,7 +457,7 @@ read_cells(char *text, Cell **cells, Size *ncells, Node *escontext)
 			if (!read_number(&p, PG_UINT32_MAX, &watched) || *p != '\0')
 				syntax_error(token, "A cohort is written as its start, a slash and the number of periods.");
 			*slash = '\0';
-			if (!read_value(timestamp_in, token, escontext, &start))
+			if (!summary_read_value(timestamp_in, token, escontext, &start))
 				return false;
 			group.cohort = DatumGetTimestamp(start);
 			group.watched = (uint32) watched;
@@ -537,7 +519,7 @@ loyalty_cohort_in(PG_FUNCTION_ARGS)
 	zone = fields[2].value == NULL ? "" : fields[2].value;
 	if (fields[2].value == NULL && strchr(fields[0].value, 'T') == NULL)
 		flags |= BY_DATE;
-	if (!read_value(zone[0] == '\0' ? timestamp_in : timestamptz_in, fields[0].value, escontext, &as_of))
+	if (!summary_read_value(zone[0] == '\0' ? timestamp_in : timestamptz_in, fields[0].value, escontext, &as_of))
 		PG_RETURN_NULL();
 	if (!read_period(fields[1].value, &period))
 		ereturn(escontext, (Datum) 0,
@@ -547,7 +529,7 @@ loyalty_cohort_in(PG_FUNCTION_ARGS)
 	if (strcmp(fields[3].value, "first") == 0)
 		flags |= FROM_FIRST;
 	else if (strcmp(fields[3].value, "calendar") != 0 &&
-			 !read_value(timestamp_in, fields[3].value, escontext, &origin))
+			 !summary_read_value(timestamp_in, fields[3].value, escontext, &origin))
 		PG_RETURN_NULL();
 	if (!has_only_name_characters(zone))
 		ereturn(escontext, (Datum) 0,
@@ -1225,27 +1207,13 @@ loyalty_cohort_accum_local(PG_FUNCTION_ARGS)
 	return accum(fcinfo, PG_GETARG_TIMESTAMP(2), PG_GETARG_TIMESTAMP(3), 0, true);
 }
 
-static Timestamp
-midnight(DateADT date)
-{
-	if (DATE_IS_NOBEGIN(date))
-		return DT_NOBEGIN;
-	if (DATE_IS_NOEND(date))
-		return DT_NOEND;
-	if (date >= TIMESTAMP_END_JULIAN - POSTGRES_EPOCH_JDATE)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("date out of range for timestamp")));
-	return date * USECS_PER_DAY;
-}
-
 /* A day is over at its end: as_of the last of a month, the month is complete. */
 Datum
 loyalty_cohort_accum_date(PG_FUNCTION_ARGS)
 {
 	if (is_missing(fcinfo))
 		return aggregate_unchanged(fcinfo);
-	return accum(fcinfo, midnight(PG_GETARG_DATEADT(2)), midnight(PG_GETARG_DATEADT(3)),
+	return accum(fcinfo, clock_midnight(PG_GETARG_DATEADT(2)), clock_midnight(PG_GETARG_DATEADT(3)),
 				 BY_DATE, true);
 }
 

@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "metrics/aggregate.h"
+#include "metrics/numeric.h"
 #include "metrics/summary.h"
 
 #define SUMMARY_TYPE		"revenue_summary"
@@ -93,36 +94,10 @@ PG_FUNCTION_INFO_V1(loyalty_revenue_gross_churn);
 PG_FUNCTION_INFO_V1(loyalty_revenue_logo);
 
 
-/* ----- numeric ----- */
-
-static inline Numeric
-add(Numeric a, Numeric b)
-{
-	return DatumGetNumeric(DirectFunctionCall2(numeric_add, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static inline Numeric
-subtract(Numeric a, Numeric b)
-{
-	return DatumGetNumeric(DirectFunctionCall2(numeric_sub, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static inline int
-compare(Numeric a, Numeric b)
-{
-	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
 static inline int
 sign(Numeric number)
 {
 	return compare(number, int64_to_numeric(0));
-}
-
-static inline bool
-is_finite(Numeric number)
-{
-	return !numeric_is_nan(number) && !numeric_is_inf(number);
 }
 
 

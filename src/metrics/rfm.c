@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
@@ -466,26 +465,12 @@ loyalty_rfm_accum_local(PG_FUNCTION_ARGS)
 	return accum(fcinfo, PG_GETARG_TIMESTAMP(1), PG_GETARG_TIMESTAMP(3), true);
 }
 
-static Timestamp
-midnight(DateADT date)
-{
-	if (DATE_IS_NOBEGIN(date))
-		return DT_NOBEGIN;
-	if (DATE_IS_NOEND(date))
-		return DT_NOEND;
-	if (date >= TIMESTAMP_END_JULIAN - POSTGRES_EPOCH_JDATE)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("date out of range for timestamp")));
-	return date * USECS_PER_DAY;
-}
-
 Datum
 loyalty_rfm_accum_date(PG_FUNCTION_ARGS)
 {
 	if (is_missing(fcinfo))
 		return aggregate_unchanged(fcinfo);
-	return accum(fcinfo, midnight(PG_GETARG_DATEADT(1)), midnight(PG_GETARG_DATEADT(3)), true);
+	return accum(fcinfo, clock_midnight(PG_GETARG_DATEADT(1)), clock_midnight(PG_GETARG_DATEADT(3)), true);
 }
 
 Datum

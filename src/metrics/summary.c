@@ -179,6 +179,22 @@ summary_put_count(StringInfo buf, const char *name, int64 value)
 	summary_put(buf, name, digits);
 }
 
+bool
+summary_read_value(PGFunction input, char *text, Node *escontext, Datum *result)
+{
+	LOCAL_FCINFO(call, 3);
+
+	InitFunctionCallInfoData(*call, NULL, 3, InvalidOid, escontext, NULL);
+	call->args[0].value = CStringGetDatum(text);
+	call->args[0].isnull = false;
+	call->args[1].value = ObjectIdGetDatum(InvalidOid);
+	call->args[1].isnull = false;
+	call->args[2].value = Int32GetDatum(-1);
+	call->args[2].isnull = false;
+	*result = input(call);
+	return !SOFT_ERROR_OCCURRED(escontext);
+}
+
 char *
 summary_float8_text(float8 value)
 {

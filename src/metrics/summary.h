@@ -53,6 +53,9 @@ extern bool summary_read_count(const SummaryField *field, const char *type,
 extern bool summary_read_float8(const SummaryField *field, const char *type,
 								float8 *result, Node *escontext);
 
+/* Another type's input function, with our error context.  False after a soft error. */
+extern bool summary_read_value(PGFunction input, char *text, Node *escontext, Datum *result);
+
 /* The shortest text that reads back as the same number, whatever extra_float_digits says. */
 extern char *summary_float8_text(float8 value);
 

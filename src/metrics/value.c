@@ -32,6 +32,7 @@
 #include "metrics/aggregate.h"
 #include "metrics/counts.h"
 #include "metrics/keyset.h"
+#include "metrics/numeric.h"
 
 #define SUMMARY_TYPE		"order_summary"
 #define SUMMARY_VERSION		1
@@ -104,33 +105,6 @@ PG_FUNCTION_INFO_V1(loyalty_value_final_average);
 PG_FUNCTION_INFO_V1(loyalty_value_final_clv);
 
 
-/* ----- numeric ----- */
-
-static inline bool
-is_finite(Numeric number)
-{
-	return !numeric_is_nan(number) && !numeric_is_inf(number);
-}
-
-static inline Numeric
-multiply(Numeric a, Numeric b)
-{
-	return DatumGetNumeric(DirectFunctionCall2(numeric_mul, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static inline Numeric
-divide(Numeric a, Numeric b)
-{
-	return DatumGetNumeric(DirectFunctionCall2(numeric_div, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-static inline int
-compare(Numeric a, Numeric b)
-{
-	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
-
 /* ----- the value ----- */
 
 static OrderSummary *
@@ -188,23 +162,6 @@ make_summary(int64 orders, int64 customers, Numeric revenue,
 	return summary;
 }
 
-/* Another type's input function, with our error context.  False after a soft error. */
-static bool
-read_value(PGFunction input, char *text, Node *escontext, Datum *result)
-{
-	LOCAL_FCINFO(call, 3);
-
-	InitFunctionCallInfoData(*call, NULL, 3, InvalidOid, escontext, NULL);
-	call->args[0].value = CStringGetDatum(text);
-	call->args[0].isnull = false;
-	call->args[1].value = ObjectIdGetDatum(InvalidOid);
-	call->args[1].isnull = false;
-	call->args[2].value = Int32GetDatum(-1);
-	call->args[2].isnull = false;
-	*result = input(call);
-	return !SOFT_ERROR_OCCURRED(escontext);
-}
-
 Datum
 loyalty_value_in(PG_FUNCTION_ARGS)
 {
@@ -225,7 +182,7 @@ loyalty_value_in(PG_FUNCTION_ARGS)
 	if (!summary_parse(PG_GETARG_CSTRING(0), SUMMARY_TYPE, fields, lengthof(fields), escontext) ||
 		!summary_read_count(&fields[0], SUMMARY_TYPE, &orders, escontext) ||
 		!summary_read_count(&fields[1], SUMMARY_TYPE, &customers, escontext) ||
-		!read_value(numeric_in, fields[2].value, escontext, &revenue))
+		!summary_read_value(numeric_in, fields[2].value, escontext, &revenue))
 		PG_RETURN_NULL();
 	for (int i = 0; i < 2; i++)
 	{
@@ -234,7 +191,7 @@ loyalty_value_in(PG_FUNCTION_ARGS)
 		given[i] = fields[3 + i].value != NULL;
 		if (!given[i])
 			continue;
-		if (!read_value(timestamptz_in, fields[3 + i].value, escontext, &time))
+		if (!summary_read_value(timestamptz_in, fields[3 + i].value, escontext, &time))
 			PG_RETURN_NULL();
 		times[i] = DatumGetTimestampTz(time);
 	}
