@@ -115,23 +115,17 @@ static Entry *
 pass_on(Account *account, bool always)
 {
 	Account    *to = account->parent;
-	Lot		  **lots;
 	int			n;
+	Lot		  **lots = open_lots(account, &n);
 	bool		any = account->debt > 0;
 	Way			way;
 
-	account_read_open(account);
-	for (int i = 0; i < account->nlots; i++)
-	{
-		Lot		   *lot = account_settle_lot(account, account->lots[i]->lot_no);
-
-		any |= lot->remaining > 0;
-	}
+	for (int i = 0; i < n; i++)
+		any |= account_settle_lot(account, lots[i]->lot_no)->remaining > 0;
 	if (!any && !always)
 		return NULL;
 
 	way = begin_way(account, to);
-	lots = open_lots(account, &n);
 	for (int i = 0; i < n; i++)
 		if (lots[i]->remaining > 0)
 			carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
@@ -156,6 +150,15 @@ merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 	*entry_no = out->entry_no;
 }
 
+static int
+by_id(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
 int
 merged_accounts(Account *account, int64 **accounts)
 {
@@ -176,6 +179,8 @@ merged_accounts(Account *account, int64 **accounts)
 		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 	}
 	table_scan_end(&scan);
+	if (n > 1)
+		qsort(*accounts, n, sizeof(int64), by_id);
 	return n;
 }
 

@@ -25,7 +25,7 @@ extern void merged_recall(Account *account, Points points, Lot *own);
 /* How much of an own lot's points, up to so many, died where they are now; really: and is let off for it. */
 extern Points merged_waive(Account *account, const Lot *own, Points points, bool really);
 
-/* The accounts merged into this one, not those merged into them; their number. */
+/* The accounts merged into this one, ascending, not those merged into them; their number. */
 extern int	merged_accounts(Account *account, int64 **accounts);
 
 /* Points of equal dates are the same to the ledger. */

@@ -988,33 +988,6 @@ account_change_debt(Account *account, Entry *entry, Points more)
 	account_allocate(account, entry, DEBT_LOT, -more);
 }
 
-/* What is left of all lots ends now; of those that are dead already it ended when they died. */
-void
-account_forfeit(Account *account)
-{
-	int32		entry_no = 0;
-	Entry	   *entry = NULL;
-
-	account_read_open(account);
-	for (int i = 0; i < account->nlots; i++)
-		(void) account_settle_lot(account, account->lots[i]->lot_no);
-	for (int i = 0; i < account->nlots; i++)
-	{
-		Lot		   *lot = account->lots[i];
-		Points		points = lot->remaining - lot->held;
-
-		if (points == 0)
-			continue;
-		if (entry_no == 0)
-		{
-			entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
-			entry_no = entry->entry_no;
-		}
-		lot->expired = points_add(lot->expired, points);
-		account_debit_lot(account, entry, points, lot);
-	}
-}
-
 int
 lots_by_end(const void *a, const void *b)
 {
@@ -1040,6 +1013,35 @@ account_settle_lot(Account *account, int32 lot_no)
 	if (lot->dates.expires_at <= account->as_of && lot->remaining > lot->held)
 		account_expire_lot(account, lot);
 	return lot;
+}
+
+/* What is left of all lots ends now; of those that are dead already it ended when they died. */
+void
+account_forfeit(Account *account)
+{
+	Entry	   *entry = NULL;
+	Lot		  **lots;
+	int			n;
+
+	account_read_open(account);
+	n = account->nlots;
+	lots = palloc(sizeof(Lot *) * Max(n, 1));
+	memcpy(lots, account->lots, sizeof(Lot *) * n);
+	qsort(lots, n, sizeof(Lot *), lots_by_end);
+	for (int i = 0; i < n; i++)
+		(void) account_settle_lot(account, lots[i]->lot_no);
+	for (int i = 0; i < n; i++)
+	{
+		Points		points = lots[i]->remaining - lots[i]->held;
+
+		if (points == 0)
+			continue;
+		if (entry == NULL)
+			entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
+		lots[i]->expired = points_add(lots[i]->expired, points);
+		account_debit_lot(account, entry, points, lots[i]);
+	}
+	pfree(lots);
 }
 
 /*

@@ -251,7 +251,8 @@ sub operation
 		14 => 'insert', 8 => 'insert_many', 22 => 'update', 6 => 'delete',
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
-		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer');
+		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer',
+		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen');
 	my $config = $self->{config};
 	my $table = chance(0.85) || !grep({ $_->{table} eq 'visits' } @{ $config->{sources} }) ? 'orders' : 'visits';
 	my ($currency) = pick(sort keys %{ $config->{currencies} });
@@ -319,6 +320,13 @@ sub operation
 			points => weighted(50 => $unit * between(1, 60 * 10000 / $unit), 5 => 10000 * between(100, 600), 1 => $unit / 2,
 				($self->{at_once} ? () : (10 => 'all'))),
 			request => $self->request, reason => pick(undef, 'gift') };
+	}
+	if ($do =~ /^(merge|unmerge|close|reopen)$/)
+	{
+		my $program = pick(map { $_->{code} } @{ $config->{programs} });
+		return { do => $do, program => $program, member => chance(0.03) ? 'nobody' : pick(@{ $config->{members} }),
+			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
+			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
 	}
 	my $source = pick(@{ $config->{sources} });
 	return { do => 'backfill', table => $source->{table}, program => $source->{program} };
