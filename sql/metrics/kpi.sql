@@ -320,7 +320,8 @@ COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS
 
 CREATE VIEW loyalty.member_360 AS
     SELECT p.code AS program, m.member, m.enrolled_at,
-           b.tier, b.tier_rank, a.tier_since, nullif(a.tier_until, 'infinity') AS tier_until,
+           b.tier, b.tier_rank, CASE WHEN a.state = 0 THEN a.tier_since END AS tier_since,
+           CASE WHEN a.state = 0 THEN nullif(a.tier_until, 'infinity') END AS tier_until,
            coalesce(o.orders, 0) AS orders, coalesce(o.revenue, 0) AS revenue, o.revenue / nullif(o.orders, 0) AS average_order,
            o.first_order_at, o.last_order_at,
            (now() AT TIME ZONE p.time_zone)::date - (o.last_order_at AT TIME ZONE p.time_zone)::date AS days_since_order,

@@ -192,7 +192,9 @@ DECLARE
     reached loyalty.points;
     above loyalty.tier;
 BEGIN
-    SELECT a.account_id, a.tier, a.tier_until, p.ladder INTO standing
+    -- Of one merged into another, or closed, it rests.
+    SELECT a.account_id, CASE WHEN a.state = 0 THEN a.tier END AS tier, CASE WHEN a.state = 0 THEN a.tier_until END AS tier_until,
+           p.ladder INTO standing
     FROM loyalty.program p
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
     JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = tier_progress.member

@@ -934,10 +934,13 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	if (target > sums.points || forgiven < sums.forgiven)
 		own = own_lot(account, booked);
 	/* Owed again though it had died: to be let off again if it is taken back once more. */
-	if (own != NULL && forgiven < sums.forgiven && own->waived > 0 && rule->reversal != REVERSAL_NEVER)
+	if (own != NULL && forgiven < sums.forgiven && rule->reversal != REVERSAL_NEVER)
 	{
-		own->waived -= Min(own->waived, sums.forgiven - forgiven);
-		own->changed = true;
+		Points		part = Min(own->waived, sums.forgiven - forgiven);
+
+		own->waived -= part;
+		own->changed |= part > 0;
+		merged_owe_again(account, own, sums.forgiven - forgiven - part);
 	}
 	entry = account_entry(account, ENTRY_EARN, account->post->now);
 	describe_reversal(entry, visit, &change);

@@ -287,6 +287,27 @@ merged_waive(Account *account, const Lot *own, Points points, bool really)
 	return waived;
 }
 
+void
+merged_owe_again(Account *account, const Lot *own, Points points)
+{
+	for (Account *at = account->parent; at != NULL; at = at->parent)
+	{
+		account_read_lots(at);
+		for (int i = 0; i < at->nlots && points > 0; i++)
+		{
+			Lot		   *lot = at->lots[i];
+			Points		part = merged_same_dates(lot, &own->dates) ? Min(points, lot->waived) : 0;
+
+			if (part == 0)
+				continue;
+			lot->waived -= part;
+			lot->changed = true;
+			at->changed = true;
+			points -= part;
+		}
+	}
+}
+
 /* ----------------------------------------------------------------
  *		The end of a merge
  * ---------------------------------------------------------------- */

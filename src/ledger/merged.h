@@ -25,6 +25,9 @@ extern void merged_recall(Account *account, Points points, Lot *own);
 /* How much of an own lot's points, up to so many, died where they are now; really: and is let off for it. */
 extern Points merged_waive(Account *account, const Lot *own, Points points, bool really);
 
+/* Of points let off for having died where they are now, so many are owed again. */
+extern void merged_owe_again(Account *account, const Lot *own, Points points);
+
 /* The accounts merged into this one, ascending, not those merged into them; their number. */
 extern int	merged_accounts(Account *account, int64 **accounts);
 

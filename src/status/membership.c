@@ -397,6 +397,35 @@ erase_request(Post *post, int32 program_id, Datum request_id)
 	table_scan_end(&scan);
 }
 
+/* The other side of a transfer gave the same reason.  Only its row is touched, which nothing else changes. */
+static void
+erase_other_side(Post *post, int64 entry_id)
+{
+	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(entry_id / ENTRIES_PER_ACCOUNT)},
+		{BTEqualStrategyNumber, Int32GetDatum((int32) (entry_id % ENTRIES_PER_ACCOUNT))}
+	};
+
+	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 2, keys);
+	if (table_scan_next(&scan))
+	{
+		ItemPointerData tid;
+		TupleTableSlot *slot = copy_row(table, &tid);
+
+		if (!slot->tts_isnull[ENTRY_REASON - 1])
+		{
+			slot->tts_isnull[ENTRY_REASON - 1] = true;
+			ExecStoreVirtualTuple(slot);
+
+			/* If not, the other one was erased meanwhile. */
+			(void) table_replace_row(table, &tid, slot, post->snapshot);
+		}
+	}
+	table_scan_end(&scan);
+}
+
 static void
 erase_reasons(Post *post, int64 account_id, int32 program_id)
 {
@@ -419,9 +448,13 @@ erase_reasons(Post *post, int64 account_id, int32 program_id)
 		if (!nulls[ENTRY_REASON])
 		{
 			TupleTableSlot *slot = copy_row(table, &tid);
+			bool		pair = nulls[ENTRY_SOURCE] && !nulls[ENTRY_LINE];
+			int64		other = pair ? pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE])) : 0;
 
 			slot->tts_isnull[ENTRY_REASON - 1] = true;
 			replace_row(post, table, &tid, slot);
+			if (pair)
+				erase_other_side(post, other);
 		}
 	}
 	table_scan_end(&scan);
@@ -458,7 +491,10 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 		post_restart(&post);
 	}
 	for (int i = 0; i < naccounts; i++)
+	{
 		erase_reasons(&post, accounts[i], program_id);
+		post_restart(&post);	/* what the other side of a pair has done */
+	}
 	for (int i = 0; i < nmembers; i++)
 		rename_member(&post, members[i], DatumGetTextPP(keys[i]));
 	post_end(&post);

@@ -171,6 +171,10 @@ SELECT is(pg_temp.chain('ivy'), 'earn 50, merge -50, reverse 0 forgave 30', 'let
 SELECT is(pg_temp.has('jon'), '20 free, 0 pending, 0 debt, 20 earned, 0 redeemed, 50 expired', 'the others stay');
 UPDATE public.orders SET refunded = 50 WHERE id = 30;
 SELECT is(pg_temp.chain('ivy'), 'earn 50, merge -50, reverse 0 forgave 30, reverse 0 forgave 20', 'to the last');
+UPDATE public.orders SET refunded = 0 WHERE id = 30;
+UPDATE public.orders SET refunded = 50 WHERE id = 30;
+SELECT is(pg_temp.chain('ivy'), 'earn 50, merge -50, reverse 0 forgave 30, reverse 0 forgave 20, earn 0 forgave -50, reverse 0 forgave 50', 'owed again, and let off again');
+SELECT is(pg_temp.has('jon'), '20 free, 0 pending, 0 debt, 20 earned, 0 redeemed, 50 expired', 'of the dead ones alone');
 SELECT pg_temp.proved('expired after a merge');
 
 -- ---- Points that wait
@@ -333,6 +337,8 @@ INSERT INTO public.tickets VALUES (102, 'wim', 1, 0, '2020-05-01'), (103, 'wim',
 INSERT INTO deferred SELECT source_id, '104', '', 'wim', 'LY201', 'x', now() FROM source s JOIN program p USING (program_id) WHERE p.code = 'other';
 SELECT redeem('other', 'wim', 5, 'r1', 'wim asked') > 0, adjust('other', 'xan', 1, 'xan is nice', 'a1') > 0;
 SELECT merge_members('other', 'wim', 'xan', 'mx', 'wim is xan') > 0;
+INSERT INTO public.tickets VALUES (106, 'ned', 2, 0, '2020-05-01');
+SELECT transfer('other', 'ned', 'xan', 1, reason => 'for wim') > 0, transfer('other', 'xan', 'ned', 1, reason => 'from xan') > 0;
 CREATE TEMP TABLE kept AS SELECT account_id, entry_no, points, hash FROM entry;
 SELECT number > 0 FROM checkpoint();
 CREATE TEMP TABLE proofs AS SELECT proof(entry_id) AS proof, (SELECT root FROM checkpoints ORDER BY number DESC LIMIT 1) AS root FROM entries WHERE program = 'other' AND member IN ('wim', 'xan');
@@ -341,9 +347,9 @@ SELECT is_empty($$ SELECT * FROM pg_temp.tables_with('wim|xan') $$, 'no table of
 SELECT is_empty($$ SELECT FROM member m JOIN program p USING (program_id) WHERE p.code = 'other' AND member IN ('wim', 'xan') $$, 'nor has member');
 SELECT is_empty($$ SELECT FROM request JOIN program p USING (program_id) WHERE p.code = 'other' AND content ~ 'reason' $$, 'nor a request');
 SELECT is_empty($$ SELECT FROM kept k LEFT JOIN entry e USING (account_id, entry_no) WHERE e.hash IS DISTINCT FROM k.hash OR e.points <> k.points $$, 'each line is what it was, its hash too');
-SELECT is((SELECT count(*) FROM proofs WHERE verify_proof(proof, root)), 8::bigint, 'what was proved before is proved: wim''s 5 entries, xan''s 3');
+SELECT is((SELECT count(*) FROM proofs WHERE verify_proof(proof, root)), 10::bigint, 'what was proved before is proved: wim''s 5 entries, xan''s 5');
 SELECT is((SELECT count(*) FROM entries n WHERE program = 'other' AND member ~ '^erased:' AND verify_proof(proof(n.entry_id, (SELECT max(number) FROM checkpoints)), (SELECT root FROM checkpoints ORDER BY number DESC LIMIT 1))
-	AND kind <> 'forfeit'), 8::bigint, 'and can be proved anew');
+	AND kind <> 'forfeit'), 10::bigint, 'and can be proved anew');
 SELECT is_empty($$ SELECT FROM kept k JOIN entry e USING (account_id, entry_no) LEFT JOIN entry b ON b.account_id = e.account_id AND b.entry_no = e.entry_no - 1
 	JOIN account a ON a.account_id = e.account_id JOIN currency USING (currency_id) JOIN program p USING (program_id)
 	WHERE p.code = 'other' AND encode(_entry_bytes(b.hash, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line), 'escape') ~ 'wim|xan' $$,

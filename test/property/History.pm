@@ -323,8 +323,12 @@ sub operation
 	}
 	if ($do =~ /^(merge|unmerge|close|reopen)$/)
 	{
-		my $program = pick(map { $_->{code} } @{ $config->{programs} });
-		return { do => $do, program => $program, member => chance(0.03) ? 'nobody' : pick(@{ $config->{members} }),
+		# What is undone mostly was done.
+		my $done = $self->{ $do eq 'unmerge' ? 'merges' : 'closures' } //= [];
+		my ($program, $member) = (pick(map { $_->{code} } @{ $config->{programs} }), chance(0.03) ? 'nobody' : pick(@{ $config->{members} }));
+		($program, $member) = @{ pick(@$done) } if $do =~ /^(unmerge|reopen)$/ && @$done && chance(0.9);
+		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close)$/;
+		return { do => $do, program => $program, member => $member,
 			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
 			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
 	}

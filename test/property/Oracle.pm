@@ -485,6 +485,21 @@ sub waive_above
 	return $waived;
 }
 
+sub owe_above
+{
+	my ($world, $key, $own, $points) = @_;
+	while (defined($key = parent($world, $key)))
+	{
+		foreach my $lot (grep { alike($_, $own) } @{ account($world, $key)->{lots} })
+		{
+			my $part = $points < $lot->{waived} ? $points : $lot->{waived};
+			next if $part <= 0;
+			$lot->{waived} -= $part;
+			$points -= $part;
+		}
+	}
+}
+
 # Before a reversal takes points, those that it will take come back.
 sub recall
 {
@@ -850,7 +865,9 @@ sub work_off
 			if ($own && $rule->{reversal} ne 'never')
 			{
 				my $again = $award->{forgiven} - $forgiven;
-				$own->{waived} -= $again < $own->{waived} ? $again : $own->{waived} if $again > 0;
+				my $part = $again < $own->{waived} ? $again : $own->{waived};
+				$own->{waived} -= $part if $again > 0;
+				owe_above($world, $key, $own, $again - $part) if $again > 0;
 			}
 			my $entry = entry($world, $key, 'earn', $now);
 			$entry->{forgiven} = $forgiven - $award->{forgiven};
