@@ -369,6 +369,14 @@ INSERT INTO public.tickets VALUES (105, 'wim', 3, 0, '2020-05-01');
 SELECT is(pg_temp.has('wim', 'other'), '3 free, 0 pending, 0 debt, 3 earned, 0 redeemed, 0 expired', 'who orders again is somebody new');
 SELECT pg_temp.proved('after erasing');
 
+-- ---- What was merged, taken apart and forfeited adds up by month of issue, too
+SELECT results_eq($$ SELECT sum(issued) - sum(redeemed) - sum(expired) FROM points_development('club') $$,
+	$$ SELECT sum(remaining) FROM lots WHERE program = 'club' AND currency = 'points' AND state <> 'expired' $$, 'issued - redeemed - expired is what is outstanding');
+SELECT is((SELECT sum(expired) FROM points_development('club')), 160.0, '50 of jon''s that died; 60, 30 and 20 of pia''s that were forfeited');
+SELECT results_eq($$ SELECT sum(expired) FROM points_development('club') $$, $$ SELECT -sum(points) FROM entries WHERE program = 'club' AND currency = 'points' AND kind IN ('expire', 'forfeit') $$,
+	'and what expired is what the entries say');
+SELECT is((SELECT sum(points_expired) FROM kpi_monthly WHERE program = 'club' AND currency = 'points'), (SELECT sum(expired) FROM points_development('club')), 'in the months, too');
+
 -- ---- verify() finds what is not as it should be
 CREATE FUNCTION pg_temp.finds(name text, change text, want text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
