@@ -28,13 +28,13 @@ override with_llvm = no
 .DEFAULT_GOAL := all
 
 # These work on a machine that has nothing yet, so they must not need PGXS.
-RUN_GOALS   = demo demo-stop test test-servers bench deps
+RUN_GOALS   = demo demo-stop test test-servers test-sanitized bench deps
 .PHONY: $(RUN_GOALS)
 
 demo test bench:
 	@$@/run
-test-servers:
-	@test/servers
+test-servers test-sanitized:
+	@$(subst -,/,$@)
 demo-stop:
 	@demo/stop
 deps:

@@ -1095,7 +1095,8 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		account_read_open(account);
 		n = account->nlots;
 		lots = palloc(sizeof(Lot *) * Max(n, 1));
-		memcpy(lots, account->lots, sizeof(Lot *) * n);
+		if (n > 0)
+			memcpy(lots, account->lots, sizeof(Lot *) * n);
 		qsort(lots, n, sizeof(Lot *), lots_by_end);
 		for (int i = 0; i < n && left > 0; i++)
 		{
