@@ -74,19 +74,6 @@ lots_by_use(const void *a, const void *b)
 	return lots_by_end(a, b);
 }
 
-static Lot **
-open_lots(Account *account, int *n)
-{
-	Lot		  **lots;
-
-	account_read_open(account);
-	*n = account->nlots;
-	lots = palloc(sizeof(Lot *) * Max(*n, 1));
-	memcpy(lots, account->lots, sizeof(Lot *) * *n);
-	qsort(lots, *n, sizeof(Lot *), lots_by_use);
-	return lots;
-}
-
 /* A debt is settled with what the parent can spend, soonest end first; the rest it owes. */
 static void
 carry_debt(Account *from, Account *to, const Way *way)
@@ -98,7 +85,7 @@ carry_debt(Account *from, Account *to, const Way *way)
 	if (left == 0)
 		return;
 	account_change_debt(from, way->out, -left);
-	lots = open_lots(to, &n);
+	lots = account_open_lots(to, lots_by_use, &n);
 	for (int i = 0; i < n && left > 0; i++)
 	{
 		Points		part = lot_alive(lots[i], to->as_of) ? Min(left, lots[i]->remaining - lots[i]->held) : 0;
@@ -116,7 +103,7 @@ pass_on(Account *account, bool always)
 {
 	Account    *to = account->parent;
 	int			n;
-	Lot		  **lots = open_lots(account, &n);
+	Lot		  **lots = account_open_lots(account, lots_by_use, &n);
 	bool		any = account->debt > 0;
 	Way			way;
 
@@ -218,7 +205,7 @@ bring_back(Account *account, Points points, const LotDates *dates, Lot *own, boo
 
 	if (from->parent != NULL)
 		bring_back(from, points, dates, NULL, any);
-	lots = open_lots(from, &n);
+	lots = account_open_lots(from, lots_by_use, &n);
 	for (int i = 0; i < n; i++)
 		there = points_add(there, returnable(from, lots[i], dates, any));
 	points = Min(points, there);
@@ -507,7 +494,7 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 		Lot		  **lots;
 		int			n;
 
-		lots = open_lots(from, &n);
+		lots = account_open_lots(from, lots_by_use, &n);
 		for (int j = 0; j < n && left > 0; j++)
 		{
 			Points		part = Min(left, returnable(from, lots[j], &own->dates, false));

@@ -1001,6 +1001,20 @@ lots_by_end(const void *a, const void *b)
 	return x->lot_no < y->lot_no ? -1 : x->lot_no > y->lot_no;
 }
 
+Lot **
+account_open_lots(Account *account, int (*order) (const void *, const void *), int *n)
+{
+	Lot		  **lots;
+
+	account_read_open(account);
+	*n = account->nlots;
+	lots = palloc(sizeof(Lot *) * Max(*n, 1));
+	if (*n > 0)
+		memcpy(lots, account->lots, sizeof(Lot *) * *n);
+	qsort(lots, *n, sizeof(Lot *), order);
+	return lots;
+}
+
 /*
  * Books a lot's end if it is past: what a reversal does next must not hang on
  * whether the expiry job came by before it.
@@ -1020,14 +1034,9 @@ void
 account_forfeit(Account *account)
 {
 	Entry	   *entry = NULL;
-	Lot		  **lots;
 	int			n;
+	Lot		  **lots = account_open_lots(account, lots_by_end, &n);
 
-	account_read_open(account);
-	n = account->nlots;
-	lots = palloc(sizeof(Lot *) * Max(n, 1));
-	memcpy(lots, account->lots, sizeof(Lot *) * n);
-	qsort(lots, n, sizeof(Lot *), lots_by_end);
 	for (int i = 0; i < n; i++)
 		(void) account_settle_lot(account, lots[i]->lot_no);
 	for (int i = 0; i < n; i++)
@@ -1089,15 +1098,9 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 
 	if (left > 0)
 	{
-		Lot		  **lots;
 		int			n;
+		Lot		  **lots = account_open_lots(account, lots_by_end, &n);
 
-		account_read_open(account);
-		n = account->nlots;
-		lots = palloc(sizeof(Lot *) * Max(n, 1));
-		if (n > 0)
-			memcpy(lots, account->lots, sizeof(Lot *) * n);
-		qsort(lots, n, sizeof(Lot *), lots_by_end);
 		for (int i = 0; i < n && left > 0; i++)
 		{
 			if (lots[i] == own || !lot_alive(lots[i], account->as_of))

@@ -287,6 +287,9 @@ extern bool account_is_closed(const Account *account);
 extern int	lots_by_end(const void *a, const void *b);
 extern bool lot_alive(const Lot *lot, TimestampTz at);
 
+/* The open lots, and whichever others were read, in an order; the caller's to free. */
+extern Lot **account_open_lots(Account *account, int (*order) (const void *, const void *), int *n);
+
 /* Into a lot that is dead: it repays no debt. */
 extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_lot(Account *account, int32 lot_no);
