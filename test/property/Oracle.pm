@@ -475,6 +475,7 @@ sub waive_above
 		my $account = account($world, $key);
 		foreach my $lot (grep { alike($_, $own) } @{ $account->{lots} })
 		{
+			last if $waived == $points;
 			settle($world, $key, $account, $lot);
 			my $part = $lot->{expired} - $lot->{waived};
 			$part = $points - $waived if $part > $points - $waived;
