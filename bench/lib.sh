@@ -69,6 +69,56 @@ timed() {
 	put "$1.cpu" "$(awk '$1 == "cpu" { c = $2 / 1e6 - c } END { print c }' <<<"$out")"
 }
 
+# peak KEY DATABASE SQL: megabytes of anonymous memory (shared buffers are not in it) of
+# the statement's backend at its peak, read as often as can be, as KEY.memory.
+peak() {
+	local pid
+	rm -f "$dir/pid"
+	sql "$2" >"$dir/pid" -c 'SELECT pg_backend_pid()' -c '\o /dev/null' -c "$3" &
+	until [ -s "$dir/pid" ] || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
+	pid=$(cat "$dir/pid")
+	while [ -n "$pid" ] && [ -d "/proc/$pid" ]; do
+		awk '/^RssAnon:/ { print $2 / 1024 }' "/proc/$pid/status" 2>/dev/null || true
+		sleep 0.05
+	done >"$dir/memory"
+	wait $! || die "$1 failed"
+	put "$1.memory" "$(sort -g "$dir/memory" | tail -1)"
+}
+
+# peer NAME ARGUMENT... <CSV: runs bench/baseline/NAME.py, which prints keys and values.
+# The packages of Debian are Debian's Python's, and one thread is compared with one.
+peer() {
+	local name=$1
+	shift
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 /usr/bin/python3 "bench/baseline/$name.py" "$@"
+}
+
+# has_peers MODULE...: whether Debian's Python has them, or apt could install them.
+has_peers() {
+	local module
+	for module; do
+		/usr/bin/python3 -c "import $module" 2>/dev/null || test/harness/deps "python3-$module" || true
+		/usr/bin/python3 -c "import $module" 2>/dev/null ||
+			{ note "not compared: python3-$module is missing"; return 1; }
+	done
+}
+
+# near WHAT NUMBER NUMBER TOLERANCE: they agree, relative to the second.
+near() {
+	awk -v a="$2" -v b="$3" -v tolerance="$4" 'BEGIN {
+		d = a - b; exit !(a != "" && b != "" && (d < 0 ? -d : d) <= tolerance * (b < 0 ? -b : b)) }' ||
+		die "$1: $2, not $3"
+	checks=$((checks + 1))
+}
+
+# purchases: the database of that name, made once in a run.
+purchases() {
+	[ -z "${purchases_made:-}" ] || return 0
+	fresh purchases template1
+	sql purchases -v customers="$(scaled 1000000)" -f bench/purchases.sql >/dev/null
+	purchases_made=yes
+}
+
 # Processor seconds of the whole server so far, ended backends included.
 server_cpu() {
 	local pid

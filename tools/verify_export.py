@@ -59,7 +59,7 @@ def entry_hash(previous, e):
     present = [sum((v is not None) << i for i, v in enumerate(values)) for values in (amounts + numbers, texts)]
     return hashlib.sha256(
         b'\x01' + previous + struct.pack('>qiq', int(e['account_id']), int(e['entry_no']), points(e['points']))
-        + struct.pack('>qq', micros(e['event_time']), micros(e['recorded_at'])) + string(e['kind']) + bytes(present)
+        + struct.pack('>qq', micros(e['event_time']), micros(e['recorded_at'])) + struct.pack('>i', int(e['actor_id'])) + string(e['kind']) + bytes(present)
         + b''.join(struct.pack('>q', points(v)) for v in amounts if v is not None)
         + b''.join(struct.pack('>i', int(v)) for v in numbers if v is not None)
         + b''.join(string(v) for v in texts if v is not None)).digest()

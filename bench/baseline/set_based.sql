@@ -3,10 +3,10 @@
 -- Set before: rounding.
 BEGIN;
 INSERT INTO floor.orders (customer_id, total, ordered_at) SELECT customer_id, total, ordered_at FROM incoming;
-INSERT INTO floor.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, base, source_id, rule_id, kind, event, hash)
+INSERT INTO floor.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, base, source_id, rule_id, actor_id, kind, event, hash)
 SELECT a.account_id, row_number() OVER (PARTITION BY a.account_id ORDER BY o.ordered_at),
        dense_rank() OVER (PARTITION BY a.account_id ORDER BY date_trunc(:'rounding', o.ordered_at + interval '12 months')),
-       floor(o.total)::bigint, o.ordered_at, now(), o.total, 1, 1, 'earn', o.order_id::text,
+       floor(o.total)::bigint, o.ordered_at, now(), o.total, 1, 1, 1, 'earn', o.order_id::text,
        decode(repeat('00', 32), 'hex')
 FROM floor.orders o
 JOIN floor.account a ON a.currency_id = 1 AND a.member_key = o.customer_id::text;

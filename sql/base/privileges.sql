@@ -15,5 +15,9 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Views and policies ask these on behalf of who reads; they answer what he may see and nothing else.
+GRANT EXECUTE ON FUNCTION loyalty._refuse_confined, loyalty._my_members, loyalty._sees_program, loyalty._sees_account TO PUBLIC;
+
 -- These read the tables they are given, with the rights of who calls them.
-GRANT EXECUTE ON FUNCTION loyalty.item_similarity, loyalty.recommend, loyalty.review_flags TO PUBLIC;
+GRANT EXECUTE ON FUNCTION loyalty.item_similarity, loyalty.recommend, loyalty.review_flags, loyalty.tracking,
+    loyalty.holdout_error, loyalty._purchase_days TO PUBLIC;

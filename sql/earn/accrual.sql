@@ -19,11 +19,12 @@ CREATE VIEW loyalty.entries AS
            e.base::numeric AS base, e.refunded::numeric AS refunded, e.forgiven::numeric AS forgiven,
            e.lot_no,
            e.account_id * 100000000 + e.reverses AS reverses,
-           e.reason
+           e.reason, w.session_user_name::text AS session_user_name, w.current_user_name::text AS current_user_name
     FROM loyalty.entry e
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
     LEFT JOIN loyalty.source s USING (source_id)
-    LEFT JOIN loyalty.rule r USING (rule_id);
+    LEFT JOIN loyalty.rule r USING (rule_id)
+    LEFT JOIN loyalty.actor w USING (actor_id);
 COMMENT ON VIEW loyalty.entries IS 'The ledger''s entries, with the program, member, rule and event they belong to';

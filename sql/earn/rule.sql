@@ -24,6 +24,10 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');
 
 CREATE TRIGGER loyalty_changed AFTER INSERT OR UPDATE OR DELETE ON loyalty.rule
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._configuration_changed();
+-- Until when a version holds is set later; what it gives is not.
+CREATE TRIGGER loyalty_guard
+    BEFORE DELETE OR TRUNCATE OR UPDATE OF rule_id, program_id, currency_id, name, version, kind, points_per, bonus, rounding, stage, reversal
+    ON loyalty.rule FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_removal();
 
 CREATE FUNCTION loyalty._write_rule(program text, name text, version int, points_per numeric, bonus loyalty.points,
         kind text, valid tstzrange, rounding text, stage text, reversal text, currency text)

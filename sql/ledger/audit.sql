@@ -8,34 +8,34 @@
 -- up when it runs. All of it is STABLE: one snapshot, or books in use would not agree.
 
 CREATE FUNCTION loyalty._entry_hash(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
-        event_time timestamptz, recorded_at timestamptz, base loyalty.points, refunded loyalty.points,
+        event_time timestamptz, recorded_at timestamptz, actor_id int, base loyalty.points, refunded loyalty.points,
         forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
     RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_hash';
 COMMENT ON FUNCTION loyalty._entry_hash(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
-        loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
     'The hash an entry must have after the entry whose hash is given first, NULL before an account''s first entry';
 
 CREATE FUNCTION loyalty._entry_bytes(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
-        event_time timestamptz, recorded_at timestamptz, base loyalty.points, refunded loyalty.points,
+        event_time timestamptz, recorded_at timestamptz, actor_id int, base loyalty.points, refunded loyalty.points,
         forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
     RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_bytes';
 COMMENT ON FUNCTION loyalty._entry_bytes(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
-        loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
     'The bytes of an entry that are hashed';
 
 -- Rows with a problem: an entry's fault. Else with a lot_no: what entries did to the lot
 -- (0: the debt); entry_no is the first of them, ended_by the first that booked its end.
 -- Else: the account; entry_no is its last, checkpoint_no the last checkpoint that saw it.
-CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[],
+CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
         OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
         OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
         OUT checkpoint_no int)
     RETURNS SETOF record
     LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
-COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[]) IS
+COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[]) IS
     'Faults of the entries of a range of accounts, and what the entries come to for each lot and account';
 
 -- The id applications see; NULL where damage leaves none.
@@ -46,14 +46,14 @@ CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigin
 -- Entries by themselves, and what they come to against the rows of lots and accounts, of a
 -- range of accounts. What the walk answers can't be estimated: all is hashed, nothing looped
 -- over or sorted. The price that the planner puts on what is off would call for JIT.
-CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[])
+CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[])
     RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000000 ROWS 10
     SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
     WITH walk AS MATERIALIZED (
-        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies)
+        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies, actors)
     ), account_walk AS (
         SELECT * FROM walk w WHERE w.lot_no IS NULL AND w.problem IS NULL
     ), lot_walk AS (
@@ -174,7 +174,7 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = o.account_id)
     GROUP BY o.account_id;
 END $$;
-COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[]) IS
+COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[], int[]) IS
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
 
 -- Entries that answer to other rows: what was given back, held or transferred, requests, changes
@@ -373,20 +373,29 @@ CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, 
 BEGIN
     RETURN QUERY
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
-    FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
-                      'tier_progress_bucket', 'tier_change']) g (name)
+    FROM (SELECT 'loyalty._guard()'::regprocedure,
+                 unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
+                              'tier_progress_bucket', 'tier_change'])
+          UNION ALL
+          SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule'])) g (function, name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
-                        AND t.tgfoid = 'loyalty._guard()'::regprocedure AND t.tgenabled IN ('O', 'A'))
+                        AND t.tgfoid = g.function AND t.tgenabled IN ('O', 'A'))
 
     UNION ALL
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
-                      'account_pkey', 'account_key', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
+                      'account_pkey', 'account_key', 'actor_pkey', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
                       'checkpoint_pkey', 'checkpoint_head_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
+
+    UNION ALL
+    SELECT NULL, NULL, format('table loyalty.%s does not keep confined roles out', c.relname)
+    FROM pg_class c
+    WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'p')
+      AND NOT (c.relrowsecurity AND EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'loyalty_confinement'))
 
     UNION ALL
     SELECT NULL, NULL, format('event trigger %s is not in force', v.name)
@@ -430,7 +439,7 @@ BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
     END IF;
-    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4)', first, last), ' UNION ALL ' ORDER BY last)
+    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5)', first, last), ' UNION ALL ' ORDER BY last)
     INTO accounts
     FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
           FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
@@ -453,7 +462,8 @@ BEGIN
     USING owner,
           ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
+          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id);
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';

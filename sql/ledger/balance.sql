@@ -41,7 +41,7 @@ COMMENT ON FUNCTION loyalty.balance(text, text, timestamptz, text) IS
 CREATE FUNCTION loyalty._account_of(program text, member text, currency text) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
-    owner int := loyalty._program_id(program);
+    owner int := loyalty._program_id(program, member);
     unit int;
 BEGIN
     SELECT c.currency_id INTO unit FROM loyalty.currency c

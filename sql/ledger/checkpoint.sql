@@ -143,7 +143,7 @@ COMMENT ON FUNCTION loyalty.verify_proof(bytea, bytea) IS
 
 CREATE FUNCTION loyalty.proven(proof bytea, OUT root bytea, OUT number int, OUT taken_at timestamptz, OUT tree_number int,
         OUT account_id bigint, OUT entry_no int, OUT kind text, OUT points loyalty.points, OUT event_time timestamptz,
-        OUT recorded_at timestamptz, OUT base loyalty.points, OUT refunded loyalty.points, OUT forgiven loyalty.points,
+        OUT recorded_at timestamptz, OUT actor_id int, OUT base loyalty.points, OUT refunded loyalty.points, OUT forgiven loyalty.points,
         OUT lot_no int, OUT source_id int, OUT rule_id int, OUT reverses int, OUT event text, OUT line text)
     RETURNS SETOF record
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 1 AS 'MODULE_PATHNAME', 'loyalty_checkpoint_proven';
@@ -157,7 +157,7 @@ CREATE FUNCTION loyalty.proof(entry_id bigint, number int DEFAULT NULL) RETURNS 
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
     -- What one of each takes, about.
-    entry_length constant int := 130;
+    entry_length constant int := 134;
     checkpoint_length constant int := 88;
     account bigint := entry_id / 100000000;
     first int := entry_id % 100000000;
@@ -199,7 +199,7 @@ BEGIN
     INTO chain
     FROM loyalty.entry e
     CROSS JOIN LATERAL loyalty._entry_bytes(NULL, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at,
-        e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line) b (bytes)
+        e.actor_id, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line) b (bytes)
     WHERE e.account_id = account AND e.entry_no BETWEEN first AND seen.entries;
 
     SELECT '\x01'::bytea || int4send(chain.entries)

@@ -6,7 +6,7 @@
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
 -- hold that a redemption captures, the merge that is undone. line of a transfer or merge: the
--- id of its other side.
+-- id of its other side. actor_id: who booked it.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -20,6 +20,7 @@ CREATE TABLE loyalty.entry (
     source_id   int,
     rule_id     int,
     reverses    int,
+    actor_id    int NOT NULL,
     kind        text NOT NULL,
     event       text COLLATE "C",
     line        text COLLATE "C",

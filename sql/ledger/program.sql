@@ -77,13 +77,15 @@ CREATE TABLE loyalty.account (
 CREATE INDEX account_merged_idx ON loyalty.account (merged_into) WHERE merged_into IS NOT NULL;
 COMMENT ON TABLE loyalty.account IS 'A member''s points of one currency: totals as of a moment, and the head of the chain of entries';
 
--- Roles that may act in some programs only. A role without a row may act in all.
+-- Roles that may act in some programs, or for some members, only. A role without a row may act in all.
+-- member_id 0: for all of the program; program_id 0: a role that others are made of, which may act nowhere.
 CREATE TABLE loyalty.confinement (
     role       regrole NOT NULL,
     program_id int NOT NULL,
-    PRIMARY KEY (role, program_id)
+    member_id  bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (role, program_id, member_id)
 );
-COMMENT ON TABLE loyalty.confinement IS 'Programs that a role, and whoever is a member of it, is confined to';
+COMMENT ON TABLE loyalty.confinement IS 'Programs, or members, that a role, and whoever is a member of it, is confined to';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.confinement', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program', '');
@@ -117,9 +119,10 @@ END $$;
 CREATE FUNCTION loyalty._refuse_removal() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
-    PERFORM loyalty._refuse('LY401', format('rows of table "%s" can''t be removed', TG_TABLE_NAME),
+    PERFORM loyalty._refuse('LY401',
+        format('rows of table "%s" can''t be %s', TG_TABLE_NAME, CASE TG_OP WHEN 'UPDATE' THEN 'changed' ELSE 'removed' END),
         'Entries of the ledger belong to them.',
-        'End rules with loyalty.end_rule(), and the earning of tables with loyalty.detach().');
+        'Change rules with loyalty.change_rule() and end them with loyalty.end_rule(), end the earning of tables with loyalty.detach().');
     RETURN NULL;
 END $$;
 
@@ -128,11 +131,13 @@ CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.program
 CREATE TRIGGER loyalty_guard BEFORE DELETE OR TRUNCATE ON loyalty.currency
     FOR EACH STATEMENT EXECUTE FUNCTION loyalty._refuse_removal();
 
-CREATE FUNCTION loyalty._check_access(program_id int) RETURNS void
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_check_access';
-COMMENT ON FUNCTION loyalty._check_access(int) IS 'Refuses a role that is confined to other programs; with 0, to any';
+CREATE FUNCTION loyalty._check_access(program_id int, member text DEFAULT NULL) RETURNS void
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_program_check_access';
+COMMENT ON FUNCTION loyalty._check_access(int, text) IS
+    'Refuses a role that is confined to other programs, with 0 to any; with a member, one that is confined to other members';
 
-CREATE FUNCTION loyalty._program_id(program text) RETURNS int
+-- Of what concerns one member alone the member is given: a role confined to members is refused all else.
+CREATE FUNCTION loyalty._program_id(program text, member text DEFAULT NULL) RETURNS int
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     id int;
@@ -142,7 +147,7 @@ BEGIN
         PERFORM loyalty._refuse('LY001', format('program "%s" does not exist', program),
             'No program has this code.', 'Create it with loyalty.create_program().');
     END IF;
-    PERFORM loyalty._check_access(id);
+    PERFORM loyalty._check_access(id, member);
     RETURN id;
 END $$;
 
@@ -350,18 +355,44 @@ END $$;
 COMMENT ON FUNCTION loyalty.enrol(text, text, timestamptz) IS
     'Enrols a member by the shop''s own key, or finds the one enrolled before; answers its id';
 
-CREATE FUNCTION loyalty.confine(role regrole, program text) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+CREATE FUNCTION loyalty._confine(role regrole, program_id int, member_id bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     PERFORM loyalty._check_access(0);
     IF role IS NULL OR NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role) THEN
         PERFORM loyalty._refuse('42704', format('role %s does not exist', coalesce(role::text, 'NULL')),
             'Only a role can be confined.', 'Name a role of this server.');
     END IF;
-    INSERT INTO loyalty.confinement (role, program_id) VALUES (role, loyalty._program_id(program)) ON CONFLICT DO NOTHING;
+    INSERT INTO loyalty.confinement (role, program_id, member_id) VALUES (role, program_id, member_id) ON CONFLICT DO NOTHING;
+END $$;
+
+CREATE FUNCTION loyalty.confine(role regrole, program text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    PERFORM loyalty._confine(role, loyalty._program_id(program), 0);
 END $$;
 COMMENT ON FUNCTION loyalty.confine(regrole, text) IS
     'Confines a role, and its members, to a program: called for several, to these; calls in other programs are refused';
+
+CREATE FUNCTION loyalty.confine_member(role regrole, program text, member text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    owner int := loyalty._program_id(program);
+    id bigint := (SELECT m.member_id FROM loyalty.member m WHERE m.program_id = owner AND m.member = confine_member.member);
+BEGIN
+    IF id IS NULL THEN
+        PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
+            'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol(); keys are compared byte by byte.');
+    END IF;
+    PERFORM loyalty._confine(role, owner, id);
+END $$;
+COMMENT ON FUNCTION loyalty.confine_member(regrole, text, text) IS
+    'Confines a role, and its members, to one member of a program: it may ask for and spend that member''s points, and nothing else';
+
+CREATE FUNCTION loyalty.act_for(program text, member text) RETURNS void
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_program_act_for';
+COMMENT ON FUNCTION loyalty.act_for(text, text) IS
+    'Confines the transaction to one member of a program, whatever role is set; to its end, and never to another one';
 
 CREATE FUNCTION loyalty.unconfine(role regrole, program text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
@@ -371,4 +402,4 @@ BEGIN
     WHERE c.role = unconfine.role AND CASE WHEN program IS NULL THEN true ELSE c.program_id = loyalty._program_id(program) END;
 END $$;
 COMMENT ON FUNCTION loyalty.unconfine(regrole, text) IS
-    'Takes a program from those a role is confined to, all by default; a role that has none left may act in every program';
+    'Takes a program, or its members, from those a role is confined to, all by default; a role that has none left may act in every program';

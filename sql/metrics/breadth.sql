@@ -82,10 +82,15 @@ CREATE AGGREGATE loyalty.cross_sell_breadth(customer "any", category "any") (
 	DESERIALFUNC = loyalty.breadth_deserialize,
 	PARALLEL = SAFE
 );
+CREATE FUNCTION loyalty.breadth_summary_subtract(loyalty.breadth_summary, loyalty.breadth_summary) RETURNS loyalty.breadth_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_breadth_subtract';
 CREATE AGGREGATE loyalty.rollup(summary loyalty.breadth_summary) (
 	STYPE = loyalty.breadth_summary,
 	SFUNC = loyalty.breadth_summary_add,
 	COMBINEFUNC = loyalty.breadth_summary_add,
+	MSTYPE = loyalty.breadth_summary,
+	MSFUNC = loyalty.breadth_summary_add,
+	MINVFUNC = loyalty.breadth_summary_subtract,
 	PARALLEL = SAFE
 );
 
@@ -213,6 +218,7 @@ COMMENT ON FUNCTION loyalty.breadth_serialize(internal) IS 'aggregate serial fun
 COMMENT ON FUNCTION loyalty.breadth_deserialize(bytea, internal) IS 'aggregate deserial function';
 COMMENT ON FUNCTION loyalty.breadth_final(internal) IS 'aggregate final function';
 COMMENT ON FUNCTION loyalty.breadth_final_mean(internal) IS 'aggregate final function';
+COMMENT ON FUNCTION loyalty.breadth_summary_subtract(loyalty.breadth_summary, loyalty.breadth_summary) IS 'aggregate inverse transition function';
 COMMENT ON FUNCTION loyalty.breadth_summary_add(loyalty.breadth_summary, loyalty.breadth_summary) IS 'aggregate transition and combine function';
 COMMENT ON AGGREGATE loyalty.breadth_agg("any", "any") IS 'summary of the distinct categories that customers buy from';
 COMMENT ON AGGREGATE loyalty.cross_sell_breadth("any", "any") IS 'mean number of distinct categories of a customer';

@@ -170,10 +170,15 @@ CREATE AGGREGATE loyalty.cohort_agg(customer "any", at date, as_of date, period 
 CREATE FUNCTION loyalty.cohort_summary_add(loyalty.cohort_summary, loyalty.cohort_summary) RETURNS loyalty.cohort_summary
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_cohort_add';
 
+CREATE FUNCTION loyalty.cohort_summary_subtract(loyalty.cohort_summary, loyalty.cohort_summary) RETURNS loyalty.cohort_summary
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_cohort_subtract';
 CREATE AGGREGATE loyalty.rollup(summary loyalty.cohort_summary) (
 	STYPE = loyalty.cohort_summary, SSPACE = 65536,
 	SFUNC = loyalty.cohort_summary_add,
 	COMBINEFUNC = loyalty.cohort_summary_add,
+	MSTYPE = loyalty.cohort_summary,
+	MSFUNC = loyalty.cohort_summary_add,
+	MINVFUNC = loyalty.cohort_summary_subtract,
 	PARALLEL = SAFE
 );
 
@@ -224,6 +229,7 @@ COMMENT ON AGGREGATE loyalty.cohort_agg("any", timestamp, timestamp, interval, t
 COMMENT ON AGGREGATE loyalty.cohort_agg("any", date, date) IS 'summary of who came back when, in months';
 COMMENT ON AGGREGATE loyalty.cohort_agg("any", date, date, interval) IS 'summary of who came back when, in periods';
 COMMENT ON AGGREGATE loyalty.cohort_agg("any", date, date, interval, text) IS 'summary of who came back when, in periods counted from an origin';
+COMMENT ON FUNCTION loyalty.cohort_summary_subtract(loyalty.cohort_summary, loyalty.cohort_summary) IS 'aggregate inverse transition function';
 COMMENT ON FUNCTION loyalty.cohort_summary_add(loyalty.cohort_summary, loyalty.cohort_summary) IS 'aggregate combine function';
 COMMENT ON AGGREGATE loyalty.rollup(loyalty.cohort_summary) IS 'one summary of many that share no customers';
 COMMENT ON FUNCTION loyalty.customers(loyalty.cohort_summary) IS 'customers of all cohorts';

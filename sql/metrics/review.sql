@@ -16,7 +16,7 @@ CREATE VIEW loyalty.churn_risk AS
     SELECT v.program, v.member, loyalty.tier_name(a.tier) AS tier, v.frequency, v.age - v.recency AS days_since_order,
            v.p_alive, 1 - v.p_alive AS p_left, v.clv, v.clv / nullif(v.p_alive, 0) AS value_if_active,
            v.clv / nullif(v.p_alive, 0) * (1 - v.p_alive) AS value_at_stake, v.reliable, v.computed_at
-    FROM loyalty.clv_by_member v
+    FROM loyalty._clv_by_member v
     JOIN loyalty.program p ON p.code = v.program
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
     -- Not who was merged, closed or erased since.

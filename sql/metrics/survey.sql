@@ -451,6 +451,13 @@ CREATE FUNCTION loyalty.csat_interval(summary loyalty.csat_summary, confidence f
 		OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_survey_csat_interval';
 
+COMMENT ON FUNCTION loyalty.csat_accum(loyalty.csat_summary, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.csat_accum_inv(loyalty.csat_summary, integer) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.csat_accum(loyalty.csat_summary, integer, integer, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.csat_accum_inv(loyalty.csat_summary, integer, integer, integer) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.csat_combine(loyalty.csat_summary, loyalty.csat_summary) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.csat_combine_inv(loyalty.csat_summary, loyalty.csat_summary) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.csat_final(loyalty.csat_summary) IS 'aggregate final function';
 COMMENT ON TYPE loyalty.csat_summary IS 'counts of satisfied and other answers';
 COMMENT ON FUNCTION loyalty.csat_summary_in(cstring) IS 'I/O';
 COMMENT ON FUNCTION loyalty.csat_summary_out(loyalty.csat_summary) IS 'I/O';
@@ -590,6 +597,11 @@ CREATE FUNCTION loyalty.easy_interval(summary loyalty.ces1_summary, confidence f
 		OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_survey_ces1_interval';
 
+COMMENT ON FUNCTION loyalty.ces1_accum(loyalty.ces1_summary, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.ces1_accum_inv(loyalty.ces1_summary, integer) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.ces1_combine(loyalty.ces1_summary, loyalty.ces1_summary) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.ces1_combine_inv(loyalty.ces1_summary, loyalty.ces1_summary) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.ces1_final(loyalty.ces1_summary) IS 'aggregate final function';
 COMMENT ON TYPE loyalty.ces1_summary IS 'answers of 1-5 on effort, low is good: their number, sums and the easy ones';
 COMMENT ON FUNCTION loyalty.ces1_summary_in(cstring) IS 'I/O';
 COMMENT ON FUNCTION loyalty.ces1_summary_out(loyalty.ces1_summary) IS 'I/O';
@@ -727,6 +739,11 @@ CREATE FUNCTION loyalty.easy_interval(summary loyalty.ces2_summary, confidence f
 		OUT low float8, OUT high float8)
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_survey_ces2_interval';
 
+COMMENT ON FUNCTION loyalty.ces2_accum(loyalty.ces2_summary, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.ces2_accum_inv(loyalty.ces2_summary, integer) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.ces2_combine(loyalty.ces2_summary, loyalty.ces2_summary) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.ces2_combine_inv(loyalty.ces2_summary, loyalty.ces2_summary) IS 'aggregate inverse transition function';
+COMMENT ON FUNCTION loyalty.ces2_final(loyalty.ces2_summary) IS 'aggregate final function';
 COMMENT ON TYPE loyalty.ces2_summary IS 'answers of 1-7 on ease, high is good: their number, sums and the easy ones';
 COMMENT ON FUNCTION loyalty.ces2_summary_in(cstring) IS 'I/O';
 COMMENT ON FUNCTION loyalty.ces2_summary_out(loyalty.ces2_summary) IS 'I/O';
@@ -860,6 +877,10 @@ CREATE FUNCTION loyalty.customers(loyalty.cli_summary) RETURNS bigint
 CREATE FUNCTION loyalty.standard_error(loyalty.cli_summary) RETURNS float8
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_survey_cli_standard_error';
 
+COMMENT ON FUNCTION loyalty.cli_accum(loyalty.cli_summary, integer, integer, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.cli_accum(loyalty.cli_summary, integer, integer, integer, integer, integer) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.cli_combine(loyalty.cli_summary, loyalty.cli_summary) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.cli_final(loyalty.cli_summary) IS 'aggregate final function';
 COMMENT ON TYPE loyalty.cli_summary IS 'number, mean and spread of customers loyalty indices';
 COMMENT ON FUNCTION loyalty.cli_summary_in(cstring) IS 'I/O';
 COMMENT ON FUNCTION loyalty.cli_summary_out(loyalty.cli_summary) IS 'I/O';

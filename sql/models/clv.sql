@@ -83,6 +83,8 @@ CREATE FUNCTION loyalty.log_likelihood(loyalty.clv_model) RETURNS float8
 
 -- What it says of a customer with a history, and of one just acquired.
 
+CREATE FUNCTION loyalty.likelihood_ratio(pooled loyalty.clv_model, segments loyalty.clv_model[], OUT statistic float8, OUT degrees int, OUT p_value float8)
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_clv_likelihood_ratio';
 CREATE FUNCTION loyalty.log_likelihood(model loyalty.clv_model, customer loyalty.rfm) RETURNS float8
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_clv_log_likelihood_of';
 CREATE FUNCTION loyalty.p_alive(model loyalty.clv_model, customer loyalty.rfm) RETURNS float8
@@ -178,6 +180,7 @@ COMMENT ON FUNCTION loyalty.standard_errors(loyalty.clv_model) IS 'standard erro
 COMMENT ON FUNCTION loyalty.warnings(loyalty.clv_model) IS 'why the fit should be read with care; empty if nothing speaks against it';
 COMMENT ON FUNCTION loyalty.customers(loyalty.clv_model) IS 'number of customers in the fit; null if made by hand';
 COMMENT ON FUNCTION loyalty.log_likelihood(loyalty.clv_model) IS 'log-likelihood of the fit, in the data''s own units; null if made by hand';
+COMMENT ON FUNCTION loyalty.likelihood_ratio(loyalty.clv_model, loyalty.clv_model[]) IS 'whether fits of segments tell more than the one of all their customers: likelihood-ratio test';
 COMMENT ON FUNCTION loyalty.log_likelihood(loyalty.clv_model, loyalty.rfm) IS 'log-likelihood of one customer';
 COMMENT ON FUNCTION loyalty.p_alive(loyalty.clv_model, loyalty.rfm) IS 'probability that the customer is still one';
 COMMENT ON FUNCTION loyalty.expected_purchases(loyalty.clv_model, loyalty.rfm, float8) IS 'purchases that the customer is expected to make in the next t units of time';
@@ -187,7 +190,7 @@ COMMENT ON FUNCTION loyalty.expected_spend(loyalty.clv_model, loyalty.rfm) IS 'm
 COMMENT ON FUNCTION loyalty.expected_value(loyalty.clv_model, loyalty.rfm, float8) IS 'spend that is expected of the customer in the next t units of time, undiscounted';
 COMMENT ON FUNCTION loyalty.clv(loyalty.clv_model, loyalty.rfm, float8, float8, float8, float8) IS 'discounted value of the customer up to a horizon';
 COMMENT ON FUNCTION loyalty.dert(loyalty.clv_model, loyalty.rfm, float8) IS 'discounted expected residual purchases of the customer, without end';
-COMMENT ON FUNCTION loyalty.survival(loyalty.clv_model, float8) IS 'share of contracts that survive t renewals';
+COMMENT ON FUNCTION loyalty.survival(loyalty.clv_model, float8) IS 'share of new customers that are still there after t; of contracts, after t renewals';
 COMMENT ON FUNCTION loyalty.retention(loyalty.clv_model, float8) IS 'share of the contracts due at renewal t that are renewed';
 COMMENT ON FUNCTION loyalty.clv_fit_accum(internal, loyalty.rfm) IS 'aggregate transition function';
 COMMENT ON FUNCTION loyalty.clv_fit_accum(internal, loyalty.rfm, text) IS 'aggregate transition function';

@@ -42,6 +42,8 @@ BEGIN
     END IF;
     IF program IS NOT NULL THEN
         PERFORM loyalty._program_id(program);
+    ELSE
+        PERFORM loyalty._check_access(0);
     END IF;
     LOOP
         FOR accounts IN SELECT * FROM loyalty._expiring_accounts(program, as_of, done, batch) LOOP

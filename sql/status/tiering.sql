@@ -77,6 +77,8 @@ BEGIN
     END IF;
     IF program IS NOT NULL THEN
         PERFORM loyalty._program_id(program);
+    ELSE
+        PERFORM loyalty._check_access(0);
     END IF;
     LOOP
         FOR accounts IN SELECT * FROM loyalty._tiers_to_review(program, done, batch) LOOP
@@ -198,7 +200,7 @@ BEGIN
     FROM loyalty.program p
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
     JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = tier_progress.member
-    WHERE p.program_id = loyalty._program_id(program);
+    WHERE p.program_id = loyalty._program_id(program, member);
     IF NOT FOUND THEN
         PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
             'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol().');

@@ -64,4 +64,16 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/*
+ * Whether a role has another's rights or may take them on.  From 16 on there are
+ * members that may do neither: whoever makes a role can grant it, and no more.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_acts_as(member, role) \
+	(is_member_of_role_nosuper(member, role) && \
+	 (has_privs_of_role(member, role) || member_can_set_role(member, role)))
+#else
+#define compat_acts_as(member, role)	is_member_of_role_nosuper(member, role)
+#endif
+
 #endif							/* LOYALTY_COMPAT_H */

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "ledger/program.h"
 #include "status/tiering.h"
 
 PG_MODULE_MAGIC;
@@ -15,5 +16,6 @@ PGDLLEXPORT void _PG_init(void);
 void
 _PG_init(void)
 {
+	program_init();
 	tiering_init();
 }

@@ -57,6 +57,7 @@ typedef enum Fault
 	FAULT_KIND,
 	FAULT_FORM,
 	FAULT_SOURCE,
+	FAULT_ACTOR,
 	FAULT_RULE,
 	FAULT_CURRENCY,
 	FAULT_SUM,
@@ -140,6 +141,8 @@ typedef struct Walk
 	int32	   *rules;
 	int32	   *rule_currencies;
 	int			nrules;
+	int32	   *actors;
+	int			nactors;
 	Cursor		entry;
 	Cursor		allocation;
 	Cursor		checkpoint;
@@ -477,6 +480,8 @@ check_form(Walk *walk, const Entry *entry, const text *kind, const bool *nulls)
 
 	if (entry->source_id != 0 && find_id(walk->sources, walk->nsources, entry->source_id) < 0)
 		tell(walk, FAULT_SOURCE, entry->entry_no, psprintf("source %d is not there", entry->source_id));
+	if (find_id(walk->actors, walk->nactors, entry->actor_id) < 0)
+		tell(walk, FAULT_ACTOR, entry->entry_no, psprintf("actor %d is not there", entry->actor_id));
 	if (entry->rule_id == 0)
 		return;
 	at = find_id(walk->rules, walk->nrules, entry->rule_id);
@@ -619,6 +624,7 @@ check_entry(Walk *walk)
 	entry.source_id = DatumGetInt32(values[ENTRY_SOURCE]);
 	entry.rule_id = DatumGetInt32(values[ENTRY_RULE]);
 	entry.reverses = DatumGetInt32(values[ENTRY_REVERSES]);
+	entry.actor_id = DatumGetInt32(values[ENTRY_ACTOR]);
 	entry.kind = kind_of(kind);
 	entry.event = nulls[ENTRY_EVENT] ? NULL : DatumGetTextPP(values[ENTRY_EVENT]);
 	entry.line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
@@ -668,7 +674,7 @@ next_account(const Walk *walk, int64 *account_id)
 }
 
 /*
- * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[]):
+ * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[]):
  * ids that there are, ascending, and each rule's currency beside it.
  */
 Datum
@@ -690,6 +696,7 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 	walk.rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
 	if (ncurrencies != walk.nrules)
 		elog(ERROR, "expected a currency for each rule");
+	walk.actors = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk.nactors);
 	walk.context = CurrentMemoryContext;
 	walk.scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
 	walk.sha = chain_begin();
@@ -725,13 +732,13 @@ loyalty_audit_walk(PG_FUNCTION_ARGS)
 
 /*
  * The canonical bytes of an entry given as (previous, account_id, entry_no, lot_no, points, event_time,
- * recorded_at, base, refunded, forgiven, source_id, rule_id, reverses, kind, event, line); NULL where one
+ * recorded_at, actor_id, base, refunded, forgiven, source_id, rule_id, reverses, kind, event, line); NULL where one
  * is missing that every entry has.
  */
 static const uint8 *
 bytes_of_arguments(FunctionCallInfo fcinfo, int *len)
 {
-	static const int required[] = {1, 2, 4, 5, 6, 13};
+	static const int required[] = {1, 2, 4, 5, 6, 7, 14};
 	uint8		previous[CHAIN_HASH_LEN] = {0};
 	Entry		entry = {0};
 
@@ -755,16 +762,17 @@ bytes_of_arguments(FunctionCallInfo fcinfo, int *len)
 	entry.lot_no = OPTIONAL(3, PG_GETARG_INT32);
 	entry.points = PG_GETARG_POINTS(4);
 	entry.event_time = PG_GETARG_TIMESTAMPTZ(5);
-	entry.base = OPTIONAL(7, PG_GETARG_POINTS);
-	entry.refunded = OPTIONAL(8, PG_GETARG_POINTS);
-	entry.forgiven = OPTIONAL(9, PG_GETARG_POINTS);
-	entry.source_id = OPTIONAL(10, PG_GETARG_INT32);
-	entry.rule_id = OPTIONAL(11, PG_GETARG_INT32);
-	entry.reverses = OPTIONAL(12, PG_GETARG_INT32);
-	entry.event = PG_ARGISNULL(14) ? NULL : PG_GETARG_TEXT_PP(14);
-	entry.line = PG_ARGISNULL(15) ? NULL : PG_GETARG_TEXT_PP(15);
+	entry.actor_id = PG_GETARG_INT32(7);
+	entry.base = OPTIONAL(8, PG_GETARG_POINTS);
+	entry.refunded = OPTIONAL(9, PG_GETARG_POINTS);
+	entry.forgiven = OPTIONAL(10, PG_GETARG_POINTS);
+	entry.source_id = OPTIONAL(11, PG_GETARG_INT32);
+	entry.rule_id = OPTIONAL(12, PG_GETARG_INT32);
+	entry.reverses = OPTIONAL(13, PG_GETARG_INT32);
+	entry.event = PG_ARGISNULL(15) ? NULL : PG_GETARG_TEXT_PP(15);
+	entry.line = PG_ARGISNULL(16) ? NULL : PG_GETARG_TEXT_PP(16);
 
-	return chain_bytes(PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(13), PG_GETARG_TIMESTAMPTZ(6), previous, len);
+	return chain_bytes(PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(14), PG_GETARG_TIMESTAMPTZ(6), previous, len);
 }
 
 static bytea *

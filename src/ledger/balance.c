@@ -124,7 +124,7 @@ loyalty_balance(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	program = program_by_code(PG_GETARG_TEXT_PP(0));
+	program = program_of_member(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1));
 	at = PG_GETARG_TIMESTAMPTZ(2);
 	if (at == DT_NOEND)
 		at--;					/* points that never end are there to the end */

@@ -94,6 +94,7 @@ chain_bytes(int64 account_id, const Entry *entry, const text *kind,
 	add_int64(&bytes, entry->points);
 	add_int64(&bytes, entry->event_time);
 	add_int64(&bytes, recorded_at);
+	add_int32(&bytes, entry->actor_id);
 	add_text(&bytes, kind);
 
 	/* Then which of the optional fields there are, and those alone. */

@@ -380,6 +380,7 @@ read_entry(Proof *proof, Bytes bytes)
 	entry->points = take_int64(&reader);
 	entry->event_time = take_int64(&reader);
 	proof->recorded_at = take_int64(&reader);
+	entry->actor_id = take_int32(&reader);
 	proof->kind = take_bytes(&reader);
 	numbers = take_byte(&reader);
 	texts = take_byte(&reader);
@@ -553,8 +554,8 @@ loyalty_checkpoint_proven(PG_FUNCTION_ARGS)
 	Proof		proof;
 	const Entry *entry = &proof.entry;
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[19];
-	bool		nulls[19] = {0};
+	Datum		values[20];
+	bool		nulls[20] = {0};
 	bytea	   *root;
 	int			n = 0;
 
@@ -578,6 +579,7 @@ loyalty_checkpoint_proven(PG_FUNCTION_ARGS)
 	values[n++] = PointsGetDatum(entry->points);
 	values[n++] = TimestampTzGetDatum(entry->event_time);
 	values[n++] = TimestampTzGetDatum(proof.recorded_at);
+	values[n++] = Int32GetDatum(entry->actor_id);
 	/* From here on a zero means none. */
 	values[n++] = PointsGetDatum(entry->base);
 	values[n++] = PointsGetDatum(entry->refunded);
@@ -588,7 +590,7 @@ loyalty_checkpoint_proven(PG_FUNCTION_ARGS)
 	values[n++] = Int32GetDatum(entry->reverses);
 	values[n++] = proof.event.data != NULL ? text_datum(proof.event) : (Datum) 0;
 	values[n++] = proof.line.data != NULL ? text_datum(proof.line) : (Datum) 0;
-	for (int i = 10; i < n; i++)
+	for (int i = 11; i < n; i++)
 		nulls[i] = values[i] == 0;
 	Assert(n == (int) lengthof(values));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -33,6 +33,7 @@
 
 #include "base/errors.h"
 #include "base/owner.h"
+#include "ledger/actor.h"
 #include "ledger/chain.h"
 #include "ledger/merged.h"
 #include "ledger/post.h"
@@ -428,6 +429,15 @@ post_root(Post *post, int64 account_id, ItemPointer tid)
 	}
 	ItemPointerCopy(&post->account.slot->tts_tid, tid);
 	return account_id;
+}
+
+void
+post_check_access(Post *post, int64 account_id)
+{
+	const Currency *currency = somebody_confined() ? post_account_currency(post, account_id) : NULL;
+
+	if (currency != NULL)
+		program_check_access(currency->program->program_id);
 }
 
 static Account *
@@ -1272,6 +1282,7 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_SOURCE, Int32GetDatum(entry->source_id), entry->source_id != 0);
 	OPTIONAL(ENTRY_RULE, Int32GetDatum(entry->rule_id), entry->rule_id != 0);
 	OPTIONAL(ENTRY_REVERSES, Int32GetDatum(entry->reverses), entry->reverses != 0);
+	values[ENTRY_ACTOR] = Int32GetDatum(entry->actor_id);
 	values[ENTRY_KIND] = PointerGetDatum(kind_text(entry->kind));
 	OPTIONAL(ENTRY_EVENT, PointerGetDatum(entry->event), entry->event != NULL);
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
@@ -1290,10 +1301,13 @@ store_visit(Account *account)
 
 	if (post->sha == NULL)
 		post->sha = chain_begin();
+	if (account->nentries > 0 && post->actor_id == 0)
+		post->actor_id = actor_now(post);
 	for (int i = 0; i < account->nentries; i++)
 	{
-		const Entry *entry = &account->entries[i];
+		Entry	   *entry = &account->entries[i];
 
+		entry->actor_id = post->actor_id;
 		chain_hash(post->sha, account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
 		previous = hashes[i];
 	}

@@ -50,6 +50,7 @@ typedef struct Entry
 	int32		source_id;
 	int32		rule_id;
 	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures; the merge undone */
+	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
@@ -170,6 +171,7 @@ struct Post
 {
 	TimestampTz now;			/* the transaction's start: recorded_at of its entries */
 	bool		reading;		/* nothing is written */
+	int32		actor_id;		/* who it is for, once something is booked */
 	Snapshot	snapshot;
 	Snapshot	latest;			/* NULL: snapshot is */
 	EState	   *estate;
@@ -242,6 +244,9 @@ extern void post_lock(Post *post, const int64 *accounts, int n);
 
 /* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
 extern void post_restart(Post *post);
+
+/* Refuses a role that is confined to other programs than the account's (42501). */
+extern void post_check_access(Post *post, int64 account_id);
 
 /* A table of the session, opened at its first use. */
 extern Table *post_table(Post *post, Table *table, const char *name, int natts);
@@ -333,7 +338,7 @@ enum
 {
 	ENTRY_ACCOUNT = 1, ENTRY_NO, ENTRY_LOT, ENTRY_POINTS, ENTRY_EVENT_TIME, ENTRY_RECORDED_AT,
 	ENTRY_BASE, ENTRY_REFUNDED, ENTRY_FORGIVEN, ENTRY_SOURCE, ENTRY_RULE, ENTRY_REVERSES,
-	ENTRY_KIND, ENTRY_EVENT, ENTRY_LINE, ENTRY_REASON, ENTRY_HASH,
+	ENTRY_ACTOR, ENTRY_KIND, ENTRY_EVENT, ENTRY_LINE, ENTRY_REASON, ENTRY_HASH,
 	ENTRY_NATTS = ENTRY_HASH
 };
 enum

@@ -8,19 +8,30 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "access/xact.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
+#include "base/compat.h"
 #include "base/config.h"
 #include "base/errors.h"
+#include "ledger/post.h"
 #include "ledger/program.h"
 
 PG_FUNCTION_INFO_V1(loyalty_program_check_access);
+PG_FUNCTION_INFO_V1(loyalty_program_refuse_confined);
+PG_FUNCTION_INFO_V1(loyalty_program_sees_program);
+PG_FUNCTION_INFO_V1(loyalty_program_sees_account);
+PG_FUNCTION_INFO_V1(loyalty_program_my_members);
+PG_FUNCTION_INFO_V1(loyalty_program_act_for);
 PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
 
 /* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
@@ -58,14 +69,16 @@ enum
 {
 	CONFINEMENT_ROLE = 1,
 	CONFINEMENT_PROGRAM,
-	CONFINEMENT_NATTS = CONFINEMENT_PROGRAM
+	CONFINEMENT_MEMBER,
+	CONFINEMENT_NATTS = CONFINEMENT_MEMBER
 };
 
-/* A role that may act in this program, and in no other that no row of it has. */
+/* A role that may act in this program, or for this member, and in or for no other that no row of it has. */
 typedef struct Confinement
 {
 	Oid			role;
 	int32		program_id;
+	int64		member_id;		/* 0: the whole program */
 } Confinement;
 
 static ConfigCache cache;
@@ -75,6 +88,34 @@ static Currency *currencies;
 static int	ncurrencies;
 static Confinement *confinements;
 static int	nconfinements;
+
+/*
+ * The program and the member that the transaction acts for, as two numbers; or
+ * empty.  A parameter, because parallel workers have it too and the end of a
+ * transaction resets it; nobody but a superuser can set or reset it himself.
+ */
+static char *acting_for = NULL;
+
+void
+program_init(void)
+{
+	DefineCustomStringVariable("loyalty.acting_for", "The member whom the transaction acts for; see loyalty.act_for().", NULL,
+							   &acting_for, "", PGC_SUSET,
+							   GUC_NO_SHOW_ALL | GUC_NO_RESET_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, NULL);
+}
+
+static bool
+acts_for(int32 *program_id, int64 *member_id)
+{
+	if (acting_for == NULL || *acting_for == '\0')
+		return false;
+
+	/* What can't be read is nobody. */
+	if (sscanf(acting_for, "%d " INT64_FORMAT, program_id, member_id) != 2)
+		*program_id = *member_id = -1;
+	return true;
+}
 
 static Interval *
 copy_interval(TupleTableSlot *slot, int attnum)
@@ -154,15 +195,21 @@ read_confinement(void *row, TupleTableSlot *slot)
 
 	confinement->role = DatumGetObjectId(slot_getattr(slot, CONFINEMENT_ROLE, &isnull));
 	confinement->program_id = DatumGetInt32(slot_getattr(slot, CONFINEMENT_PROGRAM, &isnull));
+	confinement->member_id = DatumGetInt64(slot_getattr(slot, CONFINEMENT_MEMBER, &isnull));
 }
 
 static void
 refresh(void)
 {
+	static bool borrowed = false;
 	uint64		as_of = config_generation();
 	MemoryContext old;
 	Snapshot	snapshot;
 
+	/* Within a parallel query there is its own snapshot only, and what that shows is good for it alone. */
+	if (borrowed && !IsInParallelMode())
+		cache.generation = 0;
+	borrowed = false;
 	if (!config_cache_renew(&cache, "programs"))
 		return;
 
@@ -170,7 +217,8 @@ refresh(void)
 	config_watch(loyalty_relation("program"));
 	config_watch(loyalty_relation("currency"));
 	config_watch(loyalty_relation("confinement"));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	borrowed = IsInParallelMode();
+	snapshot = RegisterSnapshot(borrowed ? GetActiveSnapshot() : GetLatestSnapshot());
 	old = MemoryContextSwitchTo(cache.context);
 	nprograms = config_read_table("program", PROGRAM_NATTS, snapshot,
 								  sizeof(Program), read_program, (void **) &programs);
@@ -183,66 +231,315 @@ refresh(void)
 	config_cache_filled(&cache, as_of);
 }
 
-static void
-check_role(Oid role, int32 program_id)
+static bool
+read_member(Table *member, int64 member_id)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(member_id)};
+	bool		found;
+
+	table_open_for_read(member, "member", MEMBER_NATTS);
+	table_scan_begin(&scan, member, "member_pkey", GetActiveSnapshot(), 1, &key);
+	found = table_scan_next(&scan);
+	if (found)
+	{
+		ExecMaterializeSlot(member->slot);
+		slot_getallattrs(member->slot);
+	}
+	table_scan_end(&scan);
+	return found;
+}
+
+static bool
+member_has_key(int64 member_id, const text *key)
+{
+	Table		member;
+	bool		same = false;
+
+	if (read_member(&member, member_id))
+	{
+		text	   *its = DatumGetTextPP(member.slot->tts_values[MEMBER_KEY - 1]);
+
+		same = VARSIZE_ANY_EXHDR(its) == VARSIZE_ANY_EXHDR(key) &&
+			memcmp(VARDATA_ANY(its), VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)) == 0;
+	}
+	table_finish(&member);
+	return same;
+}
+
+/*
+ * Whether the role may act in the program; with a member, by id or by key, for
+ * that one.  Program 0, which there is none of: in all.  A role that is confined
+ * to nobody may act for somebody whom the transaction acts for.
+ */
+static bool
+may_act(Oid role, int32 program_id, int64 member_id, const text *key, bool somebody)
 {
 	bool		confined = false;
 
 	for (int i = 0; i < nconfinements; i++)
 	{
-		if (!is_member_of_role_nosuper(role, confinements[i].role))
+		const Confinement *confinement = &confinements[i];
+
+		if (!compat_acts_as(role, confinement->role))
 			continue;
-		if (confinements[i].program_id == program_id)
-			return;
 		confined = true;
+		if (confinement->program_id == 0 && somebody)
+			return true;
+		if (program_id == 0 || confinement->program_id != program_id)
+			continue;
+		if (confinement->member_id == 0 || confinement->member_id == member_id ||
+			(key != NULL && member_has_key(confinement->member_id, key)))
+			return true;
 	}
-	if (confined)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("role \"%s\" is confined to other programs", GetUserNameFromId(role, false)),
-				 errhint("loyalty.confine() says in which programs a role may act.")));
+	return !confined;
 }
 
 /*
  * Neither SET ROLE nor a function that runs as its owner leads out: who logged
- * in, who was set, and who calls must each be free to act there.
+ * in, who was set, and who calls must each be free to act there.  One who is
+ * choosing whom the transaction acts for may be confined to nobody.
  */
+static bool
+all_may_act(int32 program_id, int64 member_id, const text *key, bool choosing, Oid *who)
+{
+	const Oid	roles[] = {GetSessionUserId(), GetOuterUserId(), GetUserId()};
+	int32		his_program;
+	int64		him;
+	bool		acting = acts_for(&his_program, &him);
+
+	refresh();
+	if (acting && (program_id != his_program ||
+				   (member_id != him && (key == NULL || !member_has_key(him, key)))))
+	{
+		*who = GetOuterUserId();
+		return false;
+	}
+	for (int i = 0; nconfinements > 0 && i < (int) lengthof(roles); i++)
+		/* Most often all three are the same one. */
+		if ((i == 0 || roles[i] != roles[i - 1]) && !may_act(roles[i], program_id, member_id, key, acting || choosing))
+		{
+			*who = roles[i];
+			return false;
+		}
+	return true;
+}
+
+static void
+check_access(int32 program_id, const text *key, bool choosing)
+{
+	Oid			role;
+	int32		his_program;
+	int64		him;
+	bool		to_members = acts_for(&his_program, &him);
+
+	if (all_may_act(program_id, 0, key, choosing, &role))
+		return;
+	for (int i = 0; i < nconfinements; i++)
+		to_members |= confinements[i].member_id != 0 && compat_acts_as(role, confinements[i].role);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(to_members ? "role \"%s\" is confined to its own points" : "role \"%s\" is confined to other programs",
+					GetUserNameFromId(role, false)),
+			 to_members ? errhint("loyalty.confine_member() and loyalty.act_for() say for whom it may act; views loyalty.my_entries and the like show it.") :
+			 errhint("loyalty.confine() says in which programs a role may act.")));
+}
+
+bool
+somebody_confined(void)
+{
+	int32		his_program;
+	int64		him;
+
+	refresh();
+	return nconfinements > 0 || acts_for(&his_program, &him);
+}
+
 void
 program_check_access(int32 program_id)
 {
-	refresh();
-	if (nconfinements == 0)
-		return;
-	check_role(GetSessionUserId(), program_id);
-	check_role(GetOuterUserId(), program_id);
-	check_role(GetUserId(), program_id);
+	check_access(program_id, NULL, false);
 }
 
-/* _check_access(program_id); 0, which no program has: whatever spans them all */
+/* _check_access(program_id, member); 0, which no program has: whatever spans them all */
 Datum
 loyalty_program_check_access(PG_FUNCTION_ARGS)
 {
-	program_check_access(PG_GETARG_INT32(0));
+	if (!PG_ARGISNULL(0))
+		check_access(PG_GETARG_INT32(0), PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), false);
 	PG_RETURN_VOID();
 }
 
-const Program *
-program_by_code(const text *code)
+/* _refuse_confined(): true, or an error. */
+Datum
+loyalty_program_refuse_confined(PG_FUNCTION_ARGS)
+{
+	check_access(0, NULL, false);
+	PG_RETURN_BOOL(true);
+}
+
+/* _sees_program(program_id) */
+Datum
+loyalty_program_sees_program(PG_FUNCTION_ARGS)
+{
+	Oid			role;
+
+	PG_RETURN_BOOL(all_may_act(PG_GETARG_INT32(0), 0, NULL, false, &role));
+}
+
+/* _sees_account(account_id): one that is not there, or whose member or currency is not, is nobody's. */
+Datum
+loyalty_program_sees_account(PG_FUNCTION_ARGS)
+{
+	Table		account;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, PG_GETARG_DATUM(0)};
+	int32		currency_id = 0;
+	int64		member_id = 0;
+	int32		program_id = 0;
+	Oid			role;
+	bool		isnull;
+
+	if (all_may_act(0, 0, NULL, false, &role))
+		PG_RETURN_BOOL(true);
+	table_open_for_read(&account, "account", ACCOUNT_NATTS);
+	table_scan_begin(&scan, &account, "account_pkey", GetActiveSnapshot(), 1, &key);
+	if (table_scan_next(&scan))
+	{
+		member_id = DatumGetInt64(slot_getattr(account.slot, ACCOUNT_MEMBER, &isnull));
+		currency_id = DatumGetInt32(slot_getattr(account.slot, ACCOUNT_CURRENCY, &isnull));
+	}
+	table_scan_end(&scan);
+	table_finish(&account);
+	for (int i = 0; i < ncurrencies; i++)
+		if (currencies[i].currency_id == currency_id && currencies[i].program != NULL)
+			program_id = currencies[i].program->program_id;
+	PG_RETURN_BOOL(all_may_act(program_id, member_id, NULL, false, &role));
+}
+
+static void
+tell_member(ReturnSetInfo *result, int32 program_id, int64 member_id)
+{
+	Table		member;
+
+	if (read_member(&member, member_id))
+		for (int i = 0; i < nprograms; i++)
+			if (programs[i].program_id == program_id)
+			{
+				Datum		values[2] = {CStringGetTextDatum(programs[i].code), member.slot->tts_values[MEMBER_KEY - 1]};
+				bool		nulls[2] = {false, false};
+
+				tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+			}
+	table_finish(&member);
+}
+
+/*
+ * _my_members(OUT program text, OUT member text): whom the transaction acts for,
+ * or else the members that whoever asks is confined to; nobody, where there are none.
+ */
+Datum
+loyalty_program_my_members(PG_FUNCTION_ARGS)
+{
+	const Oid	roles[] = {GetSessionUserId(), GetOuterUserId(), GetUserId()};
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Confinement *known;
+	int			nknown;
+	int32		his_program;
+	int64		him;
+	Oid			role;
+
+	InitMaterializedSRF(fcinfo, 0);
+	refresh();
+	if (acts_for(&his_program, &him))
+	{
+		if (all_may_act(his_program, him, NULL, false, &role))
+			tell_member(result, his_program, him);
+		return (Datum) 0;
+	}
+
+	/* What is asked below may bring newer ones; these stay readable. */
+	known = confinements;
+	nknown = nconfinements;
+	for (int i = 0; i < nknown; i++)
+	{
+		const Confinement *own = &known[i];
+		bool		mine = false;
+		bool		told = false;
+
+		if (own->member_id == 0)
+			continue;
+		for (int j = 0; j < (int) lengthof(roles); j++)
+			mine |= compat_acts_as(roles[j], own->role);
+
+		/* By two roles the member is still one. */
+		for (int j = 0; j < i; j++)
+			told |= known[j].member_id == own->member_id;
+		if (mine && !told && all_may_act(own->program_id, own->member_id, NULL, false, &role))
+			tell_member(result, own->program_id, own->member_id);
+	}
+	return (Datum) 0;
+}
+
+/* LY001 */
+static const Program *
+find_program(const text *code)
 {
 	refresh();
 	for (int i = 0; i < nprograms; i++)
 		if (strlen(programs[i].code) == VARSIZE_ANY_EXHDR(code) &&
 			memcmp(programs[i].code, VARDATA_ANY(code), VARSIZE_ANY_EXHDR(code)) == 0)
-		{
-			program_check_access(programs[i].program_id);
 			return &programs[i];
-		}
-
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_UNKNOWN_PROGRAM),
 			 errmsg("program \"%s\" does not exist", text_to_cstring(code)),
 			 errdetail("No program has this code."),
 			 errhint("Create it with loyalty.create_program().")));
+}
+
+const Program *
+program_by_code(const text *code)
+{
+	const Program *program = find_program(code);
+
+	check_access(program->program_id, NULL, false);
+	return program;
+}
+
+const Program *
+program_of_member(const text *code, const text *key)
+{
+	const Program *program = find_program(code);
+
+	check_access(program->program_id, key, false);
+	return program;
+}
+
+/* act_for(program, member): to the transaction's end, and never for another one */
+Datum
+loyalty_program_act_for(PG_FUNCTION_ARGS)
+{
+	const Program *program = find_program(PG_GETARG_TEXT_PP(0));
+	Table		member;
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int32GetDatum(program->program_id)},
+		{BTEqualStrategyNumber, PG_GETARG_DATUM(1)}
+	};
+	char	   *value;
+	bool		isnull;
+
+	check_access(program->program_id, PG_GETARG_TEXT_PP(1), true);
+	table_open_for_read(&member, "member", MEMBER_NATTS);
+	table_scan_begin(&scan, &member, "member_key", GetActiveSnapshot(), 2, keys);
+	if (!table_scan_next(&scan))
+		refuse_unknown_member(program);
+	value = psprintf("%d " INT64_FORMAT, program->program_id,
+					 DatumGetInt64(slot_getattr(member.slot, MEMBER_ID, &isnull)));
+	table_scan_end(&scan);
+	table_finish(&member);
+	(void) set_config_option("loyalty.acting_for", value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	PG_RETURN_VOID();
 }
 
 const Program *

@@ -81,8 +81,19 @@ typedef struct Currency
 
 extern const Program *program_by_code(const text *code);	/* LY001; 42501 */
 
+/*
+ * The same for what concerns that member alone: a role that is confined to
+ * members may do it for its own, and nothing that asks for the program only.
+ */
+extern const Program *program_of_member(const text *code, const text *key);
+
 /* Refuses a role that is confined to other programs (42501).  For what users name by another thing than its program. */
 extern void program_check_access(int32 program_id);
+
+extern void program_init(void);
+
+/* Whether any role is: without one there is nothing to check. */
+extern bool somebody_confined(void);
 
 /* LY002 */
 extern _Noreturn void refuse_unknown_member(const Program *program);

@@ -72,6 +72,7 @@ PG_FUNCTION_INFO_V1(loyalty_breadth_out);
 PG_FUNCTION_INFO_V1(loyalty_breadth_recv);
 PG_FUNCTION_INFO_V1(loyalty_breadth_send);
 PG_FUNCTION_INFO_V1(loyalty_breadth_add);
+PG_FUNCTION_INFO_V1(loyalty_breadth_subtract);
 PG_FUNCTION_INFO_V1(loyalty_breadth_accum);
 PG_FUNCTION_INFO_V1(loyalty_breadth_combine);
 PG_FUNCTION_INFO_V1(loyalty_breadth_serialize);
@@ -279,6 +280,31 @@ loyalty_breadth_add(PG_FUNCTION_ARGS)
 			n++;
 		}
 	}
+	PG_RETURN_POINTER(make_breadth(bin, n, NULL));
+}
+
+/* For windows: what leaves the frame was added before. */
+Datum
+loyalty_breadth_subtract(PG_FUNCTION_ARGS)
+{
+	BreadthSummary *a = get_breadth(fcinfo, 0);
+	BreadthSummary *b = get_breadth(fcinfo, 1);
+	BreadthBin *bin = palloc((bins(a) + 1) * sizeof(BreadthBin));
+	int			j = 0;
+	int			n = 0;
+
+	for (int i = 0; i < bins(a); i++)
+	{
+		bin[n] = a->bin[i];
+		if (j < bins(b) && b->bin[j].categories == bin[n].categories)
+			bin[n].customers -= b->bin[j++].customers;
+		if (bin[n].customers < 0)
+			summary_not_added(BREADTH_TYPE);
+		if (bin[n].customers > 0)
+			n++;
+	}
+	if (j < bins(b))
+		summary_not_added(BREADTH_TYPE);
 	PG_RETURN_POINTER(make_breadth(bin, n, NULL));
 }
 

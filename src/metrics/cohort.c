@@ -113,6 +113,7 @@ PG_FUNCTION_INFO_V1(loyalty_cohort_out);
 PG_FUNCTION_INFO_V1(loyalty_cohort_recv);
 PG_FUNCTION_INFO_V1(loyalty_cohort_send);
 PG_FUNCTION_INFO_V1(loyalty_cohort_add);
+PG_FUNCTION_INFO_V1(loyalty_cohort_subtract);
 PG_FUNCTION_INFO_V1(loyalty_cohort_customers);
 PG_FUNCTION_INFO_V1(loyalty_cohort_matrix);
 PG_FUNCTION_INFO_V1(loyalty_cohort_time_to_next);
@@ -661,6 +662,19 @@ loyalty_cohort_customers(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(customers);
 }
 
+static void
+check_same_rule(const CohortSummary *a, const CohortSummary *b)
+{
+	if (a->header.flags != b->header.flags || a->as_of != b->as_of || a->origin != b->origin ||
+		memcmp(&a->period, &b->period, sizeof(Interval)) != 0 ||
+		strcmp(zone_of(a), zone_of(b)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("cohorts of different rules can't be added"),
+				 errdetail("The summaries differ in as_of, period, time zone or origin."),
+				 errhint("Make all summaries with the same arguments.")));
+}
+
 /* Two parts that share no customers: both are sorted, so are the sums. */
 Datum
 loyalty_cohort_add(PG_FUNCTION_ARGS)
@@ -672,15 +686,7 @@ loyalty_cohort_add(PG_FUNCTION_ARGS)
 	int32		i = 0;
 	int32		j = 0;
 
-	if (a->header.flags != b->header.flags || a->as_of != b->as_of || a->origin != b->origin ||
-		memcmp(&a->period, &b->period, sizeof(Interval)) != 0 ||
-		strcmp(zone_of(a), zone_of(b)) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("cohorts of different rules can't be added"),
-				 errdetail("The summaries differ in as_of, period, time zone or origin."),
-				 errhint("Make all summaries with the same arguments.")));
-
+	check_same_rule(a, b);
 	cells = palloc_extended(((Size) a->ncells + b->ncells + 1) * sizeof(Cell), MCXT_ALLOC_HUGE);
 	while (i < a->ncells || j < b->ncells)
 	{
@@ -693,6 +699,34 @@ loyalty_cohort_add(PG_FUNCTION_ARGS)
 			summary_overflow(SUMMARY_TYPE);
 		n++;
 	}
+	PG_RETURN_POINTER(make_summary(a->header.flags, a->as_of, &a->period, a->origin, zone_of(a),
+								   cells, n, NULL));
+}
+
+/* For windows: what leaves the frame was added before. */
+Datum
+loyalty_cohort_subtract(PG_FUNCTION_ARGS)
+{
+	CohortSummary *a = get_summary(fcinfo, 0);
+	CohortSummary *b = get_summary(fcinfo, 1);
+	Cell	   *cells;
+	Size		n = 0;
+	int32		j = 0;
+
+	check_same_rule(a, b);
+	cells = palloc_extended(((Size) a->ncells + 1) * sizeof(Cell), MCXT_ALLOC_HUGE);
+	for (int32 i = 0; i < a->ncells; i++)
+	{
+		cells[n] = a->cells[i];
+		if (j < b->ncells && compare_cells(&cells[n], &b->cells[j]) == 0)
+			cells[n].count -= b->cells[j++].count;
+		if (cells[n].count < 0)
+			summary_not_added(SUMMARY_TYPE);
+		if (cells[n].count > 0)
+			n++;
+	}
+	if (j < b->ncells)
+		summary_not_added(SUMMARY_TYPE);
 	PG_RETURN_POINTER(make_summary(a->header.flags, a->as_of, &a->period, a->origin, zone_of(a),
 								   cells, n, NULL));
 }

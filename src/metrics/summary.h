@@ -76,6 +76,12 @@ extern double summary_confidence(FunctionCallInfo fcinfo, int argno);
 
 /* ----- counts ----- */
 
+/* Only who calls an inverse transition function by hand meets it. */
+#define summary_not_added(type) \
+	ereport(ERROR, \
+			(errcode(ERRCODE_LY_INVALID_METRIC), \
+			 errmsg("%s to subtract is not part of the other", type)))
+
 #define summary_overflow(type) \
 	ereport(ERROR, \
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), \

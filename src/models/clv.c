@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
+#include "funcapi.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -23,6 +24,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "models/clv.h"
+#include "models/special.h"
 
 /* A finite-horizon CLV is a sum over at most so many steps. */
 #define MAX_STEPS			100000
@@ -47,6 +49,7 @@ PG_FUNCTION_INFO_V1(loyalty_clv_standard_errors);
 PG_FUNCTION_INFO_V1(loyalty_clv_warnings);
 PG_FUNCTION_INFO_V1(loyalty_clv_customers);
 PG_FUNCTION_INFO_V1(loyalty_clv_log_likelihood);
+PG_FUNCTION_INFO_V1(loyalty_clv_likelihood_ratio);
 PG_FUNCTION_INFO_V1(loyalty_clv_log_likelihood_of);
 PG_FUNCTION_INFO_V1(loyalty_clv_p_alive);
 PG_FUNCTION_INFO_V1(loyalty_clv_expected_purchases);
@@ -629,6 +632,77 @@ loyalty_clv_log_likelihood(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(part->log_likelihood);
 }
 
+/*
+ * likelihood_ratio(pooled, segments): whether segments differ.  Twice what their own
+ * fits gain over the one of all customers is chi-square if they don't.
+ */
+Datum
+loyalty_clv_likelihood_ratio(PG_FUNCTION_ARGS)
+{
+	const ModelPart *pooled = clv_main_part(clv_get_arg(fcinfo, 0));
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(1);
+	ArrayIterator iterator = array_create_iterator(array, 0, NULL);
+	Datum		element;
+	bool		isnull;
+	int64		segments = 0;
+	int64		customers = 0;
+	int64		degrees;
+	float8		gain = -pooled->log_likelihood;
+	TupleDesc	tupdesc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	while (array_iterate(iterator, &element, &isnull))
+	{
+		const ClvModel *model;
+		const ModelPart *part;
+
+		if (isnull)
+			continue;
+		model = (const ClvModel *) PG_DETOAST_DATUM(element);
+		summary_check_version(&model->header, CLV_VERSION, CLV_TYPE);
+		part = clv_main_part(model);
+		if (part->family != pooled->family)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_INVALID_METRIC),
+					 errmsg("models of families %s and %s can't be compared by their likelihoods",
+							family_name(pooled->family), family_name(part->family)),
+					 errhint("Fit the segments, and all customers, by the same family.")));
+		if (part->customers == 0 || pooled->customers == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_INVALID_METRIC),
+					 errmsg("a model that was not fitted has no likelihood"),
+					 errhint("Use the results of clv_fit().")));
+		segments++;
+		customers += part->customers;
+		gain += part->log_likelihood;
+	}
+	if (segments < 2)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("there must be at least two segments")));
+	if (customers != pooled->customers)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_METRIC),
+				 errmsg("the segments are not those of the model of all customers"),
+				 errdetail("It was fitted to %lld customers, they to %lld.",
+						   (long long) pooled->customers, (long long) customers)));
+	degrees = (segments - 1) * family_parameter_count(pooled->family);
+	if (degrees > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many segments")));
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	/* each segment is free to do no worse, but for where its search ended */
+	gain = Max(gain, 0.0);
+	values[0] = Float8GetDatum(2.0 * gain);
+	values[1] = Int32GetDatum((int32) degrees);
+	values[2] = Float8GetDatum(chi_square_tail(2.0 * gain, (int) degrees));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
 
 /* ----- what it says ----- */
 
@@ -841,6 +915,7 @@ discounted_purchases(const Process *process, const History *history, float8 hori
 	float8		before = 0.0;
 	float8		sum = 0.0;
 	float8		factor = 1.0;
+	float8		each_step = 1.0 / (1.0 + discount);
 
 	if (steps > MAX_STEPS)
 		ereport(ERROR,
@@ -862,7 +937,7 @@ discounted_purchases(const Process *process, const History *history, float8 hori
 			math_error(status, process->family, "clv");
 		for (int i = 0; i < n; i++)
 		{
-			factor /= 1.0 + discount;
+			factor *= each_step;
 			sum += (purchases[i] - before) * factor;
 			before = purchases[i];
 		}

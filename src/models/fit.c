@@ -35,26 +35,6 @@
 	(FIT_NOT_CONVERGED | FIT_AT_BOUND | FIT_NO_DROPOUT | FIT_SINGULAR | \
 	 FIT_NO_PURCHASES | FIT_NO_EXPOSURE)
 
-static int
-compare_doubles(double a, double b)
-{
-	return (a > b) - (a < b);
-}
-
-int
-fit_row_compare(const FitRow *a, const FitRow *b)
-{
-	int			order = compare_doubles(a->history.frequency, b->history.frequency);
-
-	if (order == 0)
-		order = compare_doubles(a->history.age, b->history.age);
-	if (order == 0)
-		order = compare_doubles(a->history.recency, b->history.recency);
-	if (order == 0)
-		order = compare_doubles(a->history.monetary, b->history.monetary);
-	return order;
-}
-
 typedef struct Overview
 {
 	double		customers;

@@ -154,8 +154,20 @@ typedef struct Fit
 /* Nonzero asks the fit to stop; it then unwinds and returns MATH_INTERRUPTED. */
 typedef int (*FitPoll) (void *arg);
 
-/* The order rows must be in: the result then depends on nothing else. */
-extern int	fit_row_compare(const FitRow *a, const FitRow *b);
+/* The order rows must be in: the result then depends on nothing else. Here, so that a sort can inline it. */
+static inline int
+fit_row_compare(const FitRow *a, const FitRow *b)
+{
+	if (a->history.frequency != b->history.frequency)
+		return a->history.frequency < b->history.frequency ? -1 : 1;
+	if (a->history.age != b->history.age)
+		return a->history.age < b->history.age ? -1 : 1;
+	if (a->history.recency != b->history.recency)
+		return a->history.recency < b->history.recency ? -1 : 1;
+	if (a->history.monetary != b->history.monetary)
+		return a->history.monetary < b->history.monetary ? -1 : 1;
+	return 0;
+}
 
 /*
  * Maximum likelihood over sorted rows (at least one), each of which passed

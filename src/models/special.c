@@ -206,7 +206,7 @@ integrate_unimodal(Integrand f, const void *arg, double lo, double hi, double mo
 	return total;
 }
 
-/* Where z is at most a half the power series is the quickest. */
+/* Where z is small the power series is the quickest. */
 static double
 hyp2f1_one_series(double b, double c, double z)
 {
@@ -222,38 +222,50 @@ hyp2f1_one_series(double b, double c, double z)
 }
 
 /*
- * Gauss's continued fraction (DLMF 15.7.5 with a = 0 there), by Lentz's
- * method.  All its coefficients are positive, so that it converges by the
- * factor ((1 - sqrt(1-z)) / (1 + sqrt(1-z))) a step.
+ * Gauss's continued fraction (DLMF 15.7.5 with a = 0 there), whose coefficients are all
+ * positive, so that it converges by the factor ((1 - sqrt(1-z)) / (1 + sqrt(1-z))) a
+ * step.  By the recurrence of its convergents A/B, which waits for no division but that
+ * of the coefficients.  Both shrink, two steps by 1 - z at most, and are scaled up again.
  */
 static double
 hyp2f1_one_fraction(double b, double c, double z)
 {
-	double		f = 1.0;
-	double		num = 1.0;
-	double		den = 0.0;
+	double		a_before = 1.0;
+	double		a_now = 1.0 - b / c * z;
+	double		b_before = 1.0;
+	double		b_now = 1.0;
+	double		f = 1.0 / a_now;
 
-	for (double n = 1.0; n < 20000.0; n++)
+	for (int i = 1; i < 10000; i++)
 	{
-		double		m = floor(n / 2.0);
-		double		coefficient;
-		double		delta;
+		double		m = i;
+		double		low = c + 2.0 * m - 2.0;
+		double		shared = z / (low * (low + 1.0) * (low + 2.0));
+		double		even = m * (c - b + m - 1.0) * (low + 2.0) * shared;
+		double		odd = (b + m) * (c + m - 1.0) * low * shared;
 
-		if (n == 1.0)
-			coefficient = b / c;
-		else if (n > 2.0 * m)	/* odd: n = 2m + 1 */
-			coefficient = (b + m) * (c + m - 1.0) / ((c + 2.0 * m - 1.0) * (c + 2.0 * m));
-		else
-			coefficient = m * (c - b + m - 1.0) / ((c + 2.0 * m - 2.0) * (c + 2.0 * m - 1.0));
+		a_before = a_now - even * a_before;
+		b_before = b_now - even * b_before;
+		a_now = a_before - odd * a_now;
+		b_now = b_before - odd * b_now;
 
-		den = 1.0 / (1.0 - coefficient * z * den);
-		num = 1.0 - coefficient * z / num;
-		delta = num * den;
-		f *= delta;
-		if (fabs(delta - 1.0) < 1e-16)
-			break;
+		if (i % 2 == 0)
+		{
+			double		last = f;
+
+			f = b_now / a_now;
+			if (fabs(f - last) <= 2.3e-16 * f)
+				break;
+			if (a_now < 1e-200)
+			{
+				a_before *= 1e200;
+				a_now *= 1e200;
+				b_before *= 1e200;
+				b_now *= 1e200;
+			}
+		}
 	}
-	return 1.0 / f;
+	return f;
 }
 
 typedef struct Hyp2f1Args
@@ -291,7 +303,7 @@ hyp2f1_one_integral(double b, double c, double z, double complement)
 double
 hyp2f1_one(double b, double c, double z, double complement)
 {
-	if (z <= 0.5)
+	if (z <= 0.1 || (z <= 0.5 && c <= 1.5))
 		return hyp2f1_one_series(b, c, z);
 	if (c <= 1.5)				/* DLMF 15.5.16: what follows wants c > 1 */
 		return 1.0 + b / c * z * hyp2f1_one(b + 1.0, c + 1.0, z, complement);
@@ -524,7 +536,14 @@ chi_square_tail(double x, int df)
 	double		term = df % 2 == 0 ? 1.0 : 2.0 * sqrt(half / M_PI);
 	double		sum = 0.0;
 
-	if (half > 1000.0)			/* no double holds the result, for df up to 64 */
+	if (df > 64)
+	{
+		/* the terms outgrow a double before e^-half makes them small */
+		for (int k = 0; k < df / 2; k++)
+			sum += exp((k + odd) * log(half) - half - log_gamma(k + odd + 1.0));
+		return half == 0.0 ? 1.0 : fmin(1.0, sum + (df % 2 == 0 ? 0.0 : erfc(sqrt(half))));
+	}
+	if (half > 1000.0)			/* no double holds the result */
 		return 0.0;
 	for (int k = 0; k < df / 2; k++)
 	{

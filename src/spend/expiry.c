@@ -59,6 +59,7 @@ loyalty_expiry_book(PG_FUNCTION_ARGS)
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
 	{
+		post_check_access(&post, DatumGetInt64(ids[i]));
 		post_account(&post, DatumGetInt64(ids[i]), NULL, book_ends, &expiry);
 		booked += expiry.booked;
 	}

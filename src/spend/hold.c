@@ -74,7 +74,7 @@ loyalty_hold(PG_FUNCTION_ARGS)
 	require_argument(fcinfo, 1, "member");
 	require_argument(fcinfo, 2, "points");
 	require_argument(fcinfo, 3, "ttl");
-	currency = program_currency(program_by_code(PG_GETARG_TEXT_PP(0)), ARG_TEXT_OR_NULL(6));
+	currency = program_currency(program_of_member(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)), ARG_TEXT_OR_NULL(6));
 	holding.points = PG_GETARG_POINTS(2);
 	check_points(currency, holding.points);
 	ttl = PG_GETARG_INTERVAL_P(3);

@@ -207,7 +207,7 @@ loyalty_redeem(PG_FUNCTION_ARGS)
 	require_argument(fcinfo, 0, "program");
 	require_argument(fcinfo, 1, "member");
 	require_argument(fcinfo, 2, "points");
-	currency = program_currency(program_by_code(PG_GETARG_TEXT_PP(0)), ARG_TEXT_OR_NULL(5));
+	currency = program_currency(program_of_member(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)), ARG_TEXT_OR_NULL(5));
 	check_points(currency, PG_GETARG_POINTS(2));
 	spending.points = -PG_GETARG_POINTS(2);
 	spending.request.id = ARG_TEXT_OR_NULL(3);

@@ -772,7 +772,10 @@ loyalty_tiering_review(PG_FUNCTION_ARGS)
 					  &ids, NULL, &n);
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
+	{
+		post_check_access(&post, DatumGetInt64(ids[i]));
 		post_account(&post, DatumGetInt64(ids[i]), NULL, review_work, before);
+	}
 	post_end(&post);
 	PG_RETURN_VOID();
 }

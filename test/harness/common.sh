@@ -16,8 +16,10 @@ die() {
 }
 
 # The server refuses to run as root, so root runs it as user postgres.
+server_user=()
+if [ "$(id -u)" = 0 ]; then server_user=(runuser -u postgres --); fi
 as_server() {
-	if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi
+	if [ "$(id -u)" = 0 ]; then (cd / && "${server_user[@]}" "$@"); else "$@"; fi
 }
 
 # Prints a new folder for a cluster: in build/ if the server's user gets there and the

@@ -313,8 +313,8 @@ check_finite(void)
 				continue;
 			if (status != MATH_OK || !isfinite(value) ||
 				(strcmp(fn[f], "log_likelihood") != 0 && value < 0.0) ||
-				((strcmp(fn[f], "p_alive") == 0 || strcmp(fn[f], "probability") == 0)
-				 && value > 1.0 + 1e-9))
+				((strcmp(fn[f], "p_alive") == 0 || strcmp(fn[f], "probability") == 0 ||
+				  strcmp(fn[f], "survival") == 0) && value > 1.0 + 1e-9))
 			{
 				failures++;
 				printf("finite: %s, status %d, %.17g for %.17g %.17g %.17g %.17g\n", fn[f], status,

@@ -55,6 +55,11 @@ class Bg:
     def expected_new(self, t):
         return self.expected(0, mpf(0), mpf(0), t)
 
+    def survival(self, t):
+        """All of the N coins up to t, N negative binomial, come out well."""
+        r, al, a, b = self.r, self.alpha, self.a, self.b + self.m
+        return beta(a, b) / beta(self.a, self.b) * (al / (al + t)) ** r * hyp2f1(r, b, a + b, t / (al + t))
+
     def mass(self, n, t):
         r, al, a, b, m = self.r, self.alpha, self.a, self.b, self.m
         z = t / (al + t)
@@ -105,6 +110,9 @@ class Pareto:
 
     def expected_new(self, t):
         return self.expected(0, mpf(0), mpf(0), t)
+
+    def survival(self, t):
+        return (self.beta / (self.beta + t)) ** self.s
 
     def mass(self, n, t):
         r, al, s, be = self.r, self.alpha, self.s, self.beta
@@ -160,6 +168,9 @@ class Bgbb:
         # FHS (9)
         return al / (al + be) * de / (ga - 1) \
             * (1 - gamma(ga + de) / gamma(ga + de + t) * gamma(1 + de + t) / gamma(1 + de))
+
+    def survival(self, n):
+        return beta(self.ga, self.de + n) / beta(self.ga, self.de)
 
     def mass(self, x, n):
         al, be, ga, de = self.al, self.be, self.ga, self.de
@@ -263,6 +274,7 @@ def main():
         add(family, par, 'p_alive', (x, tx, T), model.p_alive(x, etx, eT))
         add(family, par, 'expected_purchases', (x, tx, T, t), model.expected(x, etx, eT, et))
         add(family, par, 'expected_new', (t,), model.expected_new(et))
+        add(family, par, 'survival', (t,), model.survival(et))
         n = rnd.choice([0, 1, 2, 5, 11, 30])
         add(family, par, 'probability', (n, t), model.mass(n, et))
         if family == 'pareto_nbd':
@@ -282,6 +294,7 @@ def main():
         add('bgbb', par, 'p_alive', (x, tx, n), model.p_alive(x, tx, n))
         add('bgbb', par, 'expected_purchases', (x, tx, n, t), model.expected(x, tx, n, t))
         add('bgbb', par, 'expected_new', (t,), model.expected_new(t))
+        add('bgbb', par, 'survival', (t,), model.survival(t))
         add('bgbb', par, 'probability', (k, t), model.mass(k, t))
         add('bgbb', par, 'dert', (x, tx, n, d), model.dert(x, tx, n, mpf(d)))
 

@@ -132,19 +132,19 @@ SELECT throws_ok($$SELECT * FROM verify('shoe')$$, 'LY001', 'program "shoe" does
 -- ---------------------------------------------------------------- the hash
 
 -- By Python's hashlib, over the bytes that docs/audit.md lists.
-SELECT is(encode(_entry_hash(NULL, 7, 1, NULL, 0, '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00',
+SELECT is(encode(_entry_hash(NULL, 7, 1, NULL, 0, '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00', 9,
                              NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL), 'hex'),
-    '86893c7f0458baf0e63c7aabb0ca45d41acb207a93b769d985b23079eafe5eef', 'the hash of a bare entry');
-SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00',
+    '49cb413b8fb8032c7992edabe55a904a1c45cb2254c0eabe2b5ad58f600cb154', 'the hash of a bare entry');
+SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00', 2147483647,
                              '99.99', '12.3456', '0.0001', 5, 6, 41, 'reverse', 'Bestellung-Ä', ''), 'hex'),
-    '4f755b494cc0cf62d1d278cee10e4e8b834a81152cddfc817a303bb0cd894db5', 'the hash of an entry that has everything');
-SELECT is(_entry_hash(NULL, 1, NULL, NULL, 0, now(), now(), NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL),
+    '3999db017660d303f874dba010d3041dd4d5dce27d76e588da084af941c8ba1b', 'the hash of an entry that has everything');
+SELECT is(_entry_hash(NULL, 1, NULL, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL),
     NULL, 'without what every entry has there is no hash');
-SELECT throws_ok($$SELECT _entry_hash('\x00', 1, 1, NULL, 0, now(), now(), NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL)$$,
+SELECT throws_ok($$SELECT _entry_hash('\x00', 1, 1, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL)$$,
     '22023', 'the hash before must have 32 bytes');
 SELECT is_empty($$
     SELECT account_id, entry_no FROM (SELECT e.*, lag(hash) OVER (PARTITION BY account_id ORDER BY entry_no) AS before FROM entry e) e
-    WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, base, refunded, forgiven,
+    WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, actor_id, base, refunded, forgiven,
                               source_id, rule_id, reverses, kind, event, line)$$,
     'each entry has the hash of its content and the hash before it');
 
@@ -198,10 +198,12 @@ SELECT pg_temp.finds(format('%s becomes %s', col, value), :ann, 3, 'the hash is 
     format('UPDATE entry SET %s = %s WHERE account_id = @ AND entry_no = 3', col, value))
 FROM (VALUES ('event_time', 'event_time + interval ''1 microsecond'''), ('recorded_at', 'recorded_at - interval ''1 day'''),
              ('base', 'base + ''0.0001'''), ('base', 'NULL'), ('refunded', '1'), ('forgiven', '1'), ('lot_no', '2'), ('source_id', 'source_id + 1'),
-             ('rule_id', 'rule_id + 2'), ('reverses', '1'), ('kind', '''adjust'''), ('event', '''a4'''), ('event', 'NULL'), ('line', ''''''),
+             ('rule_id', 'rule_id + 2'), ('actor_id', 'actor_id + 1'), ('reverses', '1'), ('kind', '''adjust'''), ('event', '''a4'''), ('event', 'NULL'), ('line', ''''''),
              ('hash', 'set_byte(hash, 31, get_byte(hash, 31) # 1)'), ('hash', '''\x00''')) c (col, value);
 SELECT pg_temp.finds('the kind, to an unknown one', :ann, 3, 'entries of kind "gift" are unknown',
     $$UPDATE entry SET kind = 'gift' WHERE account_id = @ AND entry_no = 3$$);
+SELECT pg_temp.finds('who booked it, to nobody', :ann, 3, 'actor 2147483647 is not there',
+    $$UPDATE entry SET actor_id = 2147483647 WHERE account_id = @ AND entry_no = 3$$);
 SELECT pg_temp.finds('zero for NULL, which the hash can''t tell', :ann, 3, 'an entry of kind earn has a zero where the ledger writes NULL',
     $$UPDATE entry SET forgiven = 0 WHERE account_id = @ AND entry_no = 3$$);
 SELECT pg_temp.finds('the last hash of an account', :ann, NULL, 'the head is not the hash of the last entry',
@@ -211,10 +213,10 @@ SELECT pg_temp.finds('the last hash of an account', :ann, NULL, 'the head is not
 CREATE FUNCTION pg_temp.add(account bigint, kind text, points points, lot int DEFAULT NULL, source int DEFAULT NULL, rule int DEFAULT NULL,
         event text DEFAULT NULL, reverses int DEFAULT NULL, forgiven points DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
     WITH added AS (
-        INSERT INTO loyalty.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, forgiven, source_id, rule_id, reverses, kind, event, hash)
-        SELECT a.account_id, a.entries + 1, lot, $3, now(), now(), $9, source, rule, $8, $2, $7,
-               loyalty._entry_hash(a.head, a.account_id, a.entries + 1, lot, $3, now(), now(), NULL, NULL, $9, source, rule, $8, $2, $7, NULL)
-        FROM loyalty.account a WHERE a.account_id = $1
+        INSERT INTO loyalty.entry (account_id, entry_no, lot_no, points, event_time, recorded_at, forgiven, source_id, rule_id, reverses, actor_id, kind, event, hash)
+        SELECT a.account_id, a.entries + 1, lot, $3, now(), now(), $9, source, rule, $8, w.actor_id, $2, $7,
+               loyalty._entry_hash(a.head, a.account_id, a.entries + 1, lot, $3, now(), now(), w.actor_id, NULL, NULL, $9, source, rule, $8, $2, $7, NULL)
+        FROM loyalty.account a, (SELECT min(actor_id) AS actor_id FROM loyalty.actor) w WHERE a.account_id = $1
         RETURNING account_id, entry_no, hash)
     UPDATE loyalty.account a SET entries = i.entry_no, head = i.hash, posted = posted + $3 FROM added i WHERE a.account_id = i.account_id
 $$;
@@ -272,9 +274,9 @@ SELECT pg_temp.finds('two swapped', :ann, 1, 'the hash is not%', $$
     UPDATE entry SET entry_no = 2 WHERE account_id = @ AND entry_no = 0$$);
 SELECT pg_temp.finds('one out of place', :ann, 0, 'entry number 0 is out of place', $$UPDATE entry SET entry_no = 0 WHERE account_id = @ AND entry_no = 1$$);
 SELECT pg_temp.finds('entries of nobody', 4711000, NULL, 'the account is not there, its entries are',
-    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, kind, hash) VALUES (@, 1, 0, now(), now(), 'earn', '')$$);
+    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, actor_id, kind, hash) VALUES (@, 1, 0, now(), now(), 1, 'earn', '')$$);
 SELECT pg_temp.finds('an id that no account can have', 92233720368, NULL, 'the account is not there, its entries are',
-    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, kind, hash) VALUES (@, 1, 0, now(), now(), 'earn', '')$$);
+    $$INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, actor_id, kind, hash) VALUES (@, 1, 0, now(), now(), 1, 'earn', '')$$);
 SELECT pg_temp.finds('points that no sum can hold', :ann, NULL, '119.5 points are posted, the entries come to 922337203685%',
     $$UPDATE entry SET points = '922337203685477.5807' WHERE account_id = @ AND entry_no BETWEEN 1 AND 3$$);
 
@@ -415,11 +417,13 @@ SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there'
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))
-FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name;
+FROM (SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'loyalty_guard') t (name);
 SELECT pg_temp.finds('a guard disabled', NULL, NULL, 'table loyalty.entry is not guarded', 'ALTER TABLE entry DISABLE TRIGGER loyalty_guard');
 SELECT pg_temp.finds('a guard that guards nothing', NULL, NULL, 'table loyalty.entry is not guarded', $$
     CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
     DROP TRIGGER loyalty_guard ON entry; CREATE TRIGGER loyalty_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON entry EXECUTE FUNCTION pg_temp.nothing()$$);
+SELECT pg_temp.finds('a table that confined roles see', NULL, NULL, 'table loyalty.lot does not keep confined roles out', 'ALTER TABLE lot DISABLE ROW LEVEL SECURITY');
+SELECT pg_temp.finds('a policy dropped', NULL, NULL, 'table loyalty.lot does not keep confined roles out', 'DROP POLICY loyalty_confinement ON lot');
 SELECT pg_temp.finds('a key dropped', NULL, NULL, 'unique index loyalty.account_key is not there', 'ALTER TABLE account DROP CONSTRAINT account_key');
 SELECT pg_temp.finds('a key that is not unique', NULL, NULL, 'unique index loyalty.request_pkey is not there',
     'ALTER TABLE request DROP CONSTRAINT request_pkey; CREATE INDEX request_pkey ON request (program_id, request_id)');
@@ -462,13 +466,13 @@ SELECT is(pg_temp.told('strict', $$INSERT INTO lot VALUES (4711000, 1, false, '2
 -- A large ledger is proved in ranges of accounts.
 SELECT is_empty($$
     SELECT v.* FROM account a, _verify_accounts(a.account_id, a.account_id, ARRAY(SELECT source_id FROM source ORDER BY 1),
-        ARRAY(SELECT rule_id FROM rule ORDER BY 1), ARRAY(SELECT currency_id FROM rule ORDER BY rule_id)) v$$,
+        ARRAY(SELECT rule_id FROM rule ORDER BY 1), ARRAY(SELECT currency_id FROM rule ORDER BY rule_id), ARRAY(SELECT actor_id FROM actor ORDER BY 1)) v$$,
     'each account by itself holds');
 SELECT results_eq($$
     SELECT r.n::bigint, v.account, v.entry_id, v.problem FROM (SELECT min(account_id) AS low, max(account_id) AS high, (SELECT account_id FROM account ORDER BY 1 OFFSET 1 LIMIT 1) AS second FROM account) a,
         (VALUES (1), (2)) r (n),
         _verify_accounts(CASE n WHEN 1 THEN low ELSE second END, CASE n WHEN 1 THEN low ELSE high END, ARRAY(SELECT source_id FROM source ORDER BY 1),
-            ARRAY[]::int[], ARRAY[]::int[]) v WHERE v.account <= second ORDER BY v.account$$, $$
+            ARRAY[]::int[], ARRAY[]::int[], ARRAY(SELECT actor_id FROM actor ORDER BY 1)) v WHERE v.account <= second ORDER BY v.account$$, $$
     SELECT n, account_id, account_id * 100000000 + 1, format('rule version %s is not there', rule_id)
     FROM (SELECT row_number() OVER (ORDER BY account_id) AS n, account_id, rule_id FROM entry WHERE entry_no = 1) e WHERE n <= 2 ORDER BY n$$,
     'a range tells of its own accounts');
@@ -481,13 +485,74 @@ SELECT throws_ok(format('%s %s', verb, name), 'LY401', format('table "%s" change
 FROM unnest(ARRAY['member', 'account', 'entry', 'lot', 'allocation', 'hold', 'request', 'tier_progress_bucket', 'tier_change']) name, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb;
 SELECT throws_ok(format('UPDATE %s SET %s = %2$s WHERE false', name, col), 'LY401', NULL, format('UPDATE of %s is refused', name))
 FROM (VALUES ('member', 'member'), ('account', 'live'), ('entry', 'reason'), ('lot', 'open'), ('allocation', 'points'), ('hold', 'captured'), ('request', 'content')) t (name, col);
+-- Every table has one, but those that only say what is so now.
+SELECT set_eq($$SELECT relname FROM pg_class c WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('r', 'p')
+                AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'loyalty_guard')$$,
+    ARRAY['confinement', 'deferred', 'source_table'], 'every other table is guarded');
+SELECT throws_ok(sql, 'LY401', message, sql)
+FROM (VALUES ('DELETE FROM rule', 'rows of table "rule" can''t be removed'), ('TRUNCATE rule', 'rows of table "rule" can''t be removed'),
+             ('UPDATE rule SET points_per = 2', 'rows of table "rule" can''t be changed'), ('UPDATE rule SET valid = valid, bonus = 1', 'rows of table "rule" can''t be changed'),
+             ('DELETE FROM program', 'rows of table "program" can''t be removed'), ('DELETE FROM currency', 'rows of table "currency" can''t be removed'),
+             ('DELETE FROM source', 'rows of table "source" can''t be removed')) t (sql, message);
+
+-- Of an owner who is no superuser too, whatever the statement.
 CREATE ROLE audited_owner;
-GRANT USAGE ON SCHEMA loyalty, audited TO audited_owner;
-ALTER TABLE entry OWNER TO audited_owner;
+GRANT USAGE, CREATE ON SCHEMA loyalty TO audited_owner;
+GRANT USAGE ON SCHEMA audited TO audited_owner;
+GRANT EXECUTE ON FUNCTION _refuse TO audited_owner;
+DO $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgname = 'loyalty_guard' LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO audited_owner', t);
+    END LOOP;
+END $$;
 SET LOCAL ROLE audited_owner;
-SELECT throws_ok('DELETE FROM entry', 'LY401', NULL, 'of an owner who is no superuser too');
-SELECT throws_ok('SELECT * FROM verify()', '42501', NULL, 'and nobody verifies without being let');
+SELECT throws_ok(format('%s %s', verb, tgrelid::regclass), 'LY401', NULL, format('the owner: %s %s', verb, tgrelid::regclass))
+FROM pg_trigger, unnest(ARRAY['DELETE FROM', 'TRUNCATE']) verb WHERE tgname = 'loyalty_guard';
+SELECT throws_ok(format('UPDATE %s SET %I = %2$I', tgrelid::regclass, attname), 'LY401', NULL, format('the owner: UPDATE %s', tgrelid::regclass))
+FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid AND attnum = 1
+WHERE tgname = 'loyalty_guard' AND tgrelid NOT IN ('program'::regclass, 'currency'::regclass, 'source'::regclass);
+SELECT throws_ok(sql, state, NULL, 'the owner: ' || sql)
+FROM (VALUES ('MERGE INTO entry e USING (VALUES (1)) v (x) ON e.entry_no = x WHEN MATCHED THEN UPDATE SET points = 0', 'LY401'),
+             ('MERGE INTO lot l USING (VALUES (1)) v (x) ON l.lot_no = x WHEN MATCHED THEN DELETE', 'LY401'),
+             ('INSERT INTO entry SELECT * FROM entry ON CONFLICT (account_id, entry_no) DO UPDATE SET points = 0', 'LY401'),
+             ('WITH gone AS (DELETE FROM allocation RETURNING *) SELECT * FROM gone', 'LY401'),
+             ('SET LOCAL session_replication_role = replica', '42501'),
+             ('SELECT * FROM verify()', '42501')) t (sql, state);
 RESET ROLE;
+
+-- What he can't be kept from is found: a guard that was off for a moment, a column rewritten without any.
+CREATE FUNCTION pg_temp.owner_does(damage text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    told text;
+BEGIN
+    BEGIN
+        SET LOCAL ROLE audited_owner;
+        EXECUTE damage;
+        RESET ROLE;
+        SELECT string_agg(DISTINCT regexp_replace(v.problem, '[0-9]+(\.[0-9]+)?', 'N', 'g'), E'\n') INTO told FROM loyalty.verify() v;
+        RAISE EXCEPTION 'undo' USING ERRCODE = 'UNDO1';
+    EXCEPTION WHEN SQLSTATE 'UNDO1' THEN
+    END;
+    RETURN told;
+END $$;
+SELECT ok(coalesce(pg_temp.owner_does(format('ALTER TABLE %1$s DISABLE TRIGGER ALL; %2$s; ALTER TABLE %1$s ENABLE TRIGGER ALL', name, damage)) LIKE told, false), format('found: %s', damage))
+FROM (VALUES ('entry', 'UPDATE entry SET event_time = event_time - interval ''1 day''', '%the hash is not that of%'),
+             ('entry', 'DELETE FROM entry WHERE entry_no = 1', '%entry number N is not there%'),
+             ('entry', 'TRUNCATE entry', '%it counts N entries, the last one there is N%'),
+             ('actor', 'DELETE FROM actor', '%actor N is not there%'),
+             ('allocation', 'UPDATE allocation SET points = points - 1', '%the allocations do not add up%'),
+             ('allocation', 'DELETE FROM allocation WHERE allocation_no = 1', '%allocation N is not there%'),
+             ('lot', 'UPDATE lot SET remaining = remaining + 1 WHERE open', '%points left, its entries come to%'),
+             ('request', 'DELETE FROM request', '%the request % that it answered is not there%'),
+             ('hold', 'DELETE FROM hold', '%it held none%'),
+             ('account', 'UPDATE account SET live = live + 1', '%points are live, by the lots%'),
+             ('rule', 'DELETE FROM rule', '%rule version N is not there%')) d (name, damage, told);
+SELECT ok(pg_temp.owner_does('ALTER TABLE entry DISABLE TRIGGER loyalty_guard') LIKE '%table loyalty.entry is not guarded%', 'found: a guard that is off');
+SELECT ok(pg_temp.owner_does('ALTER TABLE entry ALTER COLUMN hash TYPE bytea USING sha256(hash)') LIKE '%the hash is not that of%', 'found: a column rewritten');
+SELECT is_empty('SELECT * FROM verify()', 'and all is as it was');
 
 SELECT * FROM finish();
 ROLLBACK;

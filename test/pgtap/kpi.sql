@@ -79,6 +79,51 @@ SELECT results_eq($$ SELECT rule, valid_from, valid_to, versions, members, order
 	('february', '2024-02-10 00:00+01', '2024-02-18 00:00+01', 1, 1, 1, 200, 200, 200),
 	('miles', NULL, NULL, 1, 2, 4, 360, 180, 45) $$, 'campaign_results');
 
+-- ---- The same by plain SQL, of orders of many lines, rated by several rules, changed, refunded, deleted
+CREATE TABLE public.many (id int PRIMARY KEY, order_no text, who text, amount numeric, at timestamptz, refunded numeric NOT NULL DEFAULT 0);
+SELECT create_program('many', 'America/Sao_Paulo', debt => 'negative');
+SELECT create_currency('many', 'stars');
+SELECT add_rule('many', 'base', points_per => 1), add_rule('many', 'plus', points_per => 0.25), add_rule('many', 'odd', bonus => 5, valid => '[2024-02-01 00:00+00,)'),
+	add_rule('many', 'stars', points_per => 3, currency => 'stars');
+SELECT attach('public.many', 'many', 'who', 'amount', 'at', refunded => 'refunded', event => 'order_no');
+INSERT INTO public.many SELECT i, nullif('o' || i / 3, 'o7'), 'm' || i / 3 % 40, i % 90 + 0.5, '2023-11-20 00:00+00'::timestamptz + i * interval '3 hours 7 minutes' FROM generate_series(1, 1000) i;
+UPDATE public.many SET refunded = amount * (id % 3) / 4 WHERE id % 5 = 0;
+UPDATE public.many SET amount = amount + 4 WHERE id % 8 = 0;
+DELETE FROM public.many WHERE id % 7 = 0 OR id BETWEEN 301 AND 330;
+SELECT count(redeem('many', 'm' || m, 3)) FROM generate_series(0, 39, 4) m;
+CREATE TEMP VIEW plain_order AS
+	SELECT l.account_id, min(l.ordered_at) AS ordered_at, loyalty.sum(l.amount) AS amount, loyalty.sum(l.refunded) AS refunded
+	FROM (SELECT r.account_id, r.event, r.source_id, r.line, min(r.ordered_at) AS ordered_at, loyalty.max(r.amount) AS amount, loyalty.max(r.refunded) AS refunded
+		FROM (SELECT e.account_id, e.event, e.source_id, e.line, e.rule_id, min(e.event_time) AS ordered_at, coalesce(loyalty.sum(e.base), 0) AS amount,
+				coalesce(loyalty.sum(e.refunded), 0) AS refunded, count(e.base) > 0 AS has_amount, coalesce(loyalty.sum(e.points), 0) AS points
+			FROM loyalty.entry e WHERE e.source_id IS NOT NULL GROUP BY e.account_id, e.event, e.source_id, e.line, e.rule_id) r
+		GROUP BY r.account_id, r.event, r.source_id, r.line
+		HAVING loyalty.max(r.amount) > 0 OR NOT bool_or(r.has_amount) AND loyalty.max(r.points) > 0) l
+	GROUP BY l.account_id, l.event, l.source_id;
+SELECT cmp_ok((SELECT count(*) FROM plain_order), '>', 500::bigint, 'orders enough');
+SELECT results_eq('SELECT * FROM loyalty._order ORDER BY 1, 2, 3, 4', 'SELECT * FROM plain_order ORDER BY 1, 2, 3, 4', 'orders, as nested groupings find them');
+CREATE FUNCTION pg_temp.plain_kpi(unit text) RETURNS TABLE (currency text, starts date, active bigint, retained bigint, orders numeric, revenue numeric, refunded numeric,
+	issued numeric, redeemed numeric, redemptions bigint) LANGUAGE sql AS $$
+	WITH o AS (
+		SELECT a.currency_id, a.account_id, date_trunc(unit, ordered_at AT TIME ZONE 'America/Sao_Paulo')::date AS starts, count(*) AS orders,
+			sum(amount::numeric - refunded::numeric) AS revenue, sum(refunded::numeric) AS refunded
+		FROM plain_order JOIN loyalty.account a USING (account_id) GROUP BY 1, 2, 3),
+	bought AS (
+		SELECT currency_id, starts, count(*) AS active, count(*) FILTER (WHERE before = (starts - ('1 ' || unit)::interval)) AS retained, sum(orders) AS orders, sum(revenue) AS revenue, sum(refunded) AS refunded
+		FROM (SELECT *, lag(starts) OVER (PARTITION BY account_id ORDER BY starts) AS before FROM o) b GROUP BY 1, 2),
+	moved AS (
+		SELECT a.currency_id, date_trunc(unit, event_time AT TIME ZONE 'America/Sao_Paulo')::date AS starts, coalesce(sum(points::numeric) FILTER (WHERE kind <> 'redeem'), 0) AS issued,
+			coalesce(-sum(points::numeric) FILTER (WHERE kind = 'redeem'), 0) AS redeemed, count(*) FILTER (WHERE kind = 'redeem') AS redemptions
+		FROM loyalty.entry JOIN loyalty.account a USING (account_id) GROUP BY 1, 2)
+	SELECT c.code, m.starts, coalesce(active, 0), coalesce(retained, 0), coalesce(orders, 0), coalesce(revenue, 0), coalesce(refunded, 0), issued, redeemed, redemptions
+	FROM moved m LEFT JOIN bought b USING (currency_id, starts) JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id) WHERE p.code = 'many'
+$$;
+SELECT results_eq($$ SELECT currency, day, active_members, orders::numeric, revenue, refunded, points_issued, points_redeemed, redemptions FROM kpi_daily WHERE program = 'many' AND new_members = 0 ORDER BY 1, 2 $$,
+	$$ SELECT currency, starts, active, orders, revenue, refunded, issued, redeemed, redemptions FROM pg_temp.plain_kpi('day') p
+	WHERE (currency, starts) NOT IN (SELECT currency, day FROM kpi_daily WHERE program = 'many' AND new_members > 0) ORDER BY 1, 2 $$, 'kpi_daily, as plain SQL has it');
+SELECT results_eq($$ SELECT currency, month, active_members, retained_members, orders::numeric, revenue, refunded, points_issued, points_redeemed, redemptions FROM kpi_monthly WHERE program = 'many' ORDER BY 1, 2 $$,
+	$$ SELECT * FROM pg_temp.plain_kpi('month') ORDER BY 1, 2 $$, 'kpi_monthly, as plain SQL has it');
+
 -- ---- A debt, and what is outstanding
 SELECT redeem('kpi', 'bob', 400);
 DELETE FROM public.line WHERE id = 4;                 -- 410 to be taken, 10 are left

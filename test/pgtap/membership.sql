@@ -352,7 +352,7 @@ SELECT is((SELECT count(*) FROM entries n WHERE program = 'other' AND member ~ '
 	AND kind <> 'forfeit'), 10::bigint, 'and can be proved anew');
 SELECT is_empty($$ SELECT FROM kept k JOIN entry e USING (account_id, entry_no) LEFT JOIN entry b ON b.account_id = e.account_id AND b.entry_no = e.entry_no - 1
 	JOIN account a ON a.account_id = e.account_id JOIN currency USING (currency_id) JOIN program p USING (program_id)
-	WHERE p.code = 'other' AND encode(_entry_bytes(b.hash, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line), 'escape') ~ 'wim|xan' $$,
+	WHERE p.code = 'other' AND encode(_entry_bytes(b.hash, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.actor_id, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line), 'escape') ~ 'wim|xan' $$,
 	'nothing that identifies is hashed');
 SELECT results_eq($$ SELECT state, count(*) FROM members WHERE program = 'other' AND member ~ '^erased:[0-9a-f-]{36}$' GROUP BY 1 $$, $$ VALUES ('erased', 2::bigint) $$, 'both keys of the person');
 SELECT is((SELECT sum(available) FROM balances WHERE program = 'other' AND member ~ '^erased:'), 0.0, 'what was left, 30 + 2 - 5 + 41, is forfeited');

@@ -9,10 +9,10 @@ my $sent = 0;
 
 sub new
 {
-	my ($class, $database) = @_;
+	my ($class, $database, $options) = @_;
 	my $self = bless { buffer => '' }, $class;
-	local $ENV{PGOPTIONS} = '-c client_min_messages=error -c deadlock_timeout=50ms -c statement_timeout=60s';
-	local $ENV{PGAPPNAME} = 'property';
+	local $ENV{PGOPTIONS} = '-c client_min_messages=error -c deadlock_timeout=50ms -c statement_timeout=60s ' . ($options // '');
+	local $ENV{PGAPPNAME} = 'session';
 
 	# No separate handle for errors: they come among the answers.
 	$self->{pid} = open3($self->{in}, $self->{out}, undef,

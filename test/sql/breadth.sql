@@ -63,6 +63,9 @@ SELECT pg_temp.failure('SELECT loyalty.breadth_agg(1, v) FROM unnest(ARRAY[point
 SELECT breadth_agg(1, v), breadth_agg(v, v::text) FROM unnest(ARRAY[1.0, 1.00]) v;
 SELECT rollup(s) FROM unnest(ARRAY['(1:3,4:1)', NULL, '(2:5,4:2,9:1)', '(1:1)']::breadth_summary[]) s;
 SELECT rollup(s) FROM (SELECT breadth_agg(customer, category) AS s FROM breadth_lines) t WHERE false;
+-- a window takes back what leaves it
+SELECT i, rollup(s) OVER (ORDER BY i ROWS 1 PRECEDING) FROM unnest(ARRAY['(1:3,4:1)', NULL, NULL, '(2:5,4:2,9:1)', '(1:1,4:2)', '(4:1)', '(9:7)']::breadth_summary[]) WITH ORDINALITY u(s, i);
+SELECT pg_temp.failure(format('SELECT loyalty.breadth_summary_subtract(%L, %L)', a, b)) FROM (VALUES ('(1:3)', '(1:4)'), ('(1:3)', '(2:1)')) v(a, b);
 SELECT pg_temp.failure('SELECT loyalty.rollup(s) FROM unnest(ARRAY[''(1:9223372036854775807)'', ''(2:1)'']::loyalty.breadth_summary[]) s');
 SELECT cross_sell_breadth(s), median_breadth(s) FROM unnest(ARRAY['(1:4611686018427387904,3:4611686018427387903)']::breadth_summary[]) s;
 

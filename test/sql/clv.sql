@@ -110,7 +110,7 @@ FROM unnest(ARRAY[
 	'expected_value(loyalty.bgnbd(1, 2, 3, 4), loyalty.rfm(1, 2, 3, 4), 10)',
 	'clv(loyalty.bgnbd(1, 2, 3, 4), loyalty.rfm(1, 2, 3, 4), 10, 1, 0.1)',
 	'dert(loyalty.bgnbd(1, 2, 3, 4), loyalty.rfm(1, 2, 3), 0.1)',
-	'survival(loyalty.pareto_nbd(1, 2, 3, 4), 1)',
+	'survival(loyalty.gamma_gamma(1, 2, 3), 1)',
 	'retention(loyalty.bgbb(1, 2, 3, 4), 1)',
 	'expected_purchases(loyalty.bgnbd(1, 2, 3, 4), -1)',
 	$$expected_purchases(loyalty.bgnbd(1, 2, 3, 4), loyalty.rfm(1, 2, 3), 'NaN')$$,

@@ -40,18 +40,29 @@ none(\@empty, 'no table of the extension is empty, so each is tested');
 
 my $bin = $node->config_data('--bindir');
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/shop";
-my @formats = ('plain', 'custom', 'directory', 'shuffled');
+my @formats = ('plain', 'custom', 'directory', 'shuffled', 'halves', 'sections');
 foreach my $format (@formats)
 {
-	my @jobs = $format eq 'directory' ? ('-j', 2) : ();
-	my $from = "$dump.$format";
-	my @list;
-	if ($format eq 'shuffled')
+	my @from = ('-h', $node->host, '-p', $node->port);
+	$node->safe_psql('postgres', "CREATE DATABASE $format");
+	my @to = (@from, '-d', $format);
+	my $psql = sub { command_ok([ "$bin/psql", '-Xq', '-v', 'ON_ERROR_STOP=1', @to, '-f', $_[0] ], "restored from $_[0]" =~ s{ /.*/}{ }r) };
+	if ($format eq 'plain')
+	{
+		command_ok([ "$bin/pg_dump", @from, '-f', "$dump.sql", 'shop' ], 'dumped as SQL');
+		$psql->("$dump.sql");
+	}
+	elsif ($format eq 'custom' || $format eq 'directory')
+	{
+		my @jobs = $format eq 'directory' ? ('-j', 2) : ();
+		command_ok([ "$bin/pg_dump", @from, '-F', substr($format, 0, 1), @jobs, '-f', "$dump.$format", 'shop' ], "dumped as $format");
+		command_ok([ "$bin/pg_restore", '--exit-on-error', @jobs, @to, "$dump.$format" ], "restored from $format");
+	}
+	elsif ($format eq 'shuffled')
 	{
 		# An order that a parallel restore may come to: data in reverse, and the primary keys of the
 		# shop's tables before the last of the ledger's data.
-		$from = "$dump.custom";
-		my ($archive) = run_command([ "$bin/pg_restore", '-l', $from ]);
+		my ($archive) = run_command([ "$bin/pg_restore", '-l', "$dump.custom" ]);
 		my @items = grep { /^\d/ } split /\n/, $archive;
 		my $post = qr/ (CONSTRAINT|INDEX|INDEX ATTACH|TRIGGER) /;
 		my @data = reverse grep { / TABLE DATA / } @items;
@@ -61,20 +72,21 @@ foreach my $format (@formats)
 			(grep { $_ ne $late } @data),
 			(grep { /$post/ && !/ TRIGGER / } @items),
 			$late, (grep { / TRIGGER / } @items), '');
-		@list = ('-L', "$dump.list");
+		command_ok([ "$bin/pg_restore", '--exit-on-error', '-L', "$dump.list", @to, "$dump.custom" ], 'restored in another order');
+	}
+	elsif ($format eq 'halves')
+	{
+		# The triggers are there before the data, and must not fire for it.
+		command_ok([ "$bin/pg_dump", @from, '--schema-only', '-f', "$dump.schema.sql", 'shop' ], 'the schema is dumped');
+		command_ok([ "$bin/pg_dump", @from, '--data-only', '--disable-triggers', '-f', "$dump.data.sql", 'shop' ], 'the data are dumped');
+		$psql->("$dump.schema.sql");
+		$psql->("$dump.data.sql");
 	}
 	else
 	{
-		command_ok([ "$bin/pg_dump", '-h', $node->host, '-p', $node->port, '-F', substr($format, 0, 1), @jobs,
-				'-f', $from, 'shop' ], "dumped as $format");
+		command_ok([ "$bin/pg_restore", '--exit-on-error', "--section=$_", @to, "$dump.custom" ], "section $_ is restored")
+			foreach qw(pre-data data post-data);
 	}
-	$node->safe_psql('postgres', "CREATE DATABASE $format");
-	my @to = ('-h', $node->host, '-p', $node->port, '-d', $format);
-	command_ok(
-		$format eq 'plain'
-		? [ "$bin/psql", '-Xq', '-v', 'ON_ERROR_STOP=1', @to, '-f', $from ]
-		: [ "$bin/pg_restore", '--exit-on-error', @jobs, @list, @to, $from ],
-		"restored from $format");
 
 	same(data($node, $format), $books, "$format: the same rows, and sequences that go on");
 	same(lines($node, $format, 'SELECT o::text FROM shop.orders o'),

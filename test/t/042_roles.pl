@@ -50,7 +50,7 @@ $node->safe_psql('postgres', 'CREATE ROLE plain; CREATE ROLE maker CREATEROLE');
 refused('plain', 'SELECT loyalty.create_roles()', 'not everybody makes them');
 refused('maker', 'SELECT loyalty.create_roles()', 'nor who may make roles');
 $node->safe_psql('postgres', 'SELECT loyalty.create_roles()');
-is($node->safe_psql('postgres', $roles), join("\n", map { "loyalty_$_|f|f|f|f|f|f" } qw(admin app report)), 'create_roles() makes three that can do nothing else');
+is($node->safe_psql('postgres', $roles), join("\n", map { "loyalty_$_|f|f|f|f|f|f" } qw(admin app member report)), 'create_roles() makes four that can do nothing else');
 
 # What each has, as rows of role and object.
 sub grants
@@ -69,8 +69,10 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
-	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol)],
-	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof)]);
+	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
+	loyalty_member => [qw(balance statement tier_progress)],
+	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof points_development breakage ultimate_redemption_rate
+		liability liability_journal deferred_revenue deferred_revenue_journal)]);
 foreach my $role (sort keys %functions)
 {
 	same(lines($node, 'postgres', qq{
@@ -79,11 +81,15 @@ foreach my $role (sort keys %functions)
 		"$role has these functions and no other");
 }
 same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_report'::regrole}),
-	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'v' AND relname !~ '^_'}),
+	lines($node, 'postgres', q{SELECT relname, 'SELECT' FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'v' AND relname !~ '^(_|my_)'}),
 	'loyalty_report reads the views and nothing else');
+same(lines($node, 'postgres', q{SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_member'::regrole}),
+	[ map { "my_$_|SELECT" } qw(balances entries holds lots tier_history) ], 'loyalty_member reads its own');
 none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_app'::regrole}), 'loyalty_app reads no table or view');
 same(lines($node, 'postgres', q{SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee = 'loyalty_admin'::regrole}), ['SELECT'],
 	'loyalty_admin reads, and writes no table');
+none(lines($node, 'postgres', q{SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a WHERE a.grantee::regrole::text ~ '^loyalty_' AND (c.relkind = 'm' OR c.relname ~ '^_')}),
+	'nobody has what can\'t be confined');
 
 # ---------------------------------------------------------------- what they can and can't do
 
@@ -129,17 +135,21 @@ for my $role ('till', 'bi')
 	refused($role, "SELECT loyalty.$_", "$role: not $_") for @administration;
 	refused($role, "CALL loyalty.$_()", "$role: not $_") for 'expire', 'review_tiers';
 }
-refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "balance_as_known('club', 'anna', now(), now())";
+refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "liability('club', 1)", "breakage('club')", "balance_as_known('club', 'anna', now(), now())";
 refused('till', "SELECT * FROM loyalty.$_", "till does not read $_") for @relations;
 allowed('bi', q{
 	SELECT member, available FROM loyalty.balances ORDER BY 1; SELECT count(*) FROM loyalty.entries; SELECT count(*) FROM loyalty.lots;
 	SELECT count(*) FROM loyalty.tier_history; SELECT number, accounts FROM loyalty.checkpoints;
 	SELECT loyalty.balance('club', 'ben'), loyalty.balance('club', 'ben', '2020-01-01'), loyalty.balance_as_known('club', 'ben', now(), '2020-01-01');
 	SELECT sum(points) FROM loyalty.statement('club', 'ben', '-infinity', now() + interval '1 day');
-	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify()},
-	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0", 'reports read views, statements and proofs');
+	SELECT loyalty.verify_proof(loyalty.proof(100000001), root) FROM loyalty.checkpoints; SELECT count(*) FROM loyalty.verify();
+	SELECT sum(points), sum(points) = (SELECT sum(points) FROM loyalty.points_liability WHERE currency = 'points') FROM loyalty.liability('club', 1);
+	SELECT count(*) >= 0 FROM loyalty.breakage('club'), loyalty.points_development('club'), loyalty.liability_journal('club', '2020-01-01', 1),
+		loyalty.deferred_revenue('club', 1), loyalty.deferred_revenue_journal('club', '2020-01-01', 1);
+	SELECT loyalty.ultimate_redemption_rate('club') >= 0; SELECT count(*) FROM loyalty.clv_by_member; SELECT count(*) FROM loyalty.churn_risk},
+	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|tier_distribution|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -252,6 +262,9 @@ as('mallory', q{
 });
 is($error, '', 'and casts');
 
+# From here on it counts who is called.
+$node->safe_psql('postgres', 'SELECT pg_stat_reset()');
+
 # The same in pg_temp, for each session; it comes before all else there unless a path says otherwise.
 my $hostile = q{
 	SET search_path = pg_catalog, pg_temp;
@@ -264,7 +277,7 @@ my $hostile = q{
 			EXECUTE format('CREATE TABLE pg_temp.%I (planted int)', t.name);
 		END LOOP;
 		FOR t IN SELECT typname AS name FROM pg_type WHERE typnamespace IN ('pg_catalog'::regnamespace, 'loyalty'::regnamespace)
-				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'tstzrange', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
+				AND typname IN ('text', 'name', 'regclass', 'regtype', 'oid', 'bytea', 'date', 'jsonb', 'jsonpath', 'tstzrange', 'interval', 'numeric', 'float8', 'regrole', 'regprocedure', 'regnamespace', 'points', 'tier', 'ladder', 'timestamptz', 'int4', 'int8', 'bool') LOOP
 			EXECUTE format('CREATE DOMAIN pg_temp.%I AS pg_catalog.int4 CHECK (mallory.planted())', t.name);
 		END LOOP;
 	END $$;
@@ -347,15 +360,18 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
 	SELECT loyalty._note_tables(1), loyalty._noted_tables(1);
-	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.unconfine('pg_monitor', 'club');
+	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.confine_member('pg_monitor', 'club', 'mia'), loyalty.unconfine('pg_monitor', 'club');
 	SELECT loyalty._unregister_source('public.orders', 'club');
 	SELECT loyalty._register_source('public.orders', 'club', 'customer', 'total', NULL, 'purchase', NULL, NULL, 'refunded', NULL, NULL, 'statement', 'defer');
 	SELECT loyalty.backfill('public.orders', 'club'), loyalty.retry_deferred('public.orders', 'club');
 });
 is($status . $err, '0', 'nor by a superuser');
-none(lines($node, 'postgres', q{
-		SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
-		WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0}),
+my $uncalled = q{
+	SELECT p.oid::regprocedure FROM pg_proc p LEFT JOIN pg_stat_user_functions s ON s.funcid = p.oid
+	WHERE p.pronamespace = 'loyalty'::regnamespace AND p.prosecdef AND COALESCE(s.calls, 0) = 0};
+# A session's counts come when it has ended.
+$node->poll_query_until('postgres', "SELECT NOT EXISTS ($uncalled)");
+none(lines($node, 'postgres', $uncalled),
 	'and every function that runs with the owner\'s rights was called');
 # ---------------------------------------------------------------- roles confined to programs
 

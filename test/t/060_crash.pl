@@ -9,7 +9,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('crash');
 $node->init;
-$node->append_conf('postgresql.conf', "max_prepared_transactions = 5\nrestart_after_crash = on");
+$node->append_conf('postgresql.conf', "max_prepared_transactions = 20\nrestart_after_crash = on");
 $node->start;
 
 $node->safe_psql('postgres', <<'SQL');
@@ -29,7 +29,7 @@ sub agree
 	is($node->safe_psql('postgres', q{
 		WITH owed AS (SELECT id::text AS event, customer AS member, total - refunded AS points FROM orders),
 		booked AS (SELECT event, member, sum(points) AS points FROM loyalty.entries
-			WHERE program = 'club' AND event IS NOT NULL GROUP BY event, member)
+			WHERE program = 'club' AND kind IN ('earn', 'reverse') GROUP BY event, member)
 		SELECT event, member, owed.points, booked.points FROM owed FULL JOIN booked USING (event, member)
 		WHERE owed.points IS DISTINCT FROM booked.points AND (owed.points IS NOT NULL OR booked.points <> 0)
 		LIMIT 5}), '', "$name: orders and points agree");
@@ -108,8 +108,63 @@ $node->safe_psql('postgres', q{ROLLBACK PREPARED 'no'});
 is($node->safe_psql('postgres', q{SELECT member, available FROM loyalty.balances WHERE member IN ('yes', 'no')}), 'yes|40',
 	'the points are there if it was committed');
 is($node->safe_psql('postgres', 'SELECT id FROM orders WHERE id < 0 ORDER BY 1'), "-2\n-1", 'and so are the orders');
+
+# Who books is remembered, but not from a transaction that may still be rolled back.
+$node->safe_psql('postgres', q{
+	CREATE ROLE newcomer; GRANT EXECUTE ON FUNCTION loyalty.adjust TO newcomer; SET ROLE newcomer;
+	BEGIN; SELECT loyalty.adjust('club', 'm1', 1, 'x'); PREPARE TRANSACTION 'first'; RESET ROLE; ROLLBACK PREPARED 'first';
+	SET ROLE newcomer; SELECT loyalty.adjust('club', 'm1', 1, 'x')});
+is($node->safe_psql('postgres', q{SELECT count(*), max(session_user_name) FROM loyalty.entries WHERE current_user_name = 'newcomer'}), '1|postgres',
+	'one whose first booking was prepared and rolled back is known by the next');
 agree('after prepared transactions');
 goes_on('after prepared transactions');
+
+# So do those that spend: each is prepared for one member who keeps it and one who does not. By hand,
+# from a present of 100: what is available and held before it, and after.
+my %prepared = (
+	redeem => [ '', q{loyalty.redeem('club', '%s', 30, 'paid-%s')}, '100 0', '70 0' ],
+	giveback => [ q{loyalty.redeem('club', '%s', 40)}, q{loyalty.giveback(%s, 15)}, '60 0', '75 0' ],
+	hold => [ '', q{loyalty.hold('club', '%s', 60, '1 day')}, '100 0', '40 60' ],
+	capture => [ q{loyalty.hold('club', '%s', 50, '1 day')}, q{loyalty.capture(%s, 20)}, '50 50', '50 30' ],
+	release => [ q{loyalty.hold('club', '%s', 50, '1 day')}, q{loyalty.release(%s)}, '50 50', '100 0' ],
+	transfer => [ '', q{loyalty.transfer('club', '%s', 'heir', 25)}, '100 0', '75 0' ],
+	adjust => [ '', q{loyalty.adjust('club', '%s', -10, 'a mistake')}, '100 0', '90 0' ]);
+my @fates = map { ("$_-yes", "$_-no") } sort keys %prepared;
+my @script;
+$node->safe_psql('postgres', "SELECT loyalty.enrol('club', 'heir');"
+	. join '', map { "SELECT loyalty.enrol('club', '$_'); SELECT loyalty.adjust('club', '$_', 100, 'present');" } @fates);
+foreach my $fate (@fates)
+{
+	# The heir is one, whom a transfer that is prepared keeps to itself.
+	next if $fate eq 'transfer-no';
+	my ($before, $call) = @{ $prepared{ $fate =~ s/-.*//r } };
+	my $had = $before ? $node->safe_psql('postgres', 'SELECT ' . sprintf $before, $fate) : $fate;
+	push @script, "BEGIN; SELECT " . sprintf($call, $had, $fate) . "; PREPARE TRANSACTION '$fate';";
+}
+$node->safe_psql('postgres', join "\n", @script);
+my $standing = q{SELECT string_agg(member || ': ' || available || ' ' || held, ', ' ORDER BY member COLLATE "C") FROM loyalty.balances WHERE member ~ '-(yes|no)$'};
+my $before = join ', ', map { "$_: $prepared{ s/-.*//r }[2]" } sort @fates;
+my $after = join ', ', map { "$_: " . $prepared{ s/-.*//r }[ /yes/ ? 3 : 2 ] } sort @fates;
+for my $time ('a crash', 'two')
+{
+	$node->stop('immediate');
+	$node->start;
+	is($node->safe_psql('postgres', $standing), $before, "prepared, and $time: nobody sees anything of it");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), scalar(@script), 'and all of it is there');
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET lock_timeout = 1; SELECT loyalty.redeem('club', 'redeem-no', 1)");
+	like($err, qr/ERROR:  55P03/, 'its accounts are kept for it');
+	is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books hold');
+}
+$node->safe_psql('postgres', join "\n", map { /yes/ ? "COMMIT PREPARED '$_';" : "ROLLBACK PREPARED '$_';" } grep { $_ ne 'transfer-no' } @fates);
+is($node->safe_psql('postgres', $standing), $after, 'what was committed is there, and nothing else');
+is($node->safe_psql('postgres', q{SELECT available FROM loyalty.balances WHERE member = 'heir'}), 25, 'on the other side too');
+is($node->safe_psql('postgres', q{
+	SELECT loyalty.redeem('club', 'redeem-yes', 30, 'paid-redeem-yes') = (SELECT entry_id FROM loyalty.entries WHERE event = 'paid-redeem-yes'),
+		loyalty.redeem('club', 'redeem-no', 30, 'paid-redeem-no') > 0;
+	SELECT member, available FROM loyalty.balances WHERE member LIKE 'redeem-%' ORDER BY member DESC}), "t|t\nredeem-yes|70\nredeem-no|70",
+	'a request that was committed is known, the other one is new');
+agree('after prepared spending');
+goes_on('after prepared spending');
 
 # expire(), stopped again and again, and by a crash, with one member a transaction
 $node->safe_psql('postgres', q{

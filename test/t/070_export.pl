@@ -214,7 +214,7 @@ DECLARE
 	last bytea;
 BEGIN
 	FOR e IN SELECT * FROM entry WHERE account_id = $victim[0] ORDER BY entry_no LOOP
-		last := _entry_hash(last, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
+		last := _entry_hash(last, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.actor_id, e.base, e.refunded, e.forgiven,
 			e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line);
 		UPDATE entry SET hash = last WHERE account_id = $victim[0] AND entry_no = e.entry_no;
 		UPDATE checkpoint_head SET head = last WHERE account_id = $victim[0] AND entries = e.entry_no;

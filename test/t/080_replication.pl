@@ -119,7 +119,7 @@ is($crm->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books
 
 # The ledger's tables on a server that reports, where the attached tables are but empty.
 $crm->safe_psql('postgres', 'CREATE PUBLICATION books FOR TABLE '
-	. join ', ', map { "loyalty.$_" } qw(program currency source rule member account entry lot allocation request tier_change));
+	. join ', ', map { "loyalty.$_" } qw(program currency source rule member account actor entry lot allocation request tier_change));
 $report->safe_psql('postgres', "$tables CREATE EXTENSION loyalty");
 $report->safe_psql('postgres', "CREATE SUBSCRIPTION books CONNECTION '" . $crm->connstr . " dbname=postgres' PUBLICATION books");
 $report->wait_for_subscription_sync($crm, 'books');
