@@ -375,7 +375,7 @@ BEGIN
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
     FROM (SELECT 'loyalty._guard()'::regprocedure,
                  unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
-                              'tier_progress_bucket', 'tier_change'])
+                              'tier_progress_bucket', 'tier_change', 'member_change'])
           UNION ALL
           SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule'])) g (function, name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t

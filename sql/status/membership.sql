@@ -12,6 +12,9 @@ CREATE TABLE loyalty.member_change (
 );
 CREATE INDEX member_change_member_idx ON loyalty.member_change (member_id);
 COMMENT ON TABLE loyalty.member_change IS 'Members merged, closed and erased, and what of it was undone';
+-- A reason may name a person: it alone can be erased.
+CREATE TRIGGER loyalty_guard BEFORE UPDATE OF change_id, member_id, kind, other_id, entry_id, recorded_at OR DELETE OR TRUNCATE
+    ON loyalty.member_change FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_change', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_change_change_id_seq', '');
 

@@ -369,6 +369,8 @@ INSERT INTO public.tickets VALUES (105, 'wim', 3, 0, '2020-05-01');
 SELECT is(pg_temp.has('wim', 'other'), '3 free, 0 pending, 0 debt, 3 earned, 0 redeemed, 0 expired', 'who orders again is somebody new');
 SELECT pg_temp.proved('after erasing');
 
+SELECT throws_ok(q, 'LY401', NULL, 'refused: ' || q) FROM unnest(ARRAY['DELETE FROM member_change', 'TRUNCATE member_change', 'UPDATE member_change SET kind = kind']) q;
+
 -- ---- What was merged, taken apart and forfeited adds up by month of issue, too
 SELECT results_eq($$ SELECT sum(issued) - sum(redeemed) - sum(expired) FROM points_development('club') $$,
 	$$ SELECT sum(remaining) FROM lots WHERE program = 'club' AND currency = 'points' AND state <> 'expired' $$, 'issued - redeemed - expired is what is outstanding');
