@@ -95,7 +95,7 @@ DECLARE
     entry bigint;
 BEGIN
     IF from_id = into_id THEN
-        PERFORM loyalty._refuse('LY322', 'a member can''t be merged with itself', 'Both keys are of one member.',
+        PERFORM loyalty._refuse('LY342', 'a member can''t be merged with itself', 'Both keys are of one member.',
             'Give the two keys under which the person is enrolled.');
     END IF;
     PERFORM loyalty._settle_members(owner, ARRAY[least(from_id, into_id), greatest(from_id, into_id)]);
@@ -151,7 +151,7 @@ DECLARE
     id bigint := loyalty._member_id(owner, program, member);
 BEGIN
     IF EXISTS (SELECT FROM loyalty.member_change c WHERE c.member_id = id AND c.kind = 'erase') THEN
-        PERFORM loyalty._refuse('LY321', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
+        PERFORM loyalty._refuse('LY341', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
     END IF;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     PERFORM loyalty._reopen(loyalty._accounts_of(owner, id));

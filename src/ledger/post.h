@@ -282,7 +282,7 @@ extern void account_read_lots(Account *account);
 /* An account merged, by whatever way, into the one visited; NULL: it is not any more. */
 extern Account *account_dependent(Account *root, int64 account_id);
 
-/* LY320, LY321: whoever's account this was has none of their own any more. */
+/* LY340, LY341: whoever's account this was has none of their own any more. */
 extern void refuse_gone(const Account *account);
 
 /* Whether the one who has the account's points is a member no more. */

@@ -215,10 +215,10 @@ SELECT pg_temp.proved('one into the next');
 -- ---- Refused, without a trace
 SELECT hold('club', 'dan', 20, '1 day') > 0, hold('club', 'ann', 1, '1 day') > 0;
 CREATE TEMP TABLE before AS SELECT pg_temp.all_there_is();
-SELECT pg_temp.refused($$ SELECT merge_members('club', 'dan', 'dan') $$, 'LY322', NULL, 'with itself');
-SELECT pg_temp.refused($$ SELECT merge_members('club', 'mia', 'bob') $$, 'LY320', NULL, 'one who is merged');
-SELECT pg_temp.refused($$ SELECT merge_members('club', 'bob', 'mia') $$, 'LY320', NULL, 'into one who is merged');
-SELECT pg_temp.refused($$ SELECT merge_members('club', 'dan', 'bob') $$, 'LY323', NULL, 'one whose points are held');
+SELECT pg_temp.refused($$ SELECT merge_members('club', 'dan', 'dan') $$, 'LY342', NULL, 'with itself');
+SELECT pg_temp.refused($$ SELECT merge_members('club', 'mia', 'bob') $$, 'LY340', NULL, 'one who is merged');
+SELECT pg_temp.refused($$ SELECT merge_members('club', 'bob', 'mia') $$, 'LY340', NULL, 'into one who is merged');
+SELECT pg_temp.refused($$ SELECT merge_members('club', 'dan', 'bob') $$, 'LY343', NULL, 'one whose points are held');
 SELECT pg_temp.refused($$ SELECT merge_members('club', 'stranger', 'bob') $$, 'LY002', NULL, 'a stranger');
 SELECT pg_temp.refused($$ SELECT merge_members('club', 'bob', 'stranger') $$, 'LY002', NULL, 'into a stranger');
 SELECT pg_temp.refused($$ SELECT merge_members('other', 'ann', 'bob') $$, 'LY002', NULL, 'members of another program');
@@ -227,20 +227,20 @@ SELECT pg_temp.refused($$ SELECT merge_members('clab', 'ann', 'bob') $$, 'LY001'
 SELECT pg_temp.refused($$ SELECT merge_members('club', NULL, 'bob') $$, '22004', NULL, 'nobody');
 SELECT pg_temp.refused($$ SELECT merge_members('club', 'zoe', 'bob', 'm1', 'called us') $$, 'LY305', NULL, 'the id of another call');
 SELECT pg_temp.refused($$ SELECT merge_members('club', 'ann', 'bob', 'm1', 'wrote') $$, 'LY305', NULL, 'with another reason');
-SELECT pg_temp.refused($$ SELECT unmerge_member('club', 'bob') $$, 'LY325', NULL, 'to take apart who is not merged');
+SELECT pg_temp.refused($$ SELECT unmerge_member('club', 'bob') $$, 'LY345', NULL, 'to take apart who is not merged');
 SELECT pg_temp.refused($$ SELECT unmerge_member('club', 'mia', 'u1') $$, 'LY305', NULL, 'the id of another call');
-SELECT pg_temp.refused($$ SELECT redeem('club', 'mia', 1) $$, 'LY320', NULL, 'to redeem by the old key');
-SELECT pg_temp.refused($$ SELECT adjust('club', 'mia', 1, 'x') $$, 'LY320', NULL, 'to adjust by it');
-SELECT pg_temp.refused($$ SELECT hold('club', 'mia', 1, '1 day') $$, 'LY320', NULL, 'to hold by it');
-SELECT pg_temp.refused($$ SELECT transfer('club', 'mia', 'zoe', 1) $$, 'LY320', NULL, 'to give by it');
-SELECT pg_temp.refused($$ SELECT transfer('club', 'zoe', 'mia', 1) $$, 'LY320', NULL, 'to give to it');
-SELECT pg_temp.refused($$ SELECT close_member('club', 'mia') $$, 'LY320', NULL, 'to close who is merged');
-SELECT pg_temp.refused($$ SELECT reopen_member('club', 'mia') $$, 'LY320', NULL, 'to reopen');
-SELECT pg_temp.refused($$ SELECT erase_member('club', 'mia') $$, 'LY320', NULL, 'to erase');
-SELECT pg_temp.refused($$ SELECT reopen_member('club', 'zoe') $$, 'LY326', NULL, 'to reopen who is not closed');
-SELECT pg_temp.refused($$ SELECT close_member('club', 'zoe') $$, 'LY324', '60 points of currency "points" are left.', 'to close who has points');
-SELECT pg_temp.refused($$ SELECT close_member('club', 'dan', forfeit => true) $$, 'LY323', NULL, 'to close whose points are held');
-SELECT pg_temp.refused($$ SELECT erase_member('club', 'dan') $$, 'LY323', NULL, 'or erase');
+SELECT pg_temp.refused($$ SELECT redeem('club', 'mia', 1) $$, 'LY340', NULL, 'to redeem by the old key');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'mia', 1, 'x') $$, 'LY340', NULL, 'to adjust by it');
+SELECT pg_temp.refused($$ SELECT hold('club', 'mia', 1, '1 day') $$, 'LY340', NULL, 'to hold by it');
+SELECT pg_temp.refused($$ SELECT transfer('club', 'mia', 'zoe', 1) $$, 'LY340', NULL, 'to give by it');
+SELECT pg_temp.refused($$ SELECT transfer('club', 'zoe', 'mia', 1) $$, 'LY340', NULL, 'to give to it');
+SELECT pg_temp.refused($$ SELECT close_member('club', 'mia') $$, 'LY340', NULL, 'to close who is merged');
+SELECT pg_temp.refused($$ SELECT reopen_member('club', 'mia') $$, 'LY340', NULL, 'to reopen');
+SELECT pg_temp.refused($$ SELECT erase_member('club', 'mia') $$, 'LY340', NULL, 'to erase');
+SELECT pg_temp.refused($$ SELECT reopen_member('club', 'zoe') $$, 'LY346', NULL, 'to reopen who is not closed');
+SELECT pg_temp.refused($$ SELECT close_member('club', 'zoe') $$, 'LY344', '60 points of currency "points" are left.', 'to close who has points');
+SELECT pg_temp.refused($$ SELECT close_member('club', 'dan', forfeit => true) $$, 'LY343', NULL, 'to close whose points are held');
+SELECT pg_temp.refused($$ SELECT erase_member('club', 'dan') $$, 'LY343', NULL, 'or erase');
 SELECT pg_temp.refused($$ SELECT erase_member('club', 'stranger') $$, 'LY002', NULL, 'a stranger');
 SELECT is(pg_temp.all_there_is(), b.all_there_is, 'a refusal leaves no trace') FROM before b;
 
@@ -253,7 +253,7 @@ SELECT is(pg_temp.has('pia') || ' / ' || pg_temp.has('pia', currency => 'miles')
 	'in each currency');
 SELECT is((SELECT sum(points_expired) FROM kpi_daily WHERE program = 'club' AND currency = 'points'), 110.0, 'as points that ended: 50 of jon''s and 60');
 SELECT results_eq($$ SELECT state, tier FROM members JOIN balances USING (program, member) WHERE program = 'club' AND member = 'pia' AND currency = 'points' $$, $$ VALUES ('closed', NULL::text) $$, 'closed, without a tier');
-SELECT pg_temp.refused(q, 'LY321', NULL, 'closed: ' || q) FROM unnest(ARRAY[$$SELECT redeem('club', 'pia', 1)$$, $$SELECT adjust('club', 'pia', 1, 'x')$$, $$SELECT hold('club', 'pia', 1, '1 day')$$,
+SELECT pg_temp.refused(q, 'LY341', NULL, 'closed: ' || q) FROM unnest(ARRAY[$$SELECT redeem('club', 'pia', 1)$$, $$SELECT adjust('club', 'pia', 1, 'x')$$, $$SELECT hold('club', 'pia', 1, '1 day')$$,
 	$$SELECT transfer('club', 'zoe', 'pia', 1)$$, $$SELECT transfer('club', 'pia', 'zoe', 1)$$, $$SELECT merge_members('club', 'pia', 'zoe')$$, $$SELECT merge_members('club', 'zoe', 'pia')$$,
 	$$SELECT close_member('club', 'pia')$$]) q;
 INSERT INTO public.orders VALUES (62, 'pia', 30, 0, '2020-05-01');
@@ -359,7 +359,7 @@ SELECT is((SELECT sum(available) FROM balances WHERE program = 'other' AND membe
 SELECT is((SELECT -sum(points) FROM entries WHERE program = 'other' AND kind = 'forfeit'), 68.0, 'in an entry');
 SELECT pg_temp.proved('erased');
 SELECT pg_temp.refused($$ SELECT balance_as_known('other', 'wim', now(), now()) $$, 'LY002', NULL, 'nobody knows the key');
-SELECT pg_temp.refused(format('SELECT reopen_member(%L, %L)', 'other', member), 'LY321', NULL, 'an erased member is not reopened') FROM (SELECT member FROM members WHERE program = 'other' AND merged_into IS NULL AND state = 'erased') x;
+SELECT pg_temp.refused(format('SELECT reopen_member(%L, %L)', 'other', member), 'LY341', NULL, 'an erased member is not reopened') FROM (SELECT member FROM members WHERE program = 'other' AND merged_into IS NULL AND state = 'erased') x;
 -- The shop's own rows, later: a change of one that has its key still makes a member of that key, who has nothing.
 UPDATE public.tickets SET who = NULL WHERE id = 102;
 SELECT is_empty($$ SELECT FROM members WHERE program = 'other' AND member IN ('wim', 'xan') $$, 'a row that is made anonymous moves nothing');

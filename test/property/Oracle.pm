@@ -340,8 +340,8 @@ sub member_of
 sub refuse_gone
 {
 	my ($world, $key) = @_;
-	refuse('LY320') if defined $world->{merged}{ member_of($key) };
-	refuse('LY321') if $world->{closed}{ member_of($key) };
+	refuse('LY340') if defined $world->{merged}{ member_of($key) };
+	refuse('LY341') if $world->{closed}{ member_of($key) };
 }
 
 # An account and those on the way to its points, which have one clock; noted, parents first.
@@ -531,7 +531,7 @@ sub refuse_held
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = account($world, $key);
-		refuse('LY323') if grep { held($account, $_) } @{ $account->{lots} };
+		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
 	}
 }
 
@@ -540,7 +540,7 @@ sub merge
 	my ($self, $world, $op, $now, $answer) = @_;
 	my ($program, $from, $into) = @$op{qw(program member to)};
 	refuse('LY002') if grep { !$world->{members}{"$program/$_"} } $from, $into;
-	refuse('LY322') if $from eq $into;
+	refuse('LY342') if $from eq $into;
 	my $content = join ' ', 'merge', $from, $into, $op->{reason} // '';
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
@@ -570,7 +570,7 @@ sub unmerge
 	my $content = join ' ', 'unmerge', $member, $op->{reason} // '';
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
-	refuse('LY325') if !defined $world->{merged}{"$program/$member"};
+	refuse('LY345') if !defined $world->{merged}{"$program/$member"};
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = join_visit($world, $key, $now, []);
@@ -648,8 +648,8 @@ sub close_or_reopen
 	refuse('LY002') if !$world->{members}{"$program/$member"};
 	if ($op->{do} eq 'reopen')
 	{
-		refuse('LY320') if defined $world->{merged}{"$program/$member"};
-		refuse('LY326') if !$world->{closed}{"$program/$member"};
+		refuse('LY340') if defined $world->{merged}{"$program/$member"};
+		refuse('LY346') if !$world->{closed}{"$program/$member"};
 		delete $world->{closed}{"$program/$member"};
 		visit($world, "$_/$member", $now) foreach $self->currencies_of($program);
 		return '';
