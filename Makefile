@@ -7,7 +7,8 @@ MODULE_big  = loyalty
 OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS   = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -MMD -MP $(EXTRA_CFLAGS)
-SHLIB_LINK  = -lm
+# What the server itself was linked with; a server without OpenSSL has none.
+SHLIB_LINK  = -lm $(filter -lcrypto, $(LIBS))
 
 SCRIPT      = build/$(EXTENSION)--$(EXTVERSION).sql
 PARTS       = $(addprefix sql/,$(shell sed '/^\#/d' sql/manifest))

@@ -12,11 +12,14 @@
     python3 verify_export.py entry.csv account.csv checkpoint.csv checkpoint_head.csv [roots.txt]
     python3 verify_export.py --proof proof.txt roots.txt
 
+With an archive, add --archive FILE for each export of it (SELECT * FROM loyalty.archived_entry, in the same order), or
+--anchors FILE (loyalty.anchor in the order of account_id, entries) to begin where what is not given ends, or both.
+
 roots.txt has what was published: a line a checkpoint, its number and its root in hexadecimal. proof.txt has an
 answer of proof(), in hexadecimal. docs/audit.md and docs/checkpoint.md list the bytes that are hashed. The exit
 code is 0 only if all agrees.
 """
-import collections, hashlib, itertools, re, struct, sys
+import collections, hashlib, heapq, itertools, re, struct, sys
 from datetime import datetime, timedelta, timezone
 
 TOTALS = {'earn': ('earned', 1), 'reverse': ('earned', 1), 'redeem': ('redeemed', -1),
@@ -80,10 +83,23 @@ def tree(leaves):
 def checkpoint_root(number, previous, at, accounts, entries, root, changes):
     return sha(b'\x02', struct.pack('>i', number), previous, struct.pack('>qqq', at, accounts, entries), root, changes)
 
-def problem(account, entries, seen):
+def problem(account, entries, seen, anchors):
     """What is wrong first with an account, None if nothing is; seen: hashes that checkpoints saw, by entry number."""
+    entries = iter(entries)
+    first = next(entries, None)
     head, no, sums = b'', 0, dict.fromkeys(('posted', 'earned', 'redeemed', 'expired'), 0)
-    for no, e in enumerate(entries, 1):
+    for n in anchors:
+        if first is None or int(n['entries']) < int(first['entry_no']):
+            head, no = digest(n['hash']), int(n['entries'])
+            if seen.get(no) not in (None, head):
+                return f'the archive up to entry {no} is not what a checkpoint saw'
+            for total, column in zip(sums, ('points', 'earned', 'redeemed', 'expired')):
+                sums[total] += points(n[column])
+        else:
+            seen.setdefault(int(n['entries']), digest(n['hash']))
+    for number in [number for number in seen if number <= no]:
+        seen.pop(number)
+    for no, e in enumerate(itertools.chain([first] if first else [], entries), no + 1):
         previous, head = head or bytes(32), digest(e['hash'])
         if int(e['entry_no']) != no or entry_hash(previous, e) != head:
             return f'entry {no} is not there, or not as it was hashed'
@@ -175,6 +191,15 @@ if sys.argv[1] == '--proof':
     print('entry %d of account %d is under the root of checkpoint %d' % (*struct.unpack_from('>qi', entry, 1)[::-1], under[0]))
     sys.exit()
 
+archives, anchors = [], collections.defaultdict(list)
+while '--archive' in sys.argv[:-1]:
+    archives.append(sys.argv.pop(sys.argv.index('--archive') + 1))
+    sys.argv.remove('--archive')
+if '--anchors' in sys.argv[:-1]:
+    for n in rows(sys.argv.pop(sys.argv.index('--anchors') + 1)):
+        anchors[n['account_id']].append(n)
+    sys.argv.remove('--anchors')
+
 heads, seen = collections.defaultdict(list), collections.defaultdict(dict)
 for h in rows(sys.argv[4]) if len(sys.argv) > 4 else []:
     entries, head = int(h['entries']), digest(h['head']) if h['head'] is not None else bytes(32)
@@ -182,8 +207,10 @@ for h in rows(sys.argv[4]) if len(sys.argv) > 4 else []:
     seen[h['account_id']][entries] = head
 wrong = list(checkpoint_problems(rows(sys.argv[3]), heads, read_roots(sys.argv[5]) if len(sys.argv) > 5 else {})) if len(sys.argv) > 4 else []
 accounts = {a['account_id']: a for a in rows(sys.argv[2])}
-found = [(i, problem(accounts.pop(i, None), e, seen.pop(i, {}))) for i, e in itertools.groupby(rows(sys.argv[1]), lambda e: e['account_id'])]
-found += [(i, problem(account, [], seen.pop(i, {}))) for i, account in accounts.items()]
+entries = heapq.merge(*map(rows, [sys.argv[1], *archives]), key=lambda e: (int(e['account_id']), int(e['entry_no'])))
+found = [(i, problem(accounts.pop(i, None), e, seen.pop(i, {}), anchors.pop(i, []))) for i, e in itertools.groupby(entries, lambda e: e['account_id'])]
+found += [(i, problem(account, [], seen.pop(i, {}), anchors.pop(i, []))) for i, account in accounts.items()]
+found += [(i, 'the account is not there, its archive was') for i in anchors]
 found += [(i, 'the account is not there, a checkpoint saw it') for i in seen]
 print(*(f'account {i}: {p}' for i, p in found if p), *wrong,
       f'{len(found)} accounts, {sum(p is not None for i, p in found)} with a problem', sep='\n')

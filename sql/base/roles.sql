@@ -3,7 +3,7 @@
 -- What each may execute, by name, so that a new form of a function needs no line here. Whatever
 -- else of the public functions is not open to all is the administrator's alone, and so is reading tables;
 -- of the internal ones he gets those that run with his own rights below attach(), detach(),
--- expire() and review_tiers().
+-- expire(), archive() and review_tiers().
 CREATE FUNCTION loyalty.create_roles() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
@@ -11,10 +11,11 @@ DECLARE
         'balance', 'statement', 'tier_progress', 'enrol', 'act_for'];
     -- Of one member's, and he can only be the one that the role is confined to.
     member constant name[] := ARRAY['balance', 'statement', 'tier_progress'];
-    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'proof',
+    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'verify_archive', 'proof',
         'points_development', 'breakage', 'ultimate_redemption_rate', 'liability', 'liability_journal', 'deferred_revenue', 'deferred_revenue_journal'];
     admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_access', '_check_right', '_tree', '_register_source', '_unregister_source',
         '_set_triggers', '_noted_tables', '_note_tables', '_refuse_truncate', '_expiring_accounts', '_expire_accounts',
+        '_archivable_accounts', '_archive_accounts',
         '_tiers_to_review', '_review_tiers'];
     made text;
     found record;

@@ -20,7 +20,7 @@ CREATE VIEW loyalty.entries AS
            e.lot_no,
            e.account_id * 100000000 + e.reverses AS reverses,
            e.reason, w.session_user_name::text AS session_user_name, w.current_user_name::text AS current_user_name
-    FROM loyalty.entry e
+    FROM loyalty._book e
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)

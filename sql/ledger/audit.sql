@@ -25,18 +25,31 @@ COMMENT ON FUNCTION loyalty._entry_bytes(bytea, bigint, int, int, loyalty.points
         int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
     'The bytes of an entry that are hashed';
 
--- Rows with a problem: an entry's fault. Else with a lot_no: what entries did to the lot
--- (0: the debt); entry_no is the first of them, ended_by the first that booked its end.
--- Else: the account; entry_no is its last, checkpoint_no the last checkpoint that saw it.
+-- Rows with a problem: an entry's fault. The others are of accounts whose rows are not what the
+-- entries come to. With a lot_no: what entries did to the lot (0: the debt); entry_no is the first
+-- of them, ended_by the first that booked its end. Else: the account; entry_no is its last,
+-- checkpoint_no the last checkpoint that saw it.
 CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
+        currencies int[],
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
         OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
         OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
         OUT checkpoint_no int)
     RETURNS SETOF record
-    LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20000 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
-COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[]) IS
-    'Faults of the entries of a range of accounts, and what the entries come to for each lot and account';
+    LANGUAGE c STABLE PARALLEL SAFE ROWS 100 AS 'MODULE_PATHNAME', 'loyalty_audit_walk';
+COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[], int[]) IS
+    'Faults of the entries of a range of accounts, and what the entries come to where lots or account say otherwise';
+
+CREATE FUNCTION loyalty._walk_archive(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
+        currencies int[], discarded timestamptz,
+        OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
+        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
+        OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
+        OUT checkpoint_no int)
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL SAFE COST 10000000 ROWS 100 AS 'MODULE_PATHNAME', 'loyalty_audit_walk_archive';
+COMMENT ON FUNCTION loyalty._walk_archive(bigint, bigint, int[], int[], int[], int[], int[], timestamptz) IS
+    'Faults of the archived entries of a range of accounts, by themselves and against their anchors';
 
 -- The id applications see; NULL where damage leaves none.
 CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigint
@@ -44,39 +57,50 @@ CREATE FUNCTION loyalty._entry_id(account_id bigint, entry_no int) RETURNS bigin
     RETURN CASE WHEN account_id BETWEEN 1 AND 92233720367 THEN account_id * 100000000 + entry_no END;
 
 -- Entries by themselves, and what they come to against the rows of lots and accounts, of a
--- range of accounts. What the walk answers can't be estimated: all is hashed, nothing looped
--- over or sorted. The price that the planner puts on what is off would call for JIT.
-CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[])
+-- range of accounts. The walk compares; what is wrong with an account that does not agree is
+-- told here, from that account's rows alone. The price that the planner puts on what is off
+-- would call for JIT.
+CREATE FUNCTION loyalty._verify_accounts(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
+        currencies int[] DEFAULT NULL)
     RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 10000000 ROWS 10
-    SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET enable_sort = off SET jit = off AS $$
+    SET search_path = pg_catalog, loyalty, pg_temp SET enable_sort = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
     WITH walk AS MATERIALIZED (
-        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies, actors)
+        SELECT * FROM loyalty._walk(first, last, sources, rules, rule_currencies, actors, currencies)
     ), account_walk AS (
         SELECT * FROM walk w WHERE w.lot_no IS NULL AND w.problem IS NULL
     ), lot_walk AS (
         SELECT * FROM walk w WHERE w.lot_no <> 0
-    ), accounts AS NOT MATERIALIZED (
-        SELECT * FROM loyalty.account a WHERE a.account_id BETWEEN first AND last
-    ), lots AS NOT MATERIALIZED (
-        SELECT * FROM loyalty.lot l WHERE l.account_id BETWEEN first AND last
+    ), accounts AS MATERIALIZED (
+        SELECT a.* FROM account_walk w
+        CROSS JOIN LATERAL (SELECT a.* FROM loyalty.account a WHERE a.account_id = w.account_id OFFSET 0) a
+    ), lots AS MATERIALIZED (
+        SELECT l.* FROM account_walk w
+        CROSS JOIN LATERAL (SELECT l.* FROM loyalty.lot l WHERE l.account_id = w.account_id OFFSET 0) l
     ), holdings AS (
         SELECT l.account_id, count(*) AS lots, max(l.lot_no) AS last_lot,
                sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS live,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of) AS pending,
-               sum(l.remaining::numeric) FILTER (WHERE l.valid_from <= a.as_of AND l.expires_at <= a.as_of) AS dead,
+               sum(l.remaining::numeric) FILTER (WHERE l.valid_from > a.as_of AND l.expires_at > a.as_of) AS pending,
+               sum(l.remaining::numeric) FILTER (WHERE l.expires_at <= a.as_of) AS dead,
                sum(l.held::numeric) FILTER (WHERE l.held <> 0 AND l.valid_from <= a.as_of AND l.expires_at > a.as_of) AS held,
-               min(CASE WHEN l.valid_from > a.as_of THEN l.valid_from
-                        WHEN l.expires_at > a.as_of THEN l.expires_at END) FILTER (WHERE l.open) AS next_change
-        FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id
+               min(CASE WHEN l.expires_at <= a.as_of THEN NULL
+                        WHEN l.valid_from > a.as_of THEN least(l.valid_from, l.expires_at)
+                        ELSE l.expires_at END) FILTER (WHERE l.open) AS next_change,
+               bool_or(l.on_clock) AND bool_and(a.clock_end IS NULL) AS no_clock
+        FROM (SELECT l.account_id, l.lot_no, l.open, l.valid_from, l.remaining, l.held,
+                     l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock,
+                     CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00' THEN a.clock_end ELSE l.expires_at END AS expires_at
+              FROM lots l LEFT JOIN accounts a ON a.account_id = l.account_id) l
+        LEFT JOIN accounts a ON a.account_id = l.account_id
         GROUP BY l.account_id
     ), holds AS (
-        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest
-        FROM loyalty.hold h WHERE h.account_id BETWEEN first AND last AND h.open
+        SELECT h.account_id, h.lot_no, h.ends_at, h.points::numeric - h.captured::numeric AS rest, h.owed::numeric AS owed
+        FROM account_walk w
+        CROSS JOIN LATERAL (SELECT h.* FROM loyalty.hold h WHERE h.account_id = w.account_id AND h.open OFFSET 0) h
     ), kept AS (
-        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest FROM holds h GROUP BY h.account_id, h.lot_no
+        SELECT h.account_id, h.lot_no, sum(h.rest) AS rest, bool_or(h.owed < 0 OR h.owed > h.rest) AS owes_more FROM holds h GROUP BY h.account_id, h.lot_no
     ), first_end AS (
         SELECT h.account_id, min(h.ends_at) AS ends_at FROM holds h GROUP BY h.account_id
     )
@@ -106,6 +130,7 @@ BEGIN
                  THEN format('lot %s has %s points left and %s held', lot_no, l.remaining, l.held)
                  WHEN l.held::numeric <> coalesce(k.rest, 0)
                  THEN format('of lot %s %s points are held, by its holds %s', lot_no, coalesce(l.held, 0), coalesce(k.rest, 0))
+                 WHEN k.owes_more THEN format('of lot %s holds owe more than they have left', lot_no)
                  WHEN l.open <> (l.remaining > 0)
                  THEN format('lot %s has %s points left and says that it is %s', lot_no, l.remaining,
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)
@@ -151,7 +176,8 @@ BEGIN
              THEN format('its totals as of %s hold until %s, by the lots until %s', a.as_of, a.next_change,
                          coalesce(h.next_change, 'infinity')) END,
         CASE WHEN a.next_change > n.ends_at
-             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END
+             THEN format('its totals as of %s hold until %s, by its holds until %s', a.as_of, a.next_change, n.ends_at) END,
+        CASE WHEN h.no_clock THEN 'it has lots that end by a clock, and no clock' END
         ], NULL))
     FROM accounts a
     LEFT JOIN account_walk w ON w.account_id = a.account_id
@@ -168,28 +194,69 @@ BEGIN
 
     UNION ALL
     SELECT o.account_id, NULL, format('the account is not there, its %s are', string_agg(o.what, ' and ' ORDER BY o.what))
-    FROM (SELECT w.account_id, 'entries' FROM account_walk w WHERE w.entry_no > 0 OR w.checkpoint_no IS NULL
+    FROM (SELECT w.account_id, 'entries' FROM account_walk w WHERE w.entry_no IS NOT NULL
           UNION ALL SELECT w.account_id, 'checkpoints' FROM account_walk w WHERE w.checkpoint_no > 0
           UNION ALL SELECT h.account_id, 'lots' FROM holdings h) o (account_id, what)
     WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.account_id = o.account_id)
     GROUP BY o.account_id;
 END $$;
-COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[], int[]) IS
+COMMENT ON FUNCTION loyalty._verify_accounts(bigint, bigint, int[], int[], int[], int[], int[]) IS
     'Faults of entries, and entries against lots and accounts, of a range of accounts';
 
 -- Entries that answer to other rows: what was given back, held or transferred, requests, changes
--- of key, reversals.
-CREATE FUNCTION loyalty._verify_links() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+-- of key, reversals. What an archived entry is to answer is asked with the archive, if it is there.
+-- With currencies, of their accounts only; nothing of the others is read.
+CREATE FUNCTION loyalty._verify_links(currencies int[] DEFAULT NULL, archive boolean DEFAULT false)
+    RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000000 ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    WITH linked AS MATERIALIZED (
+    WITH book AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.entry
+        UNION ALL
+        SELECT * FROM loyalty.archived_entry WHERE archive
+    ), book_allocation AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.allocation
+        UNION ALL
+        SELECT * FROM loyalty.archived_allocation WHERE archive
+    ), away AS MATERIALIZED (
+        -- Entries up to that number, from before that moment, are not looked at.
+        SELECT n.account_id, max(n.entries) AS entries, max(n.before) AS before FROM loyalty.anchor n
+        WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
+        GROUP BY n.account_id
+    ), linked AS MATERIALIZED (
         SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
                e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
-        FROM loyalty.entry e WHERE e.kind <> 'earn' AND e.kind <> 'expire'
+        FROM book e WHERE currencies IS NULL AND e.kind <> 'earn' AND e.kind <> 'expire'
+        UNION ALL
+        SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
+               e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM book e WHERE e.account_id = a.account_id AND e.kind <> 'earn' AND e.kind <> 'expire'
+                            OFFSET 0) e
+        WHERE a.currency_id = ANY (currencies)
+    ), allocations AS NOT MATERIALIZED (
+        SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
+        FROM book_allocation c WHERE currencies IS NULL
+        UNION ALL
+        SELECT c.account_id, c.entry_no, c.allocation_no, c.lot_no, c.points, c.returned
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM book_allocation c WHERE c.account_id = a.account_id OFFSET 0) c
+        WHERE a.currency_id = ANY (currencies)
+    ), holds AS NOT MATERIALIZED (
+        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
+        FROM (SELECT h.* FROM loyalty.hold h WHERE currencies IS NULL
+              UNION ALL
+              SELECT h.*
+              FROM loyalty.account a
+              CROSS JOIN LATERAL (SELECT * FROM loyalty.hold h WHERE h.account_id = a.account_id OFFSET 0) h
+              WHERE a.currency_id = ANY (currencies)) h
+        LEFT JOIN away k ON k.account_id = h.account_id
+        WHERE h.hold_no > coalesce(k.entries, 0)
     ), given_back AS (
         SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
-        FROM linked e WHERE e.kind = 'giveback' GROUP BY e.account_id, e.reverses
+        FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
+        WHERE e.kind = 'giveback' AND e.reverses > coalesce(k.entries, 0) GROUP BY e.account_id, e.reverses
     )
     SELECT g.account_id, loyalty._entry_id(g.account_id, g.by),
            CASE WHEN r.points IS NULL THEN format('what it gives back, entry %s, is not a redemption', g.entry_no)
@@ -203,7 +270,7 @@ BEGIN
            format('its allocations were given back %s points, by the entries %s', sum(p.returned::numeric), sum(p.due))
     FROM (SELECT a.account_id, a.entry_no, a.returned,
                  greatest(0, least(- a.points::numeric, coalesce(g.points, 0) + coalesce(sum(a.points::numeric) OVER later, 0))) AS due
-          FROM loyalty.allocation a
+          FROM allocations a
           LEFT JOIN given_back g ON g.account_id = a.account_id AND g.entry_no = a.entry_no
           WHERE g.points IS NOT NULL OR a.returned <> 0
           WINDOW later AS (PARTITION BY a.account_id, a.entry_no ORDER BY a.allocation_no DESC
@@ -232,12 +299,13 @@ BEGIN
                        coalesce(sum(redeemed), 0) AS redeemed, bool_or(open) AS open, min(ends_at) AS ends_at, min(released_at) AS released_at
                 FROM (SELECT h.account_id, h.hold_no, h.lot_no, h.points::numeric AS points, h.captured::numeric AS captured,
                              NULL::numeric AS redeemed, h.open, h.ends_at, h.released_at
-                      FROM loyalty.hold h
+                      FROM holds h
                       UNION ALL
                       SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
                              - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
-                      FROM linked r LEFT JOIN loyalty.allocation c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
-                      WHERE r.kind = 'redeem' AND r.reverses IS NOT NULL) u
+                      FROM linked r LEFT JOIN allocations c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
+                      LEFT JOIN away k ON k.account_id = r.account_id
+                      WHERE r.kind = 'redeem' AND r.reverses > coalesce(k.entries, 0)) u
                 GROUP BY account_id, hold_no, lot_no) p
           WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
     LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
@@ -250,7 +318,7 @@ BEGIN
     UNION ALL
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
     FROM linked e
-    WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM loyalty.hold h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
+    WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM holds h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
 
     UNION ALL
     -- What one side of a transfer or merge takes the other gives, at one time and in one currency.
@@ -264,6 +332,8 @@ BEGIN
     LEFT JOIN loyalty.account a ON a.account_id = e.account_id
     LEFT JOIN loyalty.account b ON b.account_id = o.account_id
     WHERE e.kind IN ('transfer', 'merge') AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
+      AND NOT EXISTS (SELECT FROM away k
+                      WHERE k.account_id::text = left(e.line, -8) AND right(e.line, 8) <= lpad(k.entries::text, 8, '0') COLLATE "C")
 
     UNION ALL
     -- What ends a merge names the entry that began it, of the same two accounts.
@@ -272,6 +342,7 @@ BEGIN
     WHERE e.kind = 'merge' AND e.reverses IS NOT NULL
       AND NOT EXISTS (SELECT FROM linked o WHERE o.account_id = e.account_id AND o.entry_no = e.reverses AND o.kind = 'merge'
                         AND o.reverses IS NULL AND left(o.line, -8) = left(e.line, -8))
+      AND NOT EXISTS (SELECT FROM away k WHERE k.account_id = e.account_id AND e.reverses <= k.entries)
 
     UNION ALL
     -- Each answer to a request has the request, and each request its answer.
@@ -288,9 +359,12 @@ BEGIN
           LEFT JOIN loyalty.account a ON a.account_id = e.account_id
           LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
-    FULL JOIN loyalty.request q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
-    WHERE e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
-       OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content)
+    FULL JOIN (SELECT * FROM loyalty.request q
+               WHERE currencies IS NULL OR q.account_id IN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = ANY (currencies))) q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
+    LEFT JOIN away k ON k.account_id = q.account_id AND e.account_id IS NULL
+    WHERE (e.event IS DISTINCT FROM q.request_id OR e.program_id <> q.program_id
+           OR e.recorded_at <> q.recorded_at OR NOT starts_with(q.content || ' ', e.content))
+      AND (k.entries IS NULL OR q.entry_no > k.entries)
 
     UNION ALL
     -- A change of key moves no points.
@@ -301,18 +375,93 @@ BEGIN
         OR sum(e.forgiven::numeric) <> 0 OR count(*) % 2 <> 0
 
     UNION ALL
+    -- A confirmation takes an award out of a lot that begins never, and the next entry puts it into one
+    -- that is live and ends when that would have.
+    SELECT coalesce(o.account_id, i.account_id), loyalty._entry_id(coalesce(o.account_id, i.account_id), coalesce(o.entry_no, i.entry_no)),
+           CASE WHEN o.entry_no IS NULL THEN 'it confirms what no entry took out of a lot'
+                WHEN i.entry_no IS NULL THEN 'its pair of a confirmation is not there'
+                WHEN o.points::numeric + i.points::numeric <> 0
+                THEN format('%s points are confirmed, its pair gives %s', - o.points::numeric, i.points)
+                WHEN a.entry_no IS NULL THEN format('entry %s, which it confirms, is no such award', o.reverses)
+                ELSE 'it confirms points that do not wait for it, or gives them another month or an earlier end' END
+    FROM (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NOT NULL) o
+    FULL JOIN (SELECT * FROM linked WHERE kind = 'confirm' AND reverses IS NULL) i
+      ON i.account_id = o.account_id AND i.entry_no = o.entry_no + 1 AND i.recorded_at = o.recorded_at AND i.event = o.event
+         AND i.line IS NOT DISTINCT FROM o.line AND i.source_id = o.source_id AND i.rule_id = o.rule_id
+    LEFT JOIN book a ON a.account_id = o.account_id AND a.entry_no = o.reverses AND a.kind IN ('earn', 'rekey')
+         AND a.source_id = o.source_id AND a.rule_id = o.rule_id
+    LEFT JOIN away k ON k.account_id = o.account_id AND o.reverses <= k.entries
+    LEFT JOIN loyalty._lot p ON p.account_id = o.account_id AND p.lot_no = o.lot_no
+    LEFT JOIN book_allocation t ON t.account_id = i.account_id AND t.entry_no = i.entry_no AND t.lot_no <> 0
+    LEFT JOIN loyalty._lot l ON l.account_id = i.account_id AND l.lot_no = coalesce(i.lot_no, t.lot_no)
+    WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0
+       OR a.entry_no IS NULL AND k.account_id IS NULL
+       OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
+
+    UNION ALL
+    -- Extensions follow on each other, each to a later end, and the last says the end that the lot has.
+    SELECT x.account_id, loyalty._entry_id(x.account_id, x.entry_no),
+           CASE WHEN x.from_end >= x.to_end THEN format('it moves the end of lot %s from %s to %s, that is not later', x.lot_no, x.from_end, x.to_end)
+                WHEN x.from_end <> x.end_before THEN format('it moves the end of lot %s from %s, the entry before moved it to %s', x.lot_no, x.from_end, x.end_before)
+                ELSE format('it moves the end of lot %s to %s, the lot ends at %s', x.lot_no, x.to_end, x.lot_end) END
+    FROM (SELECT e.account_id, e.entry_no, e.lot_no, split_part(e.line, ' ', 1) COLLATE "C" AS from_end, split_part(e.line, ' ', 2) COLLATE "C" AS to_end,
+                 lag(split_part(e.line, ' ', 2)) OVER lot AS end_before, lead(e.entry_no) OVER lot IS NULL AS is_last,
+                 CASE WHEN isfinite(l.expires_at) THEN to_char(l.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                      ELSE l.expires_at::text END AS lot_end
+          FROM linked e LEFT JOIN loyalty.lot l ON l.account_id = e.account_id AND l.lot_no = e.lot_no
+          WHERE e.kind = 'extend'
+          WINDOW lot AS (PARTITION BY e.account_id, e.lot_no ORDER BY e.entry_no)) x
+    -- Without a lot it is the account's clock that is extended; entries restart that, too.
+    WHERE x.from_end >= x.to_end OR (x.lot_no IS NOT NULL AND (x.from_end <> x.end_before OR (x.is_last AND x.to_end <> x.lot_end)))
+
+    UNION ALL
     -- An award is never taken back beyond what it gave: the whole event's where the rule counts by events.
     SELECT e.account_id, loyalty._entry_id(e.account_id, max(e.entry_no)),
            format('its award gave %s points and forgave %s, from %s of which %s are refunded', sum(e.points::numeric),
                   coalesce(sum(e.forgiven::numeric), 0), coalesce(sum(e.base::numeric), 0), coalesce(sum(e.refunded::numeric), 0))
     FROM (SELECT DISTINCT t.account_id, t.event, t.source_id, t.rule_id FROM linked t WHERE t.kind IN ('reverse', 'rekey')) t
-    JOIN loyalty.entry e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
+    JOIN book e ON e.account_id = t.account_id AND e.event = t.event AND e.source_id = t.source_id AND e.rule_id = t.rule_id
     LEFT JOIN loyalty.rule r ON r.rule_id = e.rule_id
+    LEFT JOIN away k ON k.account_id = e.account_id
     GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN (e.line IS NULL)::text ELSE e.line END
-    HAVING sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
-        OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0;
+    HAVING (sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
+            OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0)
+       -- An award of which a part may be archived begins with what is no award, or long ago.
+       AND NOT (max(k.entries) IS NOT NULL
+                AND ((array_agg(e.kind ORDER BY e.entry_no))[1] <> 'earn' OR (array_agg(e.event_time ORDER BY e.entry_no))[1] < max(k.before)));
 END $$;
-COMMENT ON FUNCTION loyalty._verify_links() IS 'Entries against the entries and requests that they answer to';
+COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
+
+-- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
+-- policy in force; of what happened before that was changed nothing is known.
+CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH clock AS (
+        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                    ELSE a.clock_end::text END AS clock_text
+        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
+        WHERE c.activity IS NOT NULL
+    )
+    SELECT k.account_id, loyalty._entry_id(k.account_id, e.entry_no),
+           format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
+    FROM clock k
+    CROSS JOIN LATERAL (
+        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
+        -- What corrects an award is no activity.
+        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
+              FROM loyalty._book e WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity)) e
+        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+        ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
+    WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
+    UNION ALL
+    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
+    FROM clock k
+    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
+      AND NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
+                      AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
+                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END);
+$$;
+COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped. What was merged
@@ -375,6 +524,7 @@ BEGIN
     SELECT NULL::bigint, NULL::bigint, format('table loyalty.%s is not guarded', g.name)
     FROM (SELECT 'loyalty._guard()'::regprocedure,
                  unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
+                              'archived_entry', 'archived_allocation', 'anchor', 'anchor_lot', 'archive_discard',
                               'tier_progress_bucket', 'tier_change', 'member_change'])
           UNION ALL
           SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule'])) g (function, name)
@@ -386,7 +536,7 @@ BEGIN
     SELECT NULL, NULL, format('unique index loyalty.%s is not there', k.name)
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
                       'account_pkey', 'account_key', 'actor_pkey', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
-                      'checkpoint_pkey', 'checkpoint_head_pkey',
+                      'checkpoint_pkey', 'checkpoint_head_pkey', 'archived_entry_pkey', 'archived_allocation_pkey', 'anchor_pkey', 'anchor_lot_pkey',
                       'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
@@ -427,43 +577,88 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_setup(int) IS 'Guards, keys and triggers that should be in force and are not';
 
+-- Calls of a function of a range of accounts, for all accounts there are: the memory one takes is
+-- bounded, and parallel workers share them.
+CREATE FUNCTION loyalty._in_ranges(call text, entries regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT string_agg(format(call, r.first, r.last), ' UNION ALL ' ORDER BY r.last)
+    FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
+          FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
+                FROM (SELECT min(a.account_id)::numeric AS low, max(a.account_id)::numeric AS high FROM loyalty.account a) a,
+                     greatest(1, least(64, pg_relation_size(entries) / (16 * 1024 * 1024))) ranges,
+                     generate_series(1, ranges - 1) n
+                WHERE low IS NOT NULL
+                UNION ALL SELECT 9223372036854775807) c) r
+$$;
+
 CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
     owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
-    -- Ranges of accounts: the memory one takes is bounded, and parallel workers share them.
-    ranges bigint := greatest(1, least(64, pg_relation_size('loyalty.entry') / (16 * 1024 * 1024)));
-    accounts text;
+    units int[] := CASE WHEN program IS NOT NULL
+                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+    -- They read the policies, which a parallel worker can't.
+    clock_accounts bigint[];
+    clock_entries bigint[];
+    clock_problems text[];
 BEGIN
     IF program IS NULL THEN
         PERFORM loyalty._check_access(0);
     END IF;
-    SELECT string_agg(format('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5)', first, last), ' UNION ALL ' ORDER BY last)
-    INTO accounts
-    FROM (SELECT coalesce(lag(cut) OVER (ORDER BY cut) + 1, -9223372036854775808) AS first, cut AS last
-          FROM (SELECT DISTINCT trunc(low + (high - low) / ranges * n) AS cut
-                FROM (SELECT min(a.account_id)::numeric AS low, max(a.account_id)::numeric AS high FROM loyalty.account a) a,
-                     generate_series(1, ranges - 1) n
-                WHERE low IS NOT NULL
-                UNION ALL SELECT 9223372036854775807) c) r;
+    SELECT array_agg(k.account), array_agg(k.entry_id), array_agg(k.problem) INTO clock_accounts, clock_entries, clock_problems
+    FROM loyalty._verify_clocks() k;
 
     -- What can't be told to belong to another program is shown.
     RETURN QUERY EXECUTE format($query$
         SELECT f.account, f.entry_id, f.problem
-        FROM (%s UNION ALL SELECT * FROM loyalty._verify_links()
+        FROM (%s UNION ALL SELECT * FROM loyalty._verify_links($6)
               UNION ALL SELECT * FROM loyalty._verify_members()
+              UNION ALL SELECT * FROM unnest($7, $8, $9)
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
         WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
-        ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$, accounts)
+        ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
+        loyalty._in_ranges('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5, $6)', 'loyalty.entry'))
     USING owner,
           ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
           ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
           ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id);
+          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id),
+          units, clock_accounts, clock_entries, clock_problems;
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';
+
+CREATE FUNCTION loyalty.verify_archive(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
+    SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
+DECLARE
+    owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
+    units int[] := CASE WHEN program IS NOT NULL
+                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+BEGIN
+    IF program IS NULL THEN
+        PERFORM loyalty._check_access(0);
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        SELECT f.account_id, f.entry_id, f.problem
+        FROM (SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no) AS entry_id, w.problem
+              FROM (%s) w
+              UNION ALL SELECT * FROM loyalty._verify_links($6, true)) f
+        LEFT JOIN loyalty.account a ON a.account_id = f.account_id
+        LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+        WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
+        ORDER BY f.account_id NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
+        loyalty._in_ranges('SELECT * FROM loyalty._walk_archive(%L, %L, $2, $3, $4, $5, $6, $7)', 'loyalty.archived_entry'))
+    USING owner,
+          ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
+          ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
+          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
+          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id),
+          units, (SELECT max(d.discarded_at) FROM loyalty.archive_discard d);
+END $$;
+COMMENT ON FUNCTION loyalty.verify_archive(text) IS
+    'Proves the archive that is there, against its anchors and together with the ledger: no row when it holds';

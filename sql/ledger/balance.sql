@@ -1,34 +1,51 @@
 -- balance: what members have, as functions and as views for BI tools.
 
--- What each entry did to each lot; lot 0 is the debt.
+-- What each entry did to each lot, archived ones too; lot 0 is the debt.
 CREATE VIEW loyalty._effect AS
-    SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at
-    FROM loyalty.entry e WHERE e.lot_no IS NOT NULL
+    SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.kind
+    FROM loyalty._book e WHERE e.lot_no IS NOT NULL
     UNION ALL
-    SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at
-    FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no);
+    SELECT a.account_id, a.entry_no, a.lot_no, a.points, e.event_time, e.recorded_at, e.kind
+    FROM loyalty._book_allocation a JOIN loyalty._book e USING (account_id, entry_no);
 COMMENT ON VIEW loyalty._effect IS 'What each entry did to each lot';
 
+-- Holds that are archived are over at the moments that their anchor stands for.
 CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at timestamptz DEFAULT 'infinity') RETURNS loyalty.points
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH opening AS MATERIALIZED (
+        SELECT loyalty._opening(account, least(at, known_at)) AS entries
+    )
     SELECT coalesce(sum(f.points), 0)
-    FROM (SELECT f.lot_no, f.points FROM loyalty._effect f
-          WHERE f.account_id = account AND f.event_time <= at AND f.recorded_at <= known_at
+    FROM (SELECT n.lot_no, n.points FROM loyalty.anchor_lot n
+          WHERE n.account_id = account AND n.entries <= (SELECT o.entries FROM opening o)
+          UNION ALL
+          SELECT f.lot_no, f.points FROM loyalty._effect f
+          WHERE f.account_id = account AND f.entry_no > (SELECT o.entries FROM opening o)
+            AND f.event_time <= at AND f.recorded_at <= known_at
           UNION ALL
           -- What was held and not captured by then.
           SELECT h.lot_no, - h.points
-          FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
+          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
           UNION ALL
           SELECT h.lot_no, - c.points
           FROM loyalty.hold h
-          JOIN loyalty.entry e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
-          JOIN loyalty.allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
-          WHERE h.account_id = account AND e.event_time <= at AND e.recorded_at <= known_at
-            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)) f
-    LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
-    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < l.expires_at);
+          JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
+          JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
+            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
+          UNION ALL
+          -- What goes back to a refund when the hold ends, as long as that is not booked.
+          SELECT h.lot_no, - h.owed
+          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at) f
+    LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
+    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
+        -- The end that it had before it was extended.
+        SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
+        WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at
+        ORDER BY e.entry_no LIMIT 1), l.expires_at));
 $$;
 
 CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)
@@ -95,10 +112,10 @@ CREATE VIEW loyalty.balances AS
                coalesce(sum(l.remaining::numeric) FILTER (WHERE l.valid_from > now()), 0),
                -- A hold that ended since the lot was written holds no more.
                coalesce(sum(CASE WHEN l.held > 0 THEN l.held::numeric - (
-                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+                   SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                    WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                    END), 0)
-        FROM loyalty.lot l
+        FROM loyalty._lot l
         WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()
         HAVING now() >= a.next_change
     ) lots;
@@ -113,7 +130,7 @@ CREATE VIEW loyalty.lots AS
            l.credited::numeric AS credited,
            l.remaining::numeric AS remaining,
            CASE WHEN l.held > 0 THEN l.held::numeric - (
-               SELECT coalesce(sum(h.points::numeric - h.captured::numeric), 0) FROM loyalty.hold h
+               SELECT coalesce(sum(h.points::numeric - h.captured::numeric - h.owed::numeric), 0) FROM loyalty.hold h
                WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now())
                ELSE 0 END AS held,
            l.expired::numeric AS expired,
@@ -121,7 +138,7 @@ CREATE VIEW loyalty.lots AS
                 WHEN l.expires_at <= now() THEN 'expired'
                 WHEN l.valid_from > now() THEN 'pending'
                 ELSE 'live' END AS state
-    FROM loyalty.lot l
+    FROM loyalty._lot l
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);

@@ -46,13 +46,13 @@ CREATE FUNCTION loyalty._tree_finish_path(state internal) RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_checkpoint_path';
 
 CREATE AGGREGATE loyalty._tree_root(account_id bigint, entries int, head bytea) (
-    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 12288,
+    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 6144,
     FINALFUNC = loyalty._tree_finish_root, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE loyalty._tree_root(bigint, int, bytea) IS
     'The root of the Merkle tree over accounts, to be given in the order of their ids';
 
 CREATE AGGREGATE loyalty._tree_path(account_id bigint, entries int, head bytea, wanted bigint) (
-    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 12288,
+    SFUNC = loyalty._tree_add, STYPE = internal, SSPACE = 6144,
     FINALFUNC = loyalty._tree_finish_path, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE loyalty._tree_path(bigint, int, bytea, bigint) IS
     'The path from an account''s leaf to the root of the tree over accounts, as it is in a proof';
@@ -108,8 +108,10 @@ BEGIN
            min(s.account_id) FILTER (WHERE s.last_entries > s.entries
                OR s.last_entries = 0 AND s.last_head IS NOT NULL
                OR s.last_entries > 0 AND s.last_head IS DISTINCT FROM CASE WHEN s.last_entries = s.entries THEN s.head
-                  ELSE (SELECT e.hash FROM loyalty.entry e
-                        WHERE e.account_id = s.account_id AND e.entry_no = s.last_entries) END)
+                  ELSE coalesce((SELECT e.hash FROM loyalty.entry e
+                                 WHERE e.account_id = s.account_id AND e.entry_no = s.last_entries),
+                                (SELECT n.hash FROM loyalty.anchor n
+                                 WHERE n.account_id = s.account_id AND n.entries = s.last_entries)) END)
     INTO made.accounts, made.entries, made.tree, made.changes, known, contradicted
     FROM seen s;
     IF contradicted IS NOT NULL THEN
@@ -169,7 +171,12 @@ BEGIN
     IF entry_id IS NULL THEN
         RETURN NULL;
     END IF;
-    IF NOT EXISTS (SELECT FROM loyalty.entry e WHERE e.account_id = account AND e.entry_no = first) THEN
+    IF NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = account AND e.entry_no = first) THEN
+        IF EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = account AND d.entries >= first AND first > 0) THEN
+            PERFORM loyalty._refuse('LY020', format('entry %s is archived', entry_id),
+                'It was discarded with the archive. A proof that was made before stays good.',
+                'Bring the archive back to make another: see docs/archive.md.');
+        END IF;
         PERFORM loyalty._refuse('LY004', format('entry %s does not exist', entry_id),
             'No account has an entry of that number.', 'See view loyalty.entries for the ids.');
     END IF;
@@ -183,11 +190,13 @@ BEGIN
             'Checkpoints are numbered from 1.', 'Take one with loyalty.checkpoint(); view loyalty.checkpoints has them.');
     END IF;
 
-    SELECT h.entries, least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1) AS number INTO seen
-    FROM loyalty.checkpoint_head h
-    WHERE h.account_id = account AND h.entries >= first AND h.number <= target.number
-    ORDER BY (h.entries - first)::bigint * entry_length
-             + (target.number - least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1)) * checkpoint_length
+    SELECT h.entries, h.number INTO seen
+    FROM (SELECT h.entries, least(target.number, lead(h.number) OVER (ORDER BY h.entries) - 1) AS number
+          FROM loyalty.checkpoint_head h
+          WHERE h.account_id = account AND h.entries >= first AND h.number <= target.number) h
+    -- What follows an archived piece may not be there.
+    WHERE h.entries <= coalesce((SELECT min(n.entries) FROM loyalty.anchor n WHERE n.account_id = account AND n.entries >= first), 2147483647)
+    ORDER BY (h.entries - first)::bigint * entry_length + (target.number - h.number) * checkpoint_length
     LIMIT 1;
     IF NOT FOUND THEN
         PERFORM loyalty._refuse('LY010', format('entry %s is not under checkpoint %s', entry_id, target.number),
@@ -197,13 +206,14 @@ BEGIN
     SELECT count(*)::int AS entries,
            string_agg(int4send(octet_length(b.bytes) - 32) || substr(b.bytes, 1, 1) || substr(b.bytes, 34), '' ORDER BY e.entry_no) AS bytes
     INTO chain
-    FROM loyalty.entry e
+    FROM loyalty._book e
     CROSS JOIN LATERAL loyalty._entry_bytes(NULL, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at,
         e.actor_id, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line) b (bytes)
     WHERE e.account_id = account AND e.entry_no BETWEEN first AND seen.entries;
 
     SELECT '\x01'::bytea || int4send(chain.entries)
-           || coalesce((SELECT e.hash FROM loyalty.entry e WHERE e.account_id = account AND e.entry_no = first - 1),
+           || coalesce((SELECT e.hash FROM loyalty._book e WHERE e.account_id = account AND e.entry_no = first - 1),
+                       (SELECT n.hash FROM loyalty.anchor n WHERE n.account_id = account AND n.entries = first - 1),
                        decode(repeat('00', 32), 'hex'))
            || chain.bytes
            || (SELECT loyalty._tree_path(l.account_id, l.entries, l.head, account ORDER BY l.account_id)

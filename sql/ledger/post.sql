@@ -5,8 +5,9 @@
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
--- hold that a redemption captures, the merge that is undone. line of a transfer or merge: the
--- id of its other side. actor_id: who booked it.
+-- hold that a redemption captures, the award that a confirmation takes out of its lot, the merge
+-- that is undone. line of a transfer or merge: the id of its other side; of an extension: the end
+-- that was, and the one that is. actor_id: who booked it.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,
@@ -55,6 +56,17 @@ CREATE TABLE loyalty.lot (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: they live in [valid_from, expires_at)';
 
+-- With when they end: those that end by activity say the last finite moment, and their account says when.
+CREATE VIEW loyalty._lot AS
+    SELECT l.account_id, l.lot_no, l.open, l.issued, l.valid_from,
+           CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00'
+                THEN (SELECT a.clock_end FROM loyalty.account a WHERE a.account_id = l.account_id)
+                ELSE l.expires_at END AS expires_at,
+           l.earned_at, l.credited, l.remaining, l.held, l.expired, l.waived,
+           l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
+    FROM loyalty.lot l;
+COMMENT ON VIEW loyalty._lot IS 'Lots with when they end, be it with the account''s clock';
+
 -- What an entry did to each lot it touched, in the order it touched them: positive
 -- into the lot, negative out of it. Lot 0 is the account's debt.
 CREATE TABLE loyalty.allocation (
@@ -71,7 +83,8 @@ COMMENT ON TABLE loyalty.allocation IS 'Ties an entry to the lots it touched, an
 
 -- What a hold keeps of one lot; hold_no is its entry's number. It counts in lot.held while
 -- open, which is until it is captured whole, released, or found to be past its end. ends_at
--- and released_at are the same in all rows of a hold that have something left.
+-- and released_at are the same in all rows of a hold that have something left. What is owed of
+-- it goes back to a refund when the hold ends, and is nobody's from then until that is booked.
 CREATE TABLE loyalty.hold (
     account_id  bigint NOT NULL,
     hold_no     int NOT NULL,
@@ -81,8 +94,10 @@ CREATE TABLE loyalty.hold (
     captured    loyalty.points NOT NULL,
     ends_at     timestamptz NOT NULL,
     released_at timestamptz,
+    owed        loyalty.points NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, hold_no, lot_no),
     CONSTRAINT hold_amounts CHECK (points > 0 AND captured >= 0 AND captured <= points
+        AND owed >= 0 AND owed <= points - captured AND (open OR owed = 0)
         AND NOT (open AND (captured = points OR released_at IS NOT NULL)))
 ) WITH (fillfactor = 80);
 CREATE INDEX hold_open_idx ON loyalty.hold (account_id, ends_at) WHERE open;

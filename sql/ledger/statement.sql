@@ -9,6 +9,7 @@ CREATE FUNCTION loyalty.statement(program text, member text, "from" timestamptz,
 DECLARE
     account bigint := loyalty._account_of(program, member, currency);
     zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.code = program);
+    opening int;
 BEGIN
     IF "from" IS NULL OR "to" IS NULL OR "from" >= "to" THEN
         PERFORM loyalty._refuse('LY306', 'a statement''s period must end after it begins',
@@ -16,30 +17,35 @@ BEGIN
             'The end is the first moment that is not in it: for January 1 January and 1 February.');
     END IF;
 
+    opening := loyalty._opening(account, "from");
+
     RETURN QUERY
     WITH held AS (
-        SELECT h.lot_no, h.hold_no, h.points::numeric AS points, h.captured::numeric AS captured, e.event_time,
+        SELECT h.lot_no, h.hold_no, h.points::numeric AS points, h.captured::numeric AS captured, h.owed::numeric AS owed, e.event_time,
                least(h.ends_at, h.released_at) AS ends_at
-        FROM loyalty.hold h JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-        WHERE h.account_id = account
+        FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+        WHERE h.account_id = account AND h.hold_no > opening
     ), happened AS (
-        SELECT e.kind, f.lot_no, f.points::numeric AS points, f.event_time
+        SELECT f.kind, f.lot_no, f.points::numeric AS points, f.event_time
         FROM loyalty._effect f
-        JOIN loyalty.entry e ON e.account_id = f.account_id AND e.entry_no = f.entry_no
-        WHERE f.account_id = account
+        WHERE f.account_id = account AND f.entry_no > opening
+        UNION ALL
+        -- What anchors stand for was there before the period, but for what of it begins or ends in it.
+        SELECT 'earn', n.lot_no, n.points::numeric, '-infinity' FROM loyalty.anchor_lot n
+        WHERE n.account_id = account AND n.entries <= opening
         UNION ALL
         -- Held points can't be spent but by capture, which releases them as it redeems them.
         SELECT 'hold', h.lot_no, - h.points, h.event_time FROM held h
         UNION ALL
         SELECT 'release', h.lot_no, - c.points::numeric, e.event_time
         FROM held h
-        JOIN loyalty.entry e ON e.account_id = account AND e.reverses = h.hold_no AND e.kind = 'redeem'
-        JOIN loyalty.allocation c ON c.account_id = account AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+        JOIN loyalty._book e ON e.account_id = account AND e.reverses = h.hold_no AND e.kind = 'redeem'
+        JOIN loyalty._book_allocation c ON c.account_id = account AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
         UNION ALL
-        SELECT 'release', h.lot_no, h.points - h.captured, h.ends_at FROM held h
+        SELECT 'release', h.lot_no, h.points - h.captured - h.owed, h.ends_at FROM held h
     ), effect AS (
         SELECT f.kind, f.points, greatest(f.event_time, l.valid_from) AS begins, coalesce(l.expires_at, 'infinity') AS ends
-        FROM happened f LEFT JOIN loyalty.lot l ON l.account_id = account AND l.lot_no = f.lot_no
+        FROM happened f LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
         WHERE f.points <> 0
     ), movement AS (
         SELECT f.kind, f.points, f.begins AS at FROM effect f WHERE f.begins < f.ends

@@ -35,7 +35,7 @@ COMMENT ON FUNCTION loyalty._history_periods(bytea, interval, text) IS 'What hap
 
 CREATE VIEW loyalty._history AS
     SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
-    FROM loyalty.entry e
+    FROM loyalty._book e
     GROUP BY e.account_id;
 COMMENT ON VIEW loyalty._history IS 'What each account''s entries say of its orders and points, for _history_orders() and _history_periods()';
 
@@ -204,10 +204,10 @@ CREATE VIEW loyalty.points_liability AS
                  loyalty.sum(k.held) AS held,
                  coalesce(loyalty.sum(l.remaining) FILTER (WHERE l.expires_at > now() AND l.expires_at <= now() + interval '90 days'), 0) AS ending_soon,
                  loyalty.points '0' AS debt
-          FROM loyalty.lot l JOIN loyalty.account a USING (account_id)
+          FROM loyalty._lot l JOIN loyalty.account a USING (account_id)
           -- A hold that ended since the lot was written holds no more.
           CROSS JOIN LATERAL (SELECT CASE WHEN l.held > 0 THEN l.held - (
-              SELECT coalesce(loyalty.sum(h.points - h.captured), 0) FROM loyalty.hold h
+              SELECT coalesce(loyalty.sum(h.points - h.captured - h.owed), 0) FROM loyalty.hold h
               WHERE h.account_id = l.account_id AND h.lot_no = l.lot_no AND h.open AND h.ends_at <= now()) ELSE 0 END AS held) k
           WHERE l.open AND (l.expires_at > now() OR k.held > 0)
           GROUP BY 1, 2
@@ -243,7 +243,7 @@ CREATE VIEW loyalty.campaign_results AS
                loyalty.sum(o.revenue)::numeric AS revenue, loyalty.sum(o.points)::numeric AS points
         FROM (SELECT r.program_id, r.name, e.account_id, e.event, e.source_id, loyalty.sum(e.points) AS points,
                      coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) AS revenue
-              FROM loyalty.entry e JOIN loyalty.rule r USING (rule_id)
+              FROM loyalty._book e JOIN loyalty.rule r USING (rule_id)
               WHERE e.source_id IS NOT NULL
               GROUP BY r.program_id, r.name, e.account_id, e.event, e.source_id
               HAVING loyalty.sum(e.base) > 0 OR count(e.base) = 0 AND loyalty.sum(e.points) > 0) o
@@ -348,7 +348,7 @@ CREATE VIEW loyalty.member_360 AS
         FROM loyalty._order o WHERE o.account_id = a.account_id) o ON true
     LEFT JOIN LATERAL (
         SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
-        FROM loyalty.lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
+        FROM loyalty._lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
     LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member;
 COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row: tier, orders, points of the program''s first currency, and value';
 COMMENT ON COLUMN loyalty.member_360.program IS 'code of the program';

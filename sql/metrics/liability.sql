@@ -294,16 +294,16 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 200 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off AS $$
     WITH effect AS (
         SELECT e.account_id, e.lot_no, e.points, e.event_time, e.recorded_at, e.kind
-        FROM loyalty.entry e WHERE e.lot_no > 0
+        FROM loyalty._book e WHERE e.lot_no > 0
         UNION ALL
         SELECT a.account_id, a.lot_no, a.points, e.event_time, e.recorded_at, e.kind
-        FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no) WHERE a.lot_no > 0
+        FROM loyalty._book_allocation a JOIN loyalty._book e USING (account_id, entry_no) WHERE a.lot_no > 0
     ), moved AS (
         SELECT l.issued AS cohort, date_trunc('month', f.event_time, zone) AS month,
                CASE WHEN l.expires_at <= _development.as_of THEN l.expires_at END AS ended,
                f.kind, sum(f.points)::numeric AS points
         FROM loyalty.account a
-        JOIN loyalty.lot l USING (account_id)
+        JOIN loyalty._lot l USING (account_id)
         JOIN effect f USING (account_id, lot_no)
         WHERE a.currency_id = money AND f.recorded_at <= known_at AND (_development.as_of >= now() OR f.event_time <= _development.as_of)
         GROUP BY 1, 2, 3, 4
@@ -320,12 +320,12 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
         UNION ALL
         -- What was held then and not captured yet is still to be redeemed.
         SELECT l.issued, date_trunc('month', l.expires_at - interval '1 microsecond', zone), 0, 0,
-               (SELECT coalesce(-sum(t.points), 0) FROM loyalty.entry x JOIN loyalty.allocation t USING (account_id, entry_no)
+               (SELECT coalesce(-sum(t.points), 0) FROM loyalty._book x JOIN loyalty._book_allocation t USING (account_id, entry_no)
                 WHERE x.account_id = h.account_id AND x.reverses = h.hold_no AND x.kind = 'redeem' AND t.lot_no = h.lot_no
                   AND x.recorded_at <= known_at AND x.event_time <= _development.as_of)::numeric - h.points::numeric
         FROM loyalty.hold h
-        JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-        JOIN loyalty.lot l ON l.account_id = h.account_id AND l.lot_no = h.lot_no
+        JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+        JOIN loyalty._lot l ON l.account_id = h.account_id AND l.lot_no = h.lot_no
         JOIN loyalty.account a ON a.account_id = h.account_id
         WHERE a.currency_id = money AND l.expires_at <= _development.as_of AND e.recorded_at <= known_at
           AND e.event_time <= _development.as_of AND _development.as_of < least(h.ends_at, h.released_at)
@@ -594,7 +594,7 @@ CREATE FUNCTION loyalty._sales(money int, as_of timestamptz, known_at timestampt
     SELECT r.account_id, r.source_id, r.event, r.line, min(r.sold_at), max(r.amount)::numeric
     FROM (SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id, min(e.event_time) AS sold_at,
                  sum(coalesce(e.base, 0) - coalesce(e.refunded, 0)) AS amount
-          FROM loyalty.entry e JOIN loyalty.account a USING (account_id)
+          FROM loyalty._book e JOIN loyalty.account a USING (account_id)
           WHERE a.currency_id = money AND e.source_id IS NOT NULL
             AND e.recorded_at <= known_at AND (_sales.as_of >= now() OR e.event_time <= _sales.as_of)
           GROUP BY 1, 2, 3, 4, 5) r

@@ -1,4 +1,4 @@
--- expiry: booking the end of lots. Points past their end can't be spent whether it is booked or not.
+-- expiry: booking the end of lots, and moving it away. Points past their end can't be spent whether it is booked or not.
 
 CREATE FUNCTION loyalty._expire_accounts(accounts bigint[], as_of timestamptz) RETURNS bigint
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_expiry_book';
@@ -9,7 +9,7 @@ CREATE FUNCTION loyalty._expiring_accounts(program text, as_of timestamptz, afte
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT array_agg(batch.account_id ORDER BY batch.account_id)
     FROM (SELECT DISTINCT l.account_id
-          FROM loyalty.lot l
+          FROM loyalty._lot l
           -- What is held goes by the holds' own end, which nobody may have written down yet.
           WHERE l.open AND l.expires_at <= as_of AND l.account_id > after
             AND (l.remaining > l.held OR EXISTS (
@@ -56,3 +56,10 @@ BEGIN
 END $$;
 COMMENT ON PROCEDURE loyalty.expire(text, timestamptz, int) IS
     'Books the end of lots that are past it, a batch of one program''s accounts a transaction; it may be stopped and called again';
+
+CREATE FUNCTION loyalty.extend(program text, member text, until date, lot int DEFAULT NULL, request_id text DEFAULT NULL,
+        reason text DEFAULT NULL, currency text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_expiry_extend';
+COMMENT ON FUNCTION loyalty.extend(text, text, date, int, text, text, text) IS
+    'Lets a member''s points, all that would end earlier by default, live until the end of a day, and answers the first entry that says so';

@@ -37,6 +37,6 @@ CREATE VIEW loyalty.holds AS
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
-    JOIN loyalty.entry e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+    JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
     GROUP BY p.code, a.member_key, c.code, h.account_id, h.hold_no, e.event_time, e.reason;
 COMMENT ON VIEW loyalty.holds IS 'Points reserved for a time: what became of each hold';

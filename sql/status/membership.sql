@@ -171,6 +171,8 @@ DECLARE
     accounts bigint[];
     account_keys text[];
 BEGIN
+    -- Nothing goes to the archive meanwhile.
+    LOCK TABLE loyalty.archived_entry IN SHARE ROW EXCLUSIVE MODE;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     -- Locked here, by what goes first: nobody else can be merged into the member from now on.
     IF NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = (loyalty._accounts_of(owner, id))[1] AND a.state = 2) THEN

@@ -106,7 +106,7 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
                (array_agg(e.event_time ORDER BY e.entry_no))[1] AS event_time
         FROM loyalty.currency c
         JOIN loyalty.account a USING (currency_id)
-        JOIN loyalty.entry e USING (account_id)
+        JOIN loyalty._book e USING (account_id)
         WHERE c.program_id = owner AND c.is_default AND e.source_id IS NOT NULL AND e.kind IN ('earn', 'reverse', 'rekey')
         GROUP BY e.account_id, e.source_id, e.event, e.line, e.rule_id
         HAVING sum(e.points) - coalesce(sum(e.forgiven), 0) <> 0 OR sum(e.base) <> 0 OR bool_and(e.kind = 'earn')
@@ -115,9 +115,9 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
         SELECT w.account_id, w.source_id, w.event, w.line, w.rule_id, w.points, w.base, w.refunded, w.untouched,
                f.entry_no, f.kind, f.event_time
         FROM award w
-        JOIN loyalty.entry o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
+        JOIN loyalty._book o ON o.account_id = w.account_id AND o.entry_no = w.first_entry - 1
         CROSS JOIN LATERAL (
-            SELECT e.entry_no, e.kind, e.event_time FROM loyalty.entry e
+            SELECT e.entry_no, e.kind, e.event_time FROM loyalty._book e
             WHERE e.account_id = o.account_id AND e.event = o.event AND e.source_id = o.source_id
               AND e.rule_id = o.rule_id AND e.line IS NOT DISTINCT FROM o.line
             ORDER BY e.entry_no LIMIT 1) f
@@ -130,6 +130,13 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
         FROM award w
         WHERE w.first_kind <> 'rekey'
         WINDOW same_row AS (PARTITION BY w.account_id, w.source_id, w.event, w.line)
+        UNION ALL
+        -- What ended before it was confirmed was never earned.
+        SELECT l.account_id, l.earned_at, l.waived - l.expired, loyalty.points '0', 0, false
+        FROM loyalty.currency c
+        JOIN loyalty.account a USING (currency_id)
+        JOIN loyalty.lot l USING (account_id)
+        WHERE c.program_id = owner AND c.is_default AND NOT c.pending_counts AND l.valid_from = 'infinity' AND l.expired > l.waived
     ), bucket AS (
         SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,
                sum(CASE WHEN p.tier_metric = 'points' THEN t.points

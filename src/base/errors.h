@@ -20,6 +20,7 @@
 #define ERRCODE_LY_UNKNOWN_SOURCE		LY_STATE('0', '0', '6')
 #define ERRCODE_LY_DUPLICATE			LY_STATE('0', '0', '9')
 #define ERRCODE_LY_UNKNOWN_CHECKPOINT	LY_STATE('0', '1', '0')
+#define ERRCODE_LY_ARCHIVED				LY_STATE('0', '2', '0')
 
 /* LY1xx: configuration that can't mean anything */
 #define ERRCODE_LY_INVALID_PROGRAM		LY_STATE('1', '0', '1')
@@ -46,6 +47,11 @@
 #define ERRCODE_LY_HOLD_EXPIRED			LY_STATE('3', '0', '9')
 #define ERRCODE_LY_HOLD_RELEASED		LY_STATE('3', '1', '0')
 #define ERRCODE_LY_TRANSFER_TO_SELF		LY_STATE('3', '1', '1')
+#define ERRCODE_LY_NOT_PENDING			LY_STATE('3', '2', '1')
+#define ERRCODE_LY_AWARD_REVERSED		LY_STATE('3', '2', '2')
+#define ERRCODE_LY_AWARD_EXPIRED		LY_STATE('3', '2', '3')
+#define ERRCODE_LY_NOT_LONGER			LY_STATE('3', '2', '4')
+#define ERRCODE_LY_LOT_ENDED			LY_STATE('3', '2', '5')
 #define ERRCODE_LY_MEMBER_MERGED		LY_STATE('3', '4', '0')
 #define ERRCODE_LY_MEMBER_CLOSED		LY_STATE('3', '4', '1')
 #define ERRCODE_LY_MERGE_WITH_SELF		LY_STATE('3', '4', '2')
@@ -53,6 +59,7 @@
 #define ERRCODE_LY_POINTS_LEFT			LY_STATE('3', '4', '4')
 #define ERRCODE_LY_MEMBER_NOT_MERGED	LY_STATE('3', '4', '5')
 #define ERRCODE_LY_MEMBER_NOT_CLOSED	LY_STATE('3', '4', '6')
+#define ERRCODE_LY_NO_MERGE_NOW			LY_STATE('3', '4', '7')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

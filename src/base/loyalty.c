@@ -7,6 +7,7 @@
 #include "fmgr.h"
 
 #include "ledger/program.h"
+#include "spend/spend.h"
 #include "status/tiering.h"
 
 PG_MODULE_MAGIC;
@@ -17,5 +18,6 @@ void
 _PG_init(void)
 {
 	program_init();
+	giveback_init();
 	tiering_init();
 }

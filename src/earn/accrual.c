@@ -543,6 +543,7 @@ typedef struct Booked
 	Points		forgiven;
 	int32		first_entry;
 	TimestampTz time;			/* of the event, as it was booked first */
+	bool		whole;			/* the first entry there is could be the first there was */
 	/* The lot of the latest credit is the award's own: a key used again names a new award. */
 	int32		lot_no;
 	int32		lot_entry;		/* the credit that names it, */
@@ -581,18 +582,27 @@ booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
 }
 
+static bool
+is_of_kind(Datum kind, EntryKind known)
+{
+	const text *word = DatumGetTextPP(kind);
+	const char *name = entry_kind_name(known);
+
+	return VARSIZE_ANY_EXHDR(word) == strlen(name) && memcmp(VARDATA_ANY(word), name, strlen(name)) == 0;
+}
+
 /* Of the row itself, or (line NULL) of all lines of an event. */
 static int
 load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
 			bool whole_event, Booked **booked)
 {
+	TupleTableSlot *slot;
 	int			n = 0;
 
 	*booked = NULL;
 	post_entries_of(post, account_id, event);
-	while (post_next_entry(post))
+	while ((slot = post_next_entry(post)) != NULL)
 	{
-		TupleTableSlot *slot = post->entry.slot;
 		Datum	   *values = slot->tts_values - 1;
 		bool	   *nulls = slot->tts_isnull - 1;
 		Booked	   *sum;
@@ -621,6 +631,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 		{
 			sum->first_entry = entry_no;
 			sum->time = DatumGetTimestampTz(values[ENTRY_EVENT_TIME]);
+			sum->whole = !is_of_kind(values[ENTRY_KIND], ENTRY_REVERSE);
 		}
 		if (DatumGetPoints(values[ENTRY_POINTS]) <= 0)
 			continue;
@@ -641,6 +652,25 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 	if (n > 1)
 		qsort(*booked, n, sizeof(Booked), by_rule);
 	return n;
+}
+
+/*
+ * A row is not brought to what it is due from a part of what was booked for it:
+ * refuses if more may have been discarded with the archive.
+ */
+static void
+refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image,
+				 const Booked *booked, int nbooked)
+{
+	TimestampTz time = DT_NOEND;
+
+	if (!image->earning)
+		return;
+	if (nbooked == 0)
+		time = accrual->source->event_time == NULL ? DT_NOBEGIN : image->time;
+	for (int i = 0; i < nbooked; i++)
+		time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+	post_refuse_discarded(post, account_id, time);
 }
 
 /* The lot that a row's points are in; NULL: none took any. */
@@ -717,12 +747,17 @@ describe(Entry *entry, const Visit *visit, const Rule *rule, const Image *image,
  * lines of an event mostly follow each other, so the last one is kept.
  */
 static Booked *
-group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
+group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 {
+	const text *event = image->event;
+
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
 		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
 									&visit->group);
+		/* Without times a line that is new can't be told from one that is old. */
+		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
+			refuse_discarded(visit->accrual, account->post, account->account_id, image, visit->group, visit->ngroup);
 		visit->event = event;
 		for (int i = 0; i < account->nentries; i++)
 		{
@@ -736,6 +771,11 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const text *event)
 				sum->base += entry->base;
 				sum->refunded += entry->refunded;
 				sum->forgiven += entry->forgiven;
+				if (entry->points > 0 && entry->lot_no != 0)
+				{
+					sum->lot_no = entry->lot_no;
+					sum->lot_entry = sum->lot_award = entry->entry_no;
+				}
 			}
 		}
 	}
@@ -770,13 +810,13 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		if (rule->by_event && image->line != NULL)
 		{
 			/* The event's award after this line, less its award before it. */
-			group = group_sums(visit, account, rule, image->event);
+			group = group_sums(visit, account, rule, image);
 			group->base = points_add(group->base, image->amount);
 			group->refunded = points_add(group->refunded, image->refunded);
 			points = points_sub(rule_points(rule, group->base, group->refunded),
 								points_sub(group->points, group->forgiven));
-			/* A line that comes refunded may leave the event with less. */
-			if (points < 0)
+			/* A line that comes refunded may leave the event with less; what is to be confirmed is so at once. */
+			if (points < 0 || account->currency->confirm)
 				own = own_lot(account, group);
 		}
 		else
@@ -800,7 +840,15 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 			if (!dated)
 				lot_dates(account->currency, image->time, &dates);
 			dated = true;
-			account_credit(account, entry, points, &dates);
+			if (own != NULL && own->dates.valid_from == DT_NOEND && own->dates.expires_at > account->as_of)
+				account_credit_lot(account, entry, points, own);
+			else
+				own = account_credit(account, entry, points, &dates);
+			if (group != NULL && own != NULL)
+			{
+				group->lot_no = own->lot_no;
+				group->lot_entry = group->lot_award = entry->entry_no;
+			}
 		}
 		else if (points < 0)
 			account_take_back(account, entry, -points, own);
@@ -875,6 +923,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	Points		forgiven;
 	Reversal	change = {account, rule, task, image, *booked};
 	Lot		   *own = NULL;
+	Points		again = 0;
 	LotDates	dates;
 	Entry	   *entry;
 
@@ -892,7 +941,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	}
 	if (rule->by_event && image->line != NULL)
 	{
-		group = group_sums(visit, account, rule, image->event);
+		group = group_sums(visit, account, rule, image);
 		group->base = points_add(group->base, change.base);
 		group->refunded = points_add(group->refunded, change.refunded);
 		sums = *group;
@@ -936,14 +985,15 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	/* Owed again though it had died: to be let off again if it is taken back once more. */
 	if (own != NULL && forgiven < sums.forgiven && rule->reversal != REVERSAL_NEVER)
 	{
-		Points		part = Min(own->waived, sums.forgiven - forgiven);
-
-		own->waived -= part;
-		own->changed |= part > 0;
-		merged_owe_again(account, own, sums.forgiven - forgiven - part);
+		again = Min(own->waived, sums.forgiven - forgiven);
+		own->waived -= again;
+		own->changed |= again > 0;
+		merged_owe_again(account, own, sums.forgiven - forgiven - again);
 	}
-	entry = account_entry(account, ENTRY_EARN, account->post->now);
+	entry = account_correction(account);
 	describe_reversal(entry, visit, &change);
+	if (again > 0 && own->dates.valid_from == DT_NOEND)
+		entry->unconfirmed = again;
 	entry->forgiven = forgiven - sums.forgiven;
 	if (target > sums.points && own != NULL)
 		account_credit_lot(account, entry, target - sums.points, own);
@@ -1121,6 +1171,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
+	refuse_discarded(visit->accrual, account->post, account->account_id, known, booked, nbooked);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
@@ -1290,6 +1341,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 				if (!closed && load_booked(visit->accrual, account->post, account->account_id,
 										   task->image->event, task->image->line, false, &booked) == 0)
 				{
+					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
@@ -1597,7 +1649,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					}
 					else
 					{
-						Booked	   *booked;
+						Booked	   *booked = NULL;
 						int			nbooked = from->account_id == 0 ? 0 :
 							load_booked(accrual, &accrual->post, from->account_id,
 										before->event, before->line, false, &booked);
@@ -1606,6 +1658,8 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 							(any_active(booked, nbooked) ||
 							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
+						if (from->account_id != 0)
+							refuse_discarded(accrual, &accrual->post, from->account_id, before, booked, nbooked);
 						if (nbooked > 0)
 							add_task(tasks, from, number, leave, before, NULL);
 						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))

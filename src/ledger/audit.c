@@ -2,12 +2,14 @@
  * audit.c
  *		Reading the books from each account's first entry to its last.
  *
- * A walk reads a range of accounts: entries, allocations and what checkpoints
- * saw of each account, side by side in the order of their keys.  It answers
- * two things: which entries can't be as they are (number, hash, form,
- * allocations, or not as a checkpoint saw them), and what the entries of each
- * lot and each account come to.  SQL holds these sums against the rows that the
- * engine keeps (sql/ledger/audit.sql).
+ * A walk reads a range of accounts: entries, allocations, lots, open holds and
+ * what checkpoints saw of each account, side by side in the order of their keys.
+ * It answers two things: which entries can't be as they are (number, hash, form,
+ * allocations, or not as a checkpoint saw them), and of each account whose rows
+ * are not what the entries come to, these sums.  Of an account that agrees there
+ * is nothing to answer; SQL holds the sums of the others against their rows and
+ * says what is wrong (sql/ledger/audit.sql).  Accounts with open holds, which are
+ * few, are left to SQL, too.
  *
  * Of the engine only the canonical bytes (chain.c) are used: what an entry
  * does to lots and totals is said here a second time, so that a fault of the
@@ -17,6 +19,13 @@
  * Of several entries of an account that have the same kind of fault the first
  * is told.
  *
+ * Of an account that has archived entries the walk begins where the last
+ * anchor ends, with what the anchors stand for.  A second walk reads the
+ * archive, and holds each piece of it against its anchor.
+ *
+ * A walk of some currencies reads of other accounts no more than tells where
+ * they begin, so that rows of no account are met.
+ *
  * Memory: what is known of an account lives until the next one; what is read
  * of an entry, until the next entry.
  */
@@ -24,22 +33,25 @@
 
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "ledger/chain.h"
 #include "ledger/checkpoint.h"
+#include "ledger/reserve.h"
 
 PG_FUNCTION_INFO_V1(loyalty_audit_bytes);
 PG_FUNCTION_INFO_V1(loyalty_audit_hash);
 PG_FUNCTION_INFO_V1(loyalty_audit_walk);
+PG_FUNCTION_INFO_V1(loyalty_audit_walk_archive);
 
 /* Columns of what a walk answers */
 enum
@@ -64,7 +76,8 @@ typedef enum Fault
 	FAULT_ALLOCATION_NUMBER,
 	FAULT_ORPHAN,
 	FAULT_END,
-	FAULT_CHECKPOINT
+	FAULT_CHECKPOINT,
+	FAULT_ANCHOR
 } Fault;
 
 /* What an entry of a kind looks like. */
@@ -78,6 +91,7 @@ typedef struct Form
 	bool		captures;		/* may name one: the hold captured, the merge undone */
 	bool		holds;			/* says in base what it reserves */
 	bool		pair;			/* names its other side in line */
+	bool		ends;			/* says in line which end it moves, and where to */
 	bool		lot;			/* of one lot, without allocations */
 } Form;
 
@@ -91,6 +105,8 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = {.least = -1, .most = 1, .nothing = true, .award = true},
 	[ENTRY_HOLD] = {.nothing = true, .holds = true},
 	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
+	[ENTRY_CONFIRM] = {.least = -1, .most = 1, .award = true, .captures = true},
+	[ENTRY_EXTEND] = {.nothing = true, .ends = true},
 	[ENTRY_MERGE] = {.least = -1, .most = 1, .nothing = true, .pair = true, .captures = true},
 	[ENTRY_FORFEIT] = {.least = -1, .most = -1},
 };
@@ -107,6 +123,7 @@ typedef struct LotSum
 	TimestampTz opened_at;		/* and that entry's time */
 	int32		ended_by;		/* the first entry that booked its end; 0: none */
 	TimestampTz ended_at;
+	bool		met;			/* its row was there */
 } LotSum;
 
 #define SH_PREFIX			lots
@@ -127,6 +144,8 @@ typedef struct Cursor
 {
 	Table		table;
 	TableScan	scan;
+	AttrNumber	account_column;
+	AttrNumber	entry_column;	/* 0: none */
 	bool		there;			/* there is a row in table.slot */
 	int64		account_id;
 	int32		entry_no;
@@ -143,16 +162,23 @@ typedef struct Walk
 	int			nrules;
 	int32	   *actors;
 	int			nactors;
+	int32	   *currencies;		/* of the accounts to walk; NULL: all */
+	int			ncurrencies;
+	Cursor		account;
 	Cursor		entry;
 	Cursor		allocation;
+	Cursor		lot;
+	Cursor		hold;			/* open ones */
 	Cursor		checkpoint;
-	pg_cryptohash_ctx *sha;
+	Cursor		anchor;
+	Cursor		anchor_lot;
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
 	lots_hash  *lots;
 
 	/* of the account */
 	int64		account_id;
+	bool		has_entries;	/* or allocations */
 	int32		entry_no;		/* of the entry before */
 	uint8		head[CHAIN_HASH_LEN];
 	uint32		told;			/* faults, as bits */
@@ -197,6 +223,7 @@ static void
 begin_account(Walk *walk, int64 account_id)
 {
 	walk->account_id = account_id;
+	walk->has_entries = false;
 	walk->entry_no = 0;
 	memset(walk->head, 0, CHAIN_HASH_LEN);
 	walk->told = 0;
@@ -215,8 +242,9 @@ begin_account(Walk *walk, int64 account_id)
 		lots_reset(walk->lots);
 }
 
+/* Told of an account whose rows do not agree. */
 static void
-end_account(Walk *walk)
+answer_sums(Walk *walk)
 {
 	Datum		values[WALK_NATTS] = {0};
 	bool		nulls[WALK_NATTS] = {0};
@@ -254,6 +282,7 @@ end_account(Walk *walk)
 	values[WALK_CHECKPOINT] = Int32GetDatum(walk->checkpoint_no);
 	nulls[WALK_CHECKPOINT] = walk->checkpoint_no == 0;
 	values[WALK_ENTRY] = Int32GetDatum(walk->entry_no);
+	nulls[WALK_ENTRY] = !walk->has_entries;
 	values[WALK_POINTS] = PointsGetDatum(walk->points);
 	values[WALK_CREDITED] = PointsGetDatum(walk->earned);
 	values[WALK_REDEEMED] = PointsGetDatum(walk->redeemed);
@@ -316,7 +345,7 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
 	}
 	add_to(&lot->points, points);
 
-	/* What changes its key goes out and comes in again: no credit. */
+	/* What changes its key goes out of its lot and comes in again: no credit. */
 	if (points > 0 && entry->kind != ENTRY_REKEY)
 		add_to(&lot->credited, points);
 	if (entry->kind != ENTRY_EXPIRE && entry->kind != ENTRY_FORFEIT)
@@ -341,7 +370,7 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
  * ---------------------------------------------------------------- */
 
 static void
-advance(Walk *walk, Cursor *cursor, int account_column, int entry_column)
+advance(const Walk *walk, Cursor *cursor)
 {
 	bool		isnull;
 
@@ -349,36 +378,33 @@ advance(Walk *walk, Cursor *cursor, int account_column, int entry_column)
 	if (!cursor->there)
 		return;
 	slot_getallattrs(cursor->table.slot);
-	cursor->account_id = DatumGetInt64(slot_getattr(cursor->table.slot, account_column, &isnull));
-	cursor->entry_no = DatumGetInt32(slot_getattr(cursor->table.slot, entry_column, &isnull));
+	cursor->account_id = DatumGetInt64(slot_getattr(cursor->table.slot, cursor->account_column, &isnull));
+	if (cursor->entry_column != 0)
+		cursor->entry_no = DatumGetInt32(slot_getattr(cursor->table.slot, cursor->entry_column, &isnull));
 	cursor->there = cursor->account_id <= walk->last;
 }
 
+/* From the account on. */
 static void
-next_entry(Walk *walk)
+move_to(const Walk *walk, Cursor *cursor, int64 account_id)
 {
-	advance(walk, &walk->entry, ENTRY_ACCOUNT, ENTRY_NO);
+	TableKey	key = {BTGreaterEqualStrategyNumber, Int64GetDatum(account_id)};
+
+	table_scan_again(&cursor->scan, &key);
+	advance(walk, cursor);
 }
 
 static void
-next_allocation(Walk *walk)
-{
-	advance(walk, &walk->allocation, ALLOCATION_ACCOUNT, ALLOCATION_ENTRY);
-}
-
-static void
-next_checkpoint(Walk *walk)
-{
-	advance(walk, &walk->checkpoint, CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES);
-}
-
-static void
-begin_cursor(Walk *walk, Cursor *cursor, const char *name, const char *index, int natts, int64 first)
+begin_cursor(const Walk *walk, Cursor *cursor, const char *name, const char *index, int natts,
+			 AttrNumber account_column, AttrNumber entry_column, int64 first)
 {
 	TableKey	key = {BTGreaterEqualStrategyNumber, Int64GetDatum(first)};
 
+	cursor->account_column = account_column;
+	cursor->entry_column = entry_column;
 	table_open_for_read(&cursor->table, name, natts);
 	table_scan_begin(&cursor->scan, &cursor->table, index, GetActiveSnapshot(), 1, &key);
+	advance(walk, cursor);
 }
 
 static void
@@ -386,6 +412,12 @@ end_cursor(Cursor *cursor)
 {
 	table_scan_end(&cursor->scan);
 	table_finish(&cursor->table);
+}
+
+static bool
+of_account(const Walk *walk, const Cursor *cursor)
+{
+	return cursor->there && cursor->account_id == walk->account_id;
 }
 
 static EntryKind
@@ -445,13 +477,15 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
 			return "does not name its source, rule and event";
 	}
-	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair) ||
+	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends) ||
 			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
 	if (form->holds && entry->base <= 0)
 		return "does not say what it reserves";
 	if (form->pair && entry->line == NULL)
 		return "does not name its other side";
+	if (form->ends && entry->line == NULL)
+		return "does not say which end it moves";
 	if (entry->kind != ENTRY_REKEY && !form->captures && (entry->reverses != 0) != form->reverses)
 		return form->reverses ? "does not name the entry it reverses" : "names an entry it reverses";
 	if (entry->reverses < 0 || entry->reverses >= entry->entry_no)
@@ -517,7 +551,7 @@ check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorde
 
 	if (!(walk->told & (1 << FAULT_HASH)))
 	{
-		chain_hash(walk->sha, walk->account_id, entry, kind, recorded_at, walk->head, hash);
+		chain_hash(walk->account_id, entry, kind, recorded_at, walk->head, hash);
 		if (len != CHAIN_HASH_LEN || memcmp(hash, VARDATA_ANY(stored), CHAIN_HASH_LEN) != 0)
 			tell(walk, FAULT_HASH, entry->entry_no,
 				 "the hash is not that of the entry's content and the hash before it");
@@ -534,12 +568,13 @@ read_allocations(Walk *walk, const Entry *entry)
 	Points		sum = 0;
 	int			n = 0;
 
-	while (cursor->there && cursor->account_id == walk->account_id &&
+	while (of_account(walk, cursor) &&
 		   (entry == NULL || cursor->entry_no <= entry->entry_no))
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
 
 		CHECK_FOR_INTERRUPTS();
+		walk->has_entries = true;
 		if (entry == NULL || cursor->entry_no < entry->entry_no)
 			tell(walk, FAULT_ORPHAN, cursor->entry_no, "allocations name an entry that is not there");
 		else
@@ -551,7 +586,7 @@ read_allocations(Walk *walk, const Entry *entry)
 			add_to(&sum, points);
 			add_to_lot(walk, DatumGetInt32(values[ALLOCATION_LOT]), entry, points);
 		}
-		next_allocation(walk);
+		advance(walk, cursor);
 	}
 
 	if (entry == NULL)
@@ -573,7 +608,7 @@ check_checkpoints(Walk *walk, const Entry *entry)
 {
 	Cursor	   *cursor = &walk->checkpoint;
 
-	while (cursor->there && cursor->account_id == walk->account_id &&
+	while (of_account(walk, cursor) &&
 		   (entry == NULL || cursor->entry_no <= entry->entry_no))
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
@@ -599,7 +634,7 @@ check_checkpoints(Walk *walk, const Entry *entry)
 				tell(walk, FAULT_CHECKPOINT, entry->entry_no,
 					 psprintf("checkpoint %d saw another hash of the entry", number));
 		}
-		next_checkpoint(walk);
+		advance(walk, cursor);
 	}
 }
 
@@ -638,6 +673,218 @@ check_entry(Walk *walk)
 		add_to_lot(walk, entry.lot_no, &entry, entry.points);
 	read_allocations(walk, &entry);
 	walk->entry_no = entry.entry_no;
+	walk->has_entries = true;
+}
+
+/* ----------------------------------------------------------------
+ *		Anchors
+ * ---------------------------------------------------------------- */
+
+/* Whether a hash as it is stored is the head so far. */
+static bool
+is_head(const Walk *walk, Datum stored)
+{
+	const bytea *hash = DatumGetByteaPP(stored);
+
+	return VARSIZE_ANY_EXHDR(hash) == CHAIN_HASH_LEN && memcmp(VARDATA_ANY(hash), walk->head, CHAIN_HASH_LEN) == 0;
+}
+
+static void
+set_head(Walk *walk, Datum stored)
+{
+	const bytea *hash = DatumGetByteaPP(stored);
+
+	memset(walk->head, 0, CHAIN_HASH_LEN);
+	memcpy(walk->head, VARDATA_ANY(hash), Min(VARSIZE_ANY_EXHDR(hash), CHAIN_HASH_LEN));
+}
+
+/* Takes over what the anchors of the account stand for: its entries come after them. */
+static void
+begin_after_anchors(Walk *walk)
+{
+	Cursor	   *anchor = &walk->anchor;
+	Cursor	   *checkpoint = &walk->checkpoint;
+
+	while (of_account(walk, anchor))
+	{
+		Datum	   *values = anchor->table.slot->tts_values - 1;
+		bool		proved = false;
+
+		CHECK_FOR_INTERRUPTS();
+		walk->has_entries = true;
+		walk->entry_no = anchor->entry_no;
+		set_head(walk, values[ANCHOR_HASH]);
+		add_to(&walk->points, DatumGetPoints(values[ANCHOR_POINTS]));
+		add_to(&walk->earned, DatumGetPoints(values[ANCHOR_EARNED]));
+		add_to(&walk->redeemed, DatumGetPoints(values[ANCHOR_REDEEMED]));
+		add_to(&walk->expired, DatumGetPoints(values[ANCHOR_EXPIRED]));
+		walk->recorded_at = Max(walk->recorded_at, DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]));
+
+		/* Its end is a leaf of a checkpoint's tree; other heads before it are the archive's. */
+		while (of_account(walk, checkpoint) && checkpoint->entry_no <= anchor->entry_no)
+		{
+			Datum	   *saw = checkpoint->table.slot->tts_values - 1;
+			bool	   *blind = checkpoint->table.slot->tts_isnull - 1;
+
+			walk->checkpoint_no = Max(walk->checkpoint_no, DatumGetInt32(saw[CHECKPOINT_HEAD_NUMBER]));
+			if (checkpoint->entry_no == anchor->entry_no)
+				proved = !blind[CHECKPOINT_HEAD_HEAD] && is_head(walk, saw[CHECKPOINT_HEAD_HEAD]);
+			advance(walk, checkpoint);
+		}
+		if (!proved)
+			tell(walk, FAULT_ANCHOR, anchor->entry_no, "it ends the archive, and no checkpoint saw the hash that its anchor has");
+		advance(walk, anchor);
+	}
+	while (of_account(walk, &walk->anchor_lot))
+	{
+		Datum	   *values = walk->anchor_lot.table.slot->tts_values - 1;
+		bool	   *nulls = walk->anchor_lot.table.slot->tts_isnull - 1;
+		bool		found;
+		LotSum	   *lot = lots_insert(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]), &found);
+
+		if (!found)
+		{
+			char		status = lot->status;
+
+			memset(lot, 0, sizeof(*lot));
+			lot->status = status;
+			lot->lot_no = DatumGetInt32(values[ANCHOR_LOT_NO]);
+			lot->opened_by = DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]);
+			lot->opened_at = DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]);
+		}
+		add_to(&lot->points, DatumGetPoints(values[ANCHOR_LOT_POINTS]));
+		add_to(&lot->credited, DatumGetPoints(values[ANCHOR_LOT_CREDITED]));
+		add_to(&lot->expired, DatumGetPoints(values[ANCHOR_LOT_EXPIRED]));
+		if (lot->ended_by == 0 && !nulls[ANCHOR_LOT_ENDED_BY])
+		{
+			lot->ended_by = DatumGetInt32(values[ANCHOR_LOT_ENDED_BY]);
+			lot->ended_at = DatumGetTimestampTz(values[ANCHOR_LOT_ENDED_AT]);
+		}
+		advance(walk, &walk->anchor_lot);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		Rows of lots and of the account
+ * ---------------------------------------------------------------- */
+
+static bool
+at_an_end(Points sum)
+{
+	return sum == POINTS_MIN || sum == POINTS_MAX;
+}
+
+/* Whether the lot in the slot is what its entries come to. */
+static bool
+lot_agrees(const Walk *walk, const Datum *values)
+{
+	LotSum	   *sum = lots_lookup(walk->lots, DatumGetInt32(values[LOT_NO]));
+	Points		remaining = DatumGetPoints(values[LOT_REMAINING]);
+	Points		held = DatumGetPoints(values[LOT_HELD]);
+	Points		expired = DatumGetPoints(values[LOT_EXPIRED]);
+	Points		waived = DatumGetPoints(values[LOT_WAIVED]);
+	int			year;
+	int			month;
+	int			day;
+
+	if (sum == NULL || sum->lot_no == DEBT_LOT || sum->met)
+		return false;
+	sum->met = true;
+	j2date(DatumGetDateADT(values[LOT_ISSUED]) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return remaining == sum->points && DatumGetPoints(values[LOT_CREDITED]) == sum->credited &&
+		expired == sum->expired &&
+		!at_an_end(sum->points) && !at_an_end(sum->credited) && !at_an_end(sum->expired) &&
+		remaining >= 0 && held >= 0 && held <= remaining && waived >= 0 && waived <= expired &&
+		DatumGetBool(values[LOT_OPEN]) == (remaining > 0) &&
+		(sum->ended_by == 0 || sum->ended_at == DatumGetTimestampTz(values[LOT_EXPIRES_AT])) &&
+		DatumGetTimestampTz(values[LOT_EARNED_AT]) == sum->opened_at && day == 1;
+}
+
+/*
+ * Whether all rows of the account are what its entries come to: no less strict
+ * than what _verify_accounts() says of it.
+ */
+static bool
+account_agrees(Walk *walk)
+{
+	bool		agrees = of_account(walk, &walk->account);
+	Datum	   *values = walk->account.table.slot->tts_values - 1;
+	bool	   *nulls = walk->account.table.slot->tts_isnull - 1;
+	TimestampTz as_of = agrees ? DatumGetTimestampTz(values[ACCOUNT_AS_OF]) : 0;
+	TimestampTz next_change = DT_NOEND;
+	Points		live = 0;
+	Points		pending = 0;
+	Points		dead = 0;
+	Points		held = 0;
+	Points		posted;
+	const LotSum *debt = lots_lookup(walk->lots, DEBT_LOT);
+	int32		nlots = 0;
+	int32		last_lot = 0;
+
+	while (of_account(walk, &walk->lot))
+	{
+		Datum	   *lot = walk->lot.table.slot->tts_values - 1;
+		TimestampTz valid_from = DatumGetTimestampTz(lot[LOT_VALID_FROM]);
+		TimestampTz expires_at = DatumGetTimestampTz(lot[LOT_EXPIRES_AT]);
+		Points		remaining = DatumGetPoints(lot[LOT_REMAINING]);
+
+		CHECK_FOR_INTERRUPTS();
+		agrees = agrees && lot_agrees(walk, lot);
+		if (agrees && expires_at == LOT_ON_CLOCK)
+		{
+			agrees = !nulls[ACCOUNT_CLOCK_END];
+			expires_at = agrees ? DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]) : expires_at;
+		}
+		nlots++;
+		last_lot = Max(last_lot, DatumGetInt32(lot[LOT_NO]));
+		if (expires_at <= as_of)
+			add_to(&dead, remaining);
+		else if (valid_from > as_of)
+			add_to(&pending, remaining);
+		else
+		{
+			add_to(&live, remaining);
+			add_to(&held, DatumGetPoints(lot[LOT_HELD]));
+		}
+		if (DatumGetPoints(lot[LOT_HELD]) != 0)
+			agrees = false;
+		if (remaining > 0 && expires_at > as_of)
+			next_change = Min(next_change, valid_from > as_of ? Min(valid_from, expires_at) : expires_at);
+		advance(walk, &walk->lot);
+	}
+	while (of_account(walk, &walk->hold))
+	{
+		agrees = false;
+		advance(walk, &walk->hold);
+	}
+	if (!agrees)
+		return false;
+
+	if (nulls[ACCOUNT_HEAD] ? walk->entry_no != 0 :
+		walk->entry_no == 0 || !is_head(walk, values[ACCOUNT_HEAD]))
+		return false;
+	posted = live;
+	add_to(&posted, pending);
+	add_to(&posted, dead);
+	subtract_from(&posted, DatumGetPoints(values[ACCOUNT_DEBT]));
+	return (walk->currency_id == 0 || walk->currency_id == DatumGetInt32(values[ACCOUNT_CURRENCY])) &&
+		DatumGetInt32(values[ACCOUNT_ENTRIES]) == walk->entry_no &&
+		DatumGetInt32(values[ACCOUNT_LOTS]) == nlots && nlots == last_lot &&
+		nlots == (int32) walk->lots->members - (debt != NULL) &&
+		DatumGetPoints(values[ACCOUNT_POSTED]) == walk->points && walk->points == posted &&
+		DatumGetPoints(values[ACCOUNT_DEBT]) == (debt != NULL ? -debt->points : 0) &&
+		DatumGetPoints(values[ACCOUNT_EARNED]) == walk->earned &&
+		DatumGetPoints(values[ACCOUNT_REDEEMED]) == walk->redeemed &&
+		DatumGetPoints(values[ACCOUNT_EXPIRED]) == walk->expired &&
+		DatumGetPoints(values[ACCOUNT_LIVE]) == live &&
+		DatumGetPoints(values[ACCOUNT_PENDING]) == pending &&
+		DatumGetPoints(values[ACCOUNT_HELD]) == held &&
+		!at_an_end(walk->points) && !at_an_end(posted) && !at_an_end(walk->earned) &&
+		!at_an_end(walk->redeemed) && !at_an_end(walk->expired) &&
+		!at_an_end(live) && !at_an_end(pending) && !at_an_end(dead) &&
+		as_of >= walk->recorded_at &&
+		DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]) > as_of &&
+		DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]) <= next_change;
 }
 
 /* ----------------------------------------------------------------
@@ -657,76 +904,287 @@ read_ids(ArrayType *array, int *n)
 	return ids;
 }
 
+static Cursor *
+cursor_of(Walk *walk, int n)
+{
+	Cursor	   *cursors[] = {&walk->account, &walk->entry, &walk->allocation, &walk->checkpoint, &walk->anchor,
+		&walk->anchor_lot, &walk->lot, &walk->hold
+	};
+
+	/* The archive has no lots and holds. */
+	return n < (int) lengthof(cursors) && cursors[n]->table.rel != NULL ? cursors[n] : NULL;
+}
+
 /* The least account of which any table has a row; false: there is none left. */
 static bool
-next_account(const Walk *walk, int64 *account_id)
+next_account(Walk *walk, int64 *account_id)
 {
-	const Cursor *cursors[] = {&walk->entry, &walk->allocation, &walk->checkpoint};
+	const Cursor *cursor;
 	bool		found = false;
 
-	for (int i = 0; i < (int) lengthof(cursors); i++)
-		if (cursors[i]->there && (!found || cursors[i]->account_id < *account_id))
+	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+		if (cursor->there && (!found || cursor->account_id < *account_id))
 		{
-			*account_id = cursors[i]->account_id;
+			*account_id = cursor->account_id;
 			found = true;
 		}
 	return found;
 }
 
+/* An account that is there, and is of a currency that is not asked for. */
+static bool
+is_left_out(const Walk *walk, int64 account_id)
+{
+	const Datum *values = walk->account.table.slot->tts_values - 1;
+
+	return walk->currencies != NULL && walk->account.there && walk->account.account_id == account_id &&
+		find_id(walk->currencies, walk->ncurrencies, DatumGetInt32(values[ACCOUNT_CURRENCY])) < 0;
+}
+
+static void
+leave_out(Walk *walk, int64 account_id)
+{
+	Cursor	   *cursor;
+
+	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+		if (cursor->there && cursor->account_id == account_id)
+		{
+			if (account_id == walk->last)
+				cursor->there = false;
+			else if (cursor == &walk->account)
+				advance(walk, cursor);
+			else
+				move_to(walk, cursor, account_id + 1);
+		}
+}
+
+/* What both walks are given: see loyalty_audit_walk(). */
+static void
+begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
+{
+	int64		first;
+	int			ncurrencies;
+
+	for (int i = 0; i < 6; i++)
+		if (PG_ARGISNULL(i))
+			elog(ERROR, "argument %d of a walk is missing", i + 1);
+	memset(walk, 0, sizeof(*walk));
+	first = PG_GETARG_INT64(0);
+	InitMaterializedSRF(fcinfo, 0);
+	walk->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (walk->result->setDesc->natts != WALK_NATTS)
+		elog(ERROR, "the walk does not have the columns that this library knows");
+	walk->last = PG_GETARG_INT64(1);
+	walk->sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
+	walk->rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
+	walk->rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
+	if (ncurrencies != walk->nrules)
+		elog(ERROR, "expected a currency for each rule");
+	walk->actors = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
+	if (!PG_ARGISNULL(6))
+		walk->currencies = read_ids(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
+	walk->context = CurrentMemoryContext;
+	walk->scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
+
+	begin_cursor(walk, &walk->account, "account", "account_pkey", ACCOUNT_NATTS, ACCOUNT_ID, 0, first);
+	begin_cursor(walk, &walk->entry, archived ? "archived_entry" : "entry",
+				 archived ? "archived_entry_pkey" : "entry_pkey", ENTRY_NATTS, ENTRY_ACCOUNT, ENTRY_NO, first);
+	begin_cursor(walk, &walk->allocation, archived ? "archived_allocation" : "allocation",
+				 archived ? "archived_allocation_pkey" : "allocation_pkey", ALLOCATION_NATTS,
+				 ALLOCATION_ACCOUNT, ALLOCATION_ENTRY, first);
+	begin_cursor(walk, &walk->checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS,
+				 CHECKPOINT_HEAD_ACCOUNT, CHECKPOINT_HEAD_ENTRIES, first);
+	begin_cursor(walk, &walk->anchor, "anchor", "anchor_pkey", ANCHOR_NATTS, ANCHOR_ACCOUNT, ANCHOR_ENTRIES, first);
+	begin_cursor(walk, &walk->anchor_lot, "anchor_lot", "anchor_lot_pkey", ANCHOR_LOT_NATTS,
+				 ANCHOR_LOT_ACCOUNT, ANCHOR_LOT_ENTRIES, first);
+	if (archived)
+		return;
+	begin_cursor(walk, &walk->lot, "lot", "lot_pkey", LOT_NATTS, LOT_ACCOUNT, 0, first);
+	begin_cursor(walk, &walk->hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
+}
+
+/* The account's entries up to a number. */
+static void
+check_entries(Walk *walk, int32 last)
+{
+	MemoryContext old = MemoryContextSwitchTo(walk->scratch);
+
+	while (of_account(walk, &walk->entry) && walk->entry.entry_no <= last)
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_entry(walk);
+		MemoryContextReset(walk->scratch);
+		advance(walk, &walk->entry);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /*
- * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[]):
- * ids that there are, ascending, and each rule's currency beside it.
+ * _walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
+ * currencies int[]):
+ * ids that there are, ascending, and each rule's currency beside it; of the accounts' currencies
+ * those to walk, ascending, NULL for all.
  */
 Datum
 loyalty_audit_walk(PG_FUNCTION_ARGS)
 {
 	MemoryContext old = CurrentMemoryContext;
-	Walk		walk = {0};
-	int64		first = PG_GETARG_INT64(0);
-	int			ncurrencies;
+	Walk		walk;
 	int64		account_id = 0;
+	Cursor	   *cursor;
 
-	InitMaterializedSRF(fcinfo, 0);
-	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	if (walk.result->setDesc->natts != WALK_NATTS)
-		elog(ERROR, "the walk does not have the columns that this library knows");
-	walk.last = PG_GETARG_INT64(1);
-	walk.sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk.nsources);
-	walk.rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk.nrules);
-	walk.rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
-	if (ncurrencies != walk.nrules)
-		elog(ERROR, "expected a currency for each rule");
-	walk.actors = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk.nactors);
-	walk.context = CurrentMemoryContext;
-	walk.scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
-	walk.sha = chain_begin();
-
-	begin_cursor(&walk, &walk.entry, "entry", "entry_pkey", ENTRY_NATTS, first);
-	begin_cursor(&walk, &walk.allocation, "allocation", "allocation_pkey", ALLOCATION_NATTS, first);
-	begin_cursor(&walk, &walk.checkpoint, "checkpoint_head", "checkpoint_head_pkey", CHECKPOINT_HEAD_NATTS, first);
-	next_entry(&walk);
-	next_allocation(&walk);
-	next_checkpoint(&walk);
+	begin_walk(fcinfo, &walk, false);
 	while (next_account(&walk, &account_id))
 	{
-		begin_account(&walk, account_id);
-		MemoryContextSwitchTo(walk.scratch);
-		while (walk.entry.there && walk.entry.account_id == walk.account_id)
+		CHECK_FOR_INTERRUPTS();
+		if (is_left_out(&walk, account_id))
 		{
-			CHECK_FOR_INTERRUPTS();
-			check_entry(&walk);
-			MemoryContextReset(walk.scratch);
-			next_entry(&walk);
+			leave_out(&walk, account_id);
+			continue;
 		}
+		begin_account(&walk, account_id);
+		begin_after_anchors(&walk);
+		check_entries(&walk, PG_INT32_MAX);
+		MemoryContextSwitchTo(walk.scratch);
 		read_allocations(&walk, NULL);
 		check_checkpoints(&walk, NULL);
-		end_account(&walk);
+		if (!account_agrees(&walk))
+			answer_sums(&walk);
+		if (of_account(&walk, &walk.account))
+			advance(&walk, &walk.account);
 		MemoryContextSwitchTo(old);
+		MemoryContextReset(walk.scratch);
 	}
-	end_cursor(&walk.checkpoint);
-	end_cursor(&walk.allocation);
-	end_cursor(&walk.entry);
-	pg_cryptohash_free(walk.sha);
+	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
+		end_cursor(cursor);
+	return (Datum) 0;
+}
+
+/* ----------------------------------------------------------------
+ *		The archive
+ * ---------------------------------------------------------------- */
+
+/* A piece begins with nothing, after an entry of that number and hash. */
+static void
+begin_piece(Walk *walk, int32 entry_no, const uint8 *head)
+{
+	walk->entry_no = entry_no;
+	memcpy(walk->head, head, CHAIN_HASH_LEN);
+	walk->points = walk->earned = walk->redeemed = walk->expired = 0;
+	walk->recorded_at = DT_NOBEGIN;
+	lots_reset(walk->lots);
+}
+
+/* Whether the lots of an anchor, which are read to their end, are what the piece did to lots. */
+static bool
+lots_agree(Walk *walk, int32 entries)
+{
+	Cursor	   *cursor = &walk->anchor_lot;
+	bool		agree = true;
+	uint32		n = 0;
+
+	while (of_account(walk, cursor) && cursor->entry_no <= entries)
+	{
+		Datum	   *values = cursor->table.slot->tts_values - 1;
+		bool	   *nulls = cursor->table.slot->tts_isnull - 1;
+		const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]));
+
+		CHECK_FOR_INTERRUPTS();
+		n++;
+		agree = agree && cursor->entry_no == entries && sum != NULL &&
+			DatumGetPoints(values[ANCHOR_LOT_POINTS]) == sum->points &&
+			DatumGetPoints(values[ANCHOR_LOT_CREDITED]) == sum->credited &&
+			DatumGetPoints(values[ANCHOR_LOT_EXPIRED]) == sum->expired &&
+			DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]) == sum->opened_by &&
+			DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]) == sum->opened_at &&
+			(nulls[ANCHOR_LOT_ENDED_BY] ? sum->ended_by == 0 :
+			 DatumGetInt32(values[ANCHOR_LOT_ENDED_BY]) == sum->ended_by &&
+			 !nulls[ANCHOR_LOT_ENDED_AT] && DatumGetTimestampTz(values[ANCHOR_LOT_ENDED_AT]) == sum->ended_at);
+		advance(walk, cursor);
+	}
+	return agree && n == walk->lots->members;
+}
+
+static void
+skip_to(Walk *walk, Cursor *cursor, int32 entry_no)
+{
+	while (of_account(walk, cursor) && cursor->entry_no <= entry_no)
+	{
+		CHECK_FOR_INTERRUPTS();
+		advance(walk, cursor);
+	}
+}
+
+/*
+ * _walk_archive(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
+ * currencies int[], discarded timestamptz): as _walk(), of the archive; of what was archived up to discarded nothing
+ * need be there, NULL: everything has to.
+ */
+Datum
+loyalty_audit_walk_archive(PG_FUNCTION_ARGS)
+{
+	TimestampTz discarded = PG_ARGISNULL(7) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(7);
+	Walk		walk;
+	int64		account_id = 0;
+	Cursor	   *cursor;
+
+	begin_walk(fcinfo, &walk, true);
+	while (next_account(&walk, &account_id))
+	{
+		uint8		head[CHAIN_HASH_LEN] = {0};
+		int32		last = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_left_out(&walk, account_id))
+		{
+			leave_out(&walk, account_id);
+			continue;
+		}
+		begin_account(&walk, account_id);
+		while (of_account(&walk, &walk.anchor))
+		{
+			Datum	   *values = walk.anchor.table.slot->tts_values - 1;
+			int32		entries = walk.anchor.entry_no;
+
+			begin_piece(&walk, last, head);
+			if (of_account(&walk, &walk.entry) && walk.entry.entry_no <= entries)
+			{
+				check_entries(&walk, entries);
+				if (walk.entry_no != entries)
+					tell(&walk, FAULT_NUMBER, walk.entry_no + 1,
+						 psprintf("archived entries %d to %d are not there", walk.entry_no + 1, entries));
+				else if (!is_head(&walk, values[ANCHOR_HASH]) ||
+						 DatumGetPoints(values[ANCHOR_POINTS]) != walk.points ||
+						 DatumGetPoints(values[ANCHOR_EARNED]) != walk.earned ||
+						 DatumGetPoints(values[ANCHOR_REDEEMED]) != walk.redeemed ||
+						 DatumGetPoints(values[ANCHOR_EXPIRED]) != walk.expired ||
+						 DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]) != walk.recorded_at ||
+						 !lots_agree(&walk, entries))
+					tell(&walk, FAULT_ANCHOR, entries, "archived entries do not come to what their anchor says");
+			}
+			else if (DatumGetTimestampTz(values[ANCHOR_ARCHIVED_AT]) > discarded)
+				tell(&walk, FAULT_NUMBER, last + 1,
+					 psprintf("archived entries %d to %d are not there", last + 1, entries));
+			skip_to(&walk, &walk.anchor_lot, entries);
+			skip_to(&walk, &walk.checkpoint, entries);
+
+			set_head(&walk, values[ANCHOR_HASH]);
+			memcpy(head, walk.head, CHAIN_HASH_LEN);
+			last = entries;
+			advance(&walk, &walk.anchor);
+		}
+		if (of_account(&walk, &walk.entry))
+			tell(&walk, FAULT_ANCHOR, walk.entry.entry_no, "the archived entry is beyond any anchor");
+		if (of_account(&walk, &walk.anchor_lot))
+			tell(&walk, FAULT_ANCHOR, walk.anchor_lot.entry_no, "the anchor is not there, its lots are");
+		read_allocations(&walk, NULL);
+		skip_to(&walk, &walk.entry, PG_INT32_MAX);
+		skip_to(&walk, &walk.anchor_lot, PG_INT32_MAX);
+		skip_to(&walk, &walk.checkpoint, PG_INT32_MAX);
+		skip_to(&walk, &walk.account, PG_INT32_MAX);
+	}
+	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
+		end_cursor(cursor);
 	return (Datum) 0;
 }
 
@@ -802,12 +1260,9 @@ loyalty_audit_hash(PG_FUNCTION_ARGS)
 	int			len;
 	const uint8 *data = bytes_of_arguments(fcinfo, &len);
 	uint8		hash[CHAIN_HASH_LEN];
-	pg_cryptohash_ctx *sha;
 
 	if (data == NULL)
 		PG_RETURN_NULL();
-	sha = chain_begin();
-	chain_sha256(sha, data, len, hash);
-	pg_cryptohash_free(sha);
+	chain_sha256(data, len, hash);
 	PG_RETURN_BYTEA_P(make_bytea(hash, CHAIN_HASH_LEN));
 }

@@ -56,7 +56,8 @@ held_no_more(int64 account_id, TimestampTz at, const List *lots)
 
 		slot_getallattrs(hold.slot);
 		if (list_member_int(lots, DatumGetInt32(values[HOLD_LOT])))
-			sum = points_add(sum, DatumGetPoints(values[HOLD_POINTS]) - DatumGetPoints(values[HOLD_CAPTURED]));
+			sum = points_add(sum, DatumGetPoints(values[HOLD_POINTS]) - DatumGetPoints(values[HOLD_CAPTURED]) -
+							 DatumGetPoints(values[HOLD_OWED]));
 	}
 	table_scan_end(&scan);
 	table_finish(&hold);
@@ -64,7 +65,7 @@ held_no_more(int64 account_id, TimestampTz at, const List *lots)
 }
 
 static Points
-balance_from_lots(int64 account_id, TimestampTz at)
+balance_from_lots(int64 account_id, TimestampTz at, TimestampTz clock_end)
 {
 	Table		lot;
 	TableScan	scan;
@@ -83,7 +84,8 @@ balance_from_lots(int64 account_id, TimestampTz at)
 		Datum	   *values = lot.slot->tts_values - 1;
 
 		slot_getallattrs(lot.slot);
-		if (DatumGetTimestampTz(values[LOT_VALID_FROM]) > at)
+		if (DatumGetTimestampTz(values[LOT_VALID_FROM]) > at ||
+			(DatumGetTimestampTz(values[LOT_EXPIRES_AT]) == LOT_ON_CLOCK && clock_end <= at))
 			continue;
 		sum = points_add(sum, DatumGetPoints(values[LOT_REMAINING]) - DatumGetPoints(values[LOT_HELD]));
 		if (DatumGetPoints(values[LOT_HELD]) > 0)
@@ -121,6 +123,7 @@ loyalty_balance(PG_FUNCTION_ARGS)
 	Points		debt;
 	Points		held;
 	TimestampTz next_change;
+	TimestampTz clock_end;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
@@ -151,6 +154,8 @@ loyalty_balance(PG_FUNCTION_ARGS)
 	live = DatumGetPoints(values[ACCOUNT_LIVE]);
 	held = DatumGetPoints(values[ACCOUNT_HELD]);
 	debt = DatumGetPoints(values[ACCOUNT_DEBT]);
+	clock_end = table.slot->tts_isnull[ACCOUNT_CLOCK_END - 1] ? DT_NOBEGIN :
+		DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
 	table_finish(&table);
 
 	/* now() is when this transaction began; what others did since is there, and is what redeem() meets. */
@@ -160,5 +165,5 @@ loyalty_balance(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTS(balance_from_entries(account_id, at));
 	if (at < next_change)
 		PG_RETURN_POINTS(live - held - debt);
-	PG_RETURN_POINTS(points_sub(balance_from_lots(account_id, at), debt));
+	PG_RETURN_POINTS(points_sub(balance_from_lots(account_id, at, clock_end), debt));
 }

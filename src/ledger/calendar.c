@@ -3,8 +3,9 @@
  *		Days in the program's time zone: when points start, end and were issued.
  *
  * Points end on a local midnight: the one after the day on which the validity
- * runs out, or after the month, quarter, half-year or year of that day.  Months
- * clamp: 31 January and one month is the last of February.
+ * runs out, or after the month, quarter, half-year or year of that day, or after
+ * a date of the year.  Months clamp: 31 January and one month is the last of
+ * February.
  */
 #include "postgres.h"
 
@@ -130,6 +131,25 @@ after_period(int julian_day, int months)
 	return date2j(year, month, 1);
 }
 
+/* The first day after the next date of the year, 29 February being the 28th where there is none. */
+static int
+after_date(int julian_day, int date)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	j2date(julian_day, &year, &month, &day);
+	for (;; year++)
+	{
+		int			last = day_tab[isleap(year)][date / 100 - 1];
+		int			end = date2j(year, date / 100, Min(date % 100, last));
+
+		if (end >= julian_day)
+			return end + 1;
+	}
+}
+
 static void
 compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *day)
 {
@@ -150,14 +170,16 @@ compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *
 	time = time_of_day(&tm, fsec);
 	dates->issued = date2j(tm.tm_year, tm.tm_mon, 1) - POSTGRES_EPOCH_JDATE;
 
-	if (currency->validity == NULL)
+	if (currency->validity == NULL && currency->rounding != ROUND_DATE)
 		dates->expires_at = DT_NOEND;
 	else
 	{
-		int			last = day_plus(*day, currency->validity, 1);
+		int			last = *day;
 
-		last += (time + currency->validity->time) / USECS_PER_DAY;
+		if (currency->validity != NULL)
+			last = day_plus(last, currency->validity, 1) + (time + currency->validity->time) / USECS_PER_DAY;
 		dates->expires_at = local_midnight(program, currency->rounding == ROUND_DAY ? last + 1 :
+										   currency->rounding == ROUND_DATE ? after_date(last, currency->date) :
 										   after_period(last, currency->rounding));
 	}
 
@@ -171,8 +193,8 @@ compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *
  */
 #define DAYS_KEPT	1024
 
-void
-lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
+static void
+own_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
 {
 	static struct
 	{
@@ -180,6 +202,7 @@ lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
 		pg_tz	   *tz;
 		Interval	validity;
 		ValidityRounding rounding;
+		int			date;
 		TimestampTz from;
 		TimestampTz to;
 		LotDates	dates;
@@ -198,7 +221,7 @@ lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
 		validity = *currency->validity;
 	if (kept[slot].from <= event_time && event_time < kept[slot].to &&
 		kept[slot].currency_id == currency->currency_id && kept[slot].tz == currency->program->tz &&
-		kept[slot].rounding == currency->rounding &&
+		kept[slot].rounding == currency->rounding && kept[slot].date == currency->date &&
 		memcmp(&kept[slot].validity, &validity, sizeof(Interval)) == 0)
 	{
 		*dates = kept[slot].dates;
@@ -210,7 +233,28 @@ lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
 	kept[slot].tz = currency->program->tz;
 	kept[slot].validity = validity;
 	kept[slot].rounding = currency->rounding;
+	kept[slot].date = currency->date;
 	kept[slot].from = local_midnight(currency->program, day);
 	kept[slot].to = local_midnight(currency->program, day + 1);
 	kept[slot].dates = *dates;
+}
+
+void
+lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates)
+{
+	own_dates(currency, event_time, dates);
+	dates->own_end = dates->expires_at;
+	if (currency->activity != 0)
+		dates->expires_at = LOT_ON_CLOCK;
+	if (currency->confirm)
+		dates->valid_from = DT_NOEND;
+}
+
+TimestampTz
+clock_end(const Currency *currency, TimestampTz start)
+{
+	LotDates	dates;
+
+	own_dates(currency, start, &dates);
+	return dates.expires_at;
 }

@@ -6,10 +6,21 @@
  * that no entry can be changed, left out, put in or moved without every later
  * hash of the account changing.  Free text (reason) is left out: it may name a
  * person, and must be erasable.
+ *
+ * The server's own interface to SHA-256 looks the algorithm up anew for each
+ * hash and ties its state to a resource owner.  OpenSSL 3 takes longer over
+ * that look-up than over a short message, so where the server has OpenSSL it is
+ * asked directly, with an algorithm and a state that last as long as the
+ * backend.
  */
 #include "postgres.h"
 
+#if defined(USE_OPENSSL)
+#include <openssl/evp.h>
+#else
 #include "common/cryptohash.h"
+#endif
+
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
@@ -57,16 +68,6 @@ add_text(Bytes *bytes, const text *value)
 {
 	add_int32(bytes, VARSIZE_ANY_EXHDR(value));
 	add(bytes, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
-pg_cryptohash_ctx *
-chain_begin(void)
-{
-	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
-
-	if (sha == NULL)
-		elog(ERROR, "could not set up SHA-256");
-	return sha;
 }
 
 const uint8 *
@@ -120,21 +121,54 @@ chain_bytes(int64 account_id, const Entry *entry, const text *kind,
 	return bytes.data;
 }
 
-void
-chain_sha256(pg_cryptohash_ctx *sha, const uint8 *data, int len, uint8 *hash)
-{
-	if (pg_cryptohash_init(sha) < 0 ||
-		pg_cryptohash_update(sha, data, len) < 0 ||
-		pg_cryptohash_final(sha, hash, CHAIN_HASH_LEN) < 0)
-		elog(ERROR, "could not compute SHA-256: %s", pg_cryptohash_error(sha));
-}
+#if defined(USE_OPENSSL)
 
 void
-chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
+chain_sha256(const uint8 *data, int len, uint8 *hash)
+{
+	static const EVP_MD *algorithm;
+	static EVP_MD_CTX *state;
+
+	if (algorithm == NULL)
+	{
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+		algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+#else
+		algorithm = EVP_sha256();
+#endif
+	}
+	if (state == NULL)
+		state = EVP_MD_CTX_new();
+	if (algorithm == NULL || state == NULL ||
+		!EVP_DigestInit_ex(state, algorithm, NULL) ||
+		!EVP_DigestUpdate(state, data, len) ||
+		!EVP_DigestFinal_ex(state, hash, NULL))
+		elog(ERROR, "could not compute SHA-256");
+}
+
+#else
+
+void
+chain_sha256(const uint8 *data, int len, uint8 *hash)
+{
+	pg_cryptohash_ctx *sha = pg_cryptohash_create(PG_SHA256);
+
+	if (sha == NULL ||
+		pg_cryptohash_init(sha) < 0 ||
+		pg_cryptohash_update(sha, data, len) < 0 ||
+		pg_cryptohash_final(sha, hash, CHAIN_HASH_LEN) < 0)
+		elog(ERROR, "could not compute SHA-256");
+	pg_cryptohash_free(sha);
+}
+
+#endif
+
+void
+chain_hash(int64 account_id, const Entry *entry, const text *kind,
 		   TimestampTz recorded_at, const uint8 *previous, uint8 *hash)
 {
 	int			len;
 	const uint8 *data = chain_bytes(account_id, entry, kind, recorded_at, previous, &len);
 
-	chain_sha256(sha, data, len, hash);
+	chain_sha256(data, len, hash);
 }

@@ -5,15 +5,12 @@
 #ifndef LOYALTY_CHAIN_H
 #define LOYALTY_CHAIN_H
 
-#include "common/cryptohash.h"
-
 #include "ledger/post.h"
 
 #define CHAIN_HASH_LEN	32
 #define CHAIN_VERSION	1
 
-extern pg_cryptohash_ctx *chain_begin(void);
-extern void chain_sha256(pg_cryptohash_ctx *sha, const uint8 *data, int len, uint8 *hash);
+extern void chain_sha256(const uint8 *data, int len, uint8 *hash);
 
 /* The canonical bytes of an entry, good until the next call. */
 extern const uint8 *chain_bytes(int64 account_id, const Entry *entry, const text *kind,
@@ -24,7 +21,7 @@ extern const uint8 *chain_bytes(int64 account_id, const Entry *entry, const text
  * before the first).  docs/audit.md gives the bytes one by one.  The kind is
  * hashed as it is stored, so that any word can be, and entry->kind is not read.
  */
-extern void chain_hash(pg_cryptohash_ctx *sha, int64 account_id, const Entry *entry, const text *kind,
+extern void chain_hash(int64 account_id, const Entry *entry, const text *kind,
 					   TimestampTz recorded_at, const uint8 *previous, uint8 *hash);
 
 #endif							/* LOYALTY_CHAIN_H */

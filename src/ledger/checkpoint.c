@@ -11,8 +11,7 @@
  *
  * The aggregates build a tree in one pass in memory that does not depend on
  * the number of leaves: only the roots of the complete trees to the left are
- * kept.  Leaves are hashed in batches, because setting up a hash costs as much
- * as a hash and can't be kept from one row to the next.
+ * kept.
  *
  * What reads a proof trusts nothing in it, and reads no table: a proof is
  * checked with the bytes alone.
@@ -23,7 +22,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -48,7 +46,6 @@ PG_FUNCTION_INFO_V1(loyalty_checkpoint_proven);
 
 #define PROOF_VERSION	1
 #define LEVELS			64
-#define BATCH			128
 
 #define LEAF_LEN		(1 + sizeof(int64) + sizeof(int32) + CHAIN_HASH_LEN)
 #define CHECKPOINT_LEN	(1 + sizeof(int32) + CHAIN_HASH_LEN + 3 * sizeof(int64) + 2 * CHAIN_HASH_LEN)
@@ -72,8 +69,6 @@ typedef struct Tree
 	int64		leaves;			/* hashed so far */
 	Subtree		subtrees[LEVELS];	/* of falling height, from the left */
 	int			nsubtrees;
-	Leaf		queue[BATCH];
-	int			queued;
 
 	/* the path to one leaf */
 	bool		wants_path;
@@ -112,22 +107,22 @@ put_int64(uint8 *to, int64 value)
 }
 
 static void
-hash_leaf(pg_cryptohash_ctx *sha, const Leaf *leaf, uint8 *hash)
+hash_leaf(const Leaf *leaf, uint8 *hash)
 {
 	uint8		data[LEAF_LEN] = {TAG_LEAF};
 
 	put(put_int32(put_int64(data + 1, leaf->account_id), leaf->entries), leaf->head, CHAIN_HASH_LEN);
-	chain_sha256(sha, data, sizeof(data), hash);
+	chain_sha256(data, sizeof(data), hash);
 }
 
 /* hash may be one of the two. */
 static void
-hash_node(pg_cryptohash_ctx *sha, const uint8 *left, const uint8 *right, uint8 *hash)
+hash_node(const uint8 *left, const uint8 *right, uint8 *hash)
 {
 	uint8		data[1 + 2 * CHAIN_HASH_LEN] = {TAG_NODE};
 
 	put(put(data + 1, left, CHAIN_HASH_LEN), right, CHAIN_HASH_LEN);
-	chain_sha256(sha, data, sizeof(data), hash);
+	chain_sha256(data, sizeof(data), hash);
 }
 
 /* ----------------------------------------------------------------
@@ -136,7 +131,7 @@ hash_node(pg_cryptohash_ctx *sha, const uint8 *left, const uint8 *right, uint8 *
 
 /* The last two subtrees become one; on the way the sibling of the wanted leaf's side is noted. */
 static void
-merge_last(Tree *tree, pg_cryptohash_ctx *sha)
+merge_last(Tree *tree)
 {
 	Subtree    *left = &tree->subtrees[tree->nsubtrees - 2];
 	Subtree    *right = &tree->subtrees[tree->nsubtrees - 1];
@@ -148,47 +143,39 @@ merge_last(Tree *tree, pg_cryptohash_ctx *sha)
 		memcpy(tree->path[tree->npath++], on_left ? right->hash : left->hash, CHAIN_HASH_LEN);
 		tree->within = tree->nsubtrees - 2;
 	}
-	hash_node(sha, left->hash, right->hash, left->hash);
+	hash_node(left->hash, right->hash, left->hash);
 	left->height++;
 	tree->nsubtrees--;
 }
 
 static void
-add_queued(Tree *tree, pg_cryptohash_ctx *sha)
+add_leaf(Tree *tree, const Leaf *leaf)
 {
-	for (int i = 0; i < tree->queued; i++)
-	{
-		Subtree    *added = &tree->subtrees[tree->nsubtrees++];
+	Subtree    *added = &tree->subtrees[tree->nsubtrees++];
 
-		added->height = 0;
-		hash_leaf(sha, &tree->queue[i], added->hash);
-		if (tree->wants_path && tree->index < 0 && tree->queue[i].account_id == tree->wanted)
-		{
-			tree->index = tree->leaves;
-			tree->within = tree->nsubtrees - 1;
-		}
-		tree->leaves++;
-		while (tree->nsubtrees > 1 &&
-			   tree->subtrees[tree->nsubtrees - 2].height == tree->subtrees[tree->nsubtrees - 1].height)
-			merge_last(tree, sha);
+	added->height = 0;
+	hash_leaf(leaf, added->hash);
+	if (tree->wants_path && tree->index < 0 && leaf->account_id == tree->wanted)
+	{
+		tree->index = tree->leaves;
+		tree->within = tree->nsubtrees - 1;
 	}
-	tree->queued = 0;
+	tree->leaves++;
+	while (tree->nsubtrees > 1 &&
+		   tree->subtrees[tree->nsubtrees - 2].height == tree->subtrees[tree->nsubtrees - 1].height)
+		merge_last(tree);
 }
 
 /* Nothing can be added after it. */
 static void
 finish_tree(Tree *tree, uint8 *root)
 {
-	pg_cryptohash_ctx *sha = chain_begin();
-
-	add_queued(tree, sha);
 	while (tree->nsubtrees > 1)
-		merge_last(tree, sha);
+		merge_last(tree);
 	if (tree->nsubtrees == 1)
 		memcpy(root, tree->subtrees[0].hash, CHAIN_HASH_LEN);
 	else
-		chain_sha256(sha, (const uint8 *) "", 0, root);	/* of no leaves: the hash of nothing */
-	pg_cryptohash_free(sha);
+		chain_sha256((const uint8 *) "", 0, root);	/* of no leaves: the hash of nothing */
 }
 
 /* _tree_root(account_id, entries, head ORDER BY account_id), _tree_path(…, wanted ORDER BY account_id) */
@@ -197,7 +184,7 @@ loyalty_checkpoint_add(PG_FUNCTION_ARGS)
 {
 	MemoryContext context;
 	Tree	   *tree;
-	Leaf	   *leaf;
+	Leaf		leaf = {0};
 
 	if (!AggCheckCallContext(fcinfo, &context))
 		elog(ERROR, "called outside of an aggregate");
@@ -214,23 +201,15 @@ loyalty_checkpoint_add(PG_FUNCTION_ARGS)
 	else
 		tree = (Tree *) PG_GETARG_POINTER(0);
 
-	leaf = &tree->queue[tree->queued++];
-	leaf->account_id = PG_GETARG_INT64(1);
-	leaf->entries = PG_GETARG_INT32(2);
-	memset(leaf->head, 0, CHAIN_HASH_LEN);
+	leaf.account_id = PG_GETARG_INT64(1);
+	leaf.entries = PG_GETARG_INT32(2);
 	if (!PG_ARGISNULL(3))
 	{
 		bytea	   *head = PG_GETARG_BYTEA_PP(3);
 
-		memcpy(leaf->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
+		memcpy(leaf.head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
 	}
-	if (tree->queued == BATCH)
-	{
-		pg_cryptohash_ctx *sha = chain_begin();
-
-		add_queued(tree, sha);
-		pg_cryptohash_free(sha);
-	}
+	add_leaf(tree, &leaf);
 	PG_RETURN_POINTER(tree);
 }
 
@@ -403,7 +382,7 @@ read_entry(Proof *proof, Bytes bytes)
 
 /* The entry, then all of its account that follow, up to the head that the leaf has. */
 static bool
-read_chain(Reader *reader, pg_cryptohash_ctx *sha, Proof *proof, Leaf *leaf)
+read_chain(Reader *reader, Proof *proof, Leaf *leaf)
 {
 	int32		n = take_int32(reader);
 
@@ -424,7 +403,7 @@ read_chain(Reader *reader, pg_cryptohash_ctx *sha, Proof *proof, Leaf *leaf)
 			return false;
 		data = palloc(bytes.len + CHAIN_HASH_LEN);
 		put(put(put(data, bytes.data, 1), leaf->head, CHAIN_HASH_LEN), bytes.data + 1, bytes.len - 1);
-		chain_sha256(sha, data, bytes.len + CHAIN_HASH_LEN, leaf->head);
+		chain_sha256(data, bytes.len + CHAIN_HASH_LEN, leaf->head);
 		pfree(data);
 		leaf->account_id = at->account_id;
 		leaf->entries = at->entry.entry_no;
@@ -434,7 +413,7 @@ read_chain(Reader *reader, pg_cryptohash_ctx *sha, Proof *proof, Leaf *leaf)
 
 /* RFC 9162, section 2.1.3.2; the tree's size is read later and checked there. */
 static bool
-climb(pg_cryptohash_ctx *sha, uint64 index, uint64 size, const uint8 *path, int npath, uint8 *hash)
+climb(uint64 index, uint64 size, const uint8 *path, int npath, uint8 *hash)
 {
 	uint64		last = size - 1;
 
@@ -446,7 +425,7 @@ climb(pg_cryptohash_ctx *sha, uint64 index, uint64 size, const uint8 *path, int 
 			return false;
 		if ((index & 1) || index == last)
 		{
-			hash_node(sha, path, hash, hash);
+			hash_node(path, hash, hash);
 			while (!(index & 1) && index != 0)
 			{
 				index >>= 1;
@@ -454,7 +433,7 @@ climb(pg_cryptohash_ctx *sha, uint64 index, uint64 size, const uint8 *path, int 
 			}
 		}
 		else
-			hash_node(sha, hash, path, hash);
+			hash_node(hash, path, hash);
 		index >>= 1;
 		last >>= 1;
 	}
@@ -463,7 +442,7 @@ climb(pg_cryptohash_ctx *sha, uint64 index, uint64 size, const uint8 *path, int 
 
 /* The checkpoint that has the account in its tree, and those that build on it. */
 static bool
-read_checkpoints(Reader *reader, pg_cryptohash_ctx *sha, const Leaf *leaf, Proof *proof)
+read_checkpoints(Reader *reader, const Leaf *leaf, Proof *proof)
 {
 	int64		index = take_int64(reader);
 	int			npath = take_byte(reader);
@@ -490,14 +469,14 @@ read_checkpoints(Reader *reader, pg_cryptohash_ctx *sha, const Leaf *leaf, Proof
 		to = put_int64(to, take_int64(reader));
 		if (i == 0)
 		{
-			hash_leaf(sha, leaf, tree);
-			if (!climb(sha, index, accounts, path, npath, tree))
+			hash_leaf(leaf, tree);
+			if (!climb(index, accounts, path, npath, tree))
 				return false;
 		}
 		else
 			memcpy(tree, take(reader, CHAIN_HASH_LEN), CHAIN_HASH_LEN);
 		put(put(to, tree, CHAIN_HASH_LEN), take(reader, CHAIN_HASH_LEN), CHAIN_HASH_LEN);
-		chain_sha256(sha, data, sizeof(data), proof->root);
+		chain_sha256(data, sizeof(data), proof->root);
 		if (i == 0)
 			following = take_int32(reader);
 		if (reader->failed || following < 0 || following > PG_INT32_MAX - proof->number)
@@ -512,18 +491,14 @@ static bool
 read_proof(const bytea *given, Proof *proof)
 {
 	Reader		reader = {(const uint8 *) VARDATA_ANY(given)};
-	pg_cryptohash_ctx *sha = chain_begin();
 	Leaf		leaf;
-	bool		good;
 
 	memset(proof, 0, sizeof(*proof));
 	reader.end = reader.at + VARSIZE_ANY_EXHDR(given);
-	good = take_byte(&reader) == PROOF_VERSION &&
-		read_chain(&reader, sha, proof, &leaf) &&
-		read_checkpoints(&reader, sha, &leaf, proof) &&
+	return take_byte(&reader) == PROOF_VERSION &&
+		read_chain(&reader, proof, &leaf) &&
+		read_checkpoints(&reader, &leaf, proof) &&
 		reader.at == reader.end;
-	pg_cryptohash_free(sha);
-	return good;
 }
 
 /* verify_proof(proof bytea, root bytea) */

@@ -311,6 +311,9 @@ typedef struct Merge
 {
 	int32		entry_no;		/* that began it, */
 	int32		parent_no;		/* and its other side */
+	int32	   *entries;		/* of all ways to and fro */
+	int			nentries;
+	int32		last_archived;	/* of the account's entries */
 	Gone	   *gone;
 	int			n;
 	int			room;
@@ -338,14 +341,17 @@ static void
 add_allocations(Account *account, Merge *merge, int32 entry_no)
 {
 	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	bool		archived = entry_no <= merge->last_archived;
+	Table	   *table = archived ?
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
 
-	table_scan_begin(&scan, table, "allocation_pkey", post->snapshot, 2, keys);
+	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -356,19 +362,14 @@ add_allocations(Account *account, Merge *merge, int32 entry_no)
 	table_scan_end(&scan);
 }
 
-/* Reads what went to the parent since it is the parent. */
+/* Looks for the ways to and from the parent in a table of entries. */
 static void
-read_merge(Account *account, Merge *merge)
+find_ways(Account *account, Merge *merge, Table *table, const char *index)
 {
-	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
-	int32	   *entries = NULL;
-	int			n = 0;
 
-	memset(merge, 0, sizeof(*merge));
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -387,7 +388,7 @@ read_merge(Account *account, Merge *merge)
 		if (!nulls[ENTRY_REVERSES])
 		{
 			merge->entry_no = 0;
-			n = 0;
+			merge->nentries = 0;
 			continue;
 		}
 		if (merge->entry_no == 0)
@@ -395,13 +396,30 @@ read_merge(Account *account, Merge *merge)
 			merge->entry_no = DatumGetInt32(values[ENTRY_NO]);
 			merge->parent_no = (int32) (other % ENTRIES_PER_ACCOUNT);
 		}
-		entries = n == 0 ? palloc(sizeof(int32) * 16) :
-			n % 16 == 0 ? repalloc(entries, sizeof(int32) * (n + 16)) : entries;
-		entries[n++] = DatumGetInt32(values[ENTRY_NO]);
+		if (merge->nentries % 16 == 0)
+			merge->entries = merge->entries == NULL ? palloc(sizeof(int32) * 16) :
+				repalloc(merge->entries, sizeof(int32) * (merge->nentries + 16));
+		merge->entries[merge->nentries++] = DatumGetInt32(values[ENTRY_NO]);
 	}
 	table_scan_end(&scan);
-	for (int i = 0; i < n; i++)
-		add_allocations(account, merge, entries[i]);
+}
+
+/* Reads what went to the parent since it is the parent; LY020 if some of the account's entries are nowhere. */
+static void
+read_merge(Account *account, Merge *merge)
+{
+	Post	   *post = account->post;
+
+	memset(merge, 0, sizeof(*merge));
+	post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
+	if (post_has_archive(post))
+	{
+		find_ways(account, merge, &post->archived_entry, "archived_entry_pkey");
+		merge->last_archived = merge->nentries > 0 ? merge->entries[merge->nentries - 1] : 0;
+	}
+	find_ways(account, merge, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey");
+	for (int i = 0; i < merge->nentries; i++)
+		add_allocations(account, merge, merge->entries[i]);
 }
 
 static int

@@ -21,7 +21,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -52,8 +51,16 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_REKEY] = "rekey",
 	[ENTRY_HOLD] = "hold",
 	[ENTRY_TRANSFER] = "transfer",
+	[ENTRY_CONFIRM] = "confirm",
+	[ENTRY_EXTEND] = "extend",
 	[ENTRY_MERGE] = "merge",
 	[ENTRY_FORFEIT] = "forfeit",
+};
+
+static const int activity_of[ENTRY_KINDS] = {
+	[ENTRY_EARN] = ACTIVITY_EARN,
+	[ENTRY_REDEEM] = ACTIVITY_REDEEM,
+	[ENTRY_TRANSFER] = ACTIVITY_TRANSFER,
 };
 
 const char *
@@ -99,7 +106,10 @@ close_scans(Post *post)
 	if (post->scanning_entry_by_event)
 		table_scan_end(&post->entry_by_event);
 	post->scanning_lot_open = post->scanning_lot_by_no = false;
+	if (post->scanning_archived_by_event)
+		table_scan_end(&post->archived_by_event);
 	post->scanning_member_by_key = post->scanning_entry_by_event = false;
+	post->scanning_archived_by_event = false;
 }
 
 static void
@@ -127,16 +137,24 @@ post_restart(Post *post)
 	post->last_account = 0;
 }
 
-Table *
-post_table(Post *post, Table *table, const char *name, int natts)
+static Table *
+open_for_reading(Post *post, Table *table, const char *name, int natts)
 {
-	if (table->rel == NULL && post->reading)
+	if (table->rel == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(post->estate->es_query_cxt);
 
 		table_open_for_read(table, name, natts);
 		MemoryContextSwitchTo(old);
 	}
+	return table;
+}
+
+Table *
+post_table(Post *post, Table *table, const char *name, int natts)
+{
+	if (post->reading)
+		(void) open_for_reading(post, table, name, natts);
 	else if (table->rel == NULL)
 		table_open_for_write(table, name, natts, post->estate);
 	return table;
@@ -207,13 +225,14 @@ post_end(Post *post)
 	table_finish(&post->progress);
 	table_finish(&post->request);
 	table_finish(&post->hold);
+	table_finish(&post->anchor);
+	table_finish(&post->archived_allocation);
+	table_finish(&post->archived_entry);
 	table_finish(&post->allocation);
 	table_finish(&post->entry);
 	table_finish(&post->lot);
 	table_finish(&post->account);
 	table_finish(&post->member);
-	if (post->sha != NULL)
-		pg_cryptohash_free(post->sha);
 	FreeExecutorState(post->estate);
 	MemoryContextDelete(post->context);
 	drop_snapshot(post);
@@ -318,17 +337,99 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 	else
 		table_scan_again(&post->entry_by_event, keys);
 	post->scanning_entry_by_event = true;
+	post->in_archive = false;
 }
 
+/* Most ledgers have none: the file's length tells. */
 bool
+post_has_archive(Post *post)
+{
+	return RelationGetNumberOfBlocks(open_for_reading(post, &post->archived_entry, "archived_entry", ENTRY_NATTS)->rel) > 0;
+}
+
+/* Goes on in the archive with what was looked for; false: nothing is there. */
+static bool
+enter_archive(Post *post)
+{
+	TableKey	keys[2];
+
+	if (post->in_archive)
+		return true;
+	if (!post_has_archive(post))
+		return false;
+	for (int i = 0; i < 2; i++)
+		keys[i] = (TableKey) {BTEqualStrategyNumber, post->entry_by_event.keys[i].sk_argument};
+	if (!post->scanning_archived_by_event)
+		table_scan_begin(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
+						 post->latest ? post->latest : post->snapshot, 2, keys);
+	else
+		table_scan_again(&post->archived_by_event, keys);
+	post->scanning_archived_by_event = true;
+	post->in_archive = true;
+	return true;
+}
+
+TupleTableSlot *
 post_next_entry(Post *post)
 {
-	if (!table_scan_next(&post->entry_by_event))
-		return false;
+	Table	   *table = &post->entry;
+
+	if (post->in_archive || !table_scan_next(&post->entry_by_event))
+	{
+		table = &post->archived_entry;
+		if (!enter_archive(post) || !table_scan_next(&post->archived_by_event))
+			return NULL;
+	}
 	if (post->latest != NULL &&
-		!table_tuple_satisfies_snapshot(post->entry.rel, post->entry.slot, post->snapshot))
+		!table_tuple_satisfies_snapshot(table->rel, table->slot, post->snapshot))
 		conflict();
-	return true;
+	return table->slot;
+}
+
+/* Whether the last entry that an anchor is of is in the archive. */
+static bool
+is_archive_there(Post *post, int64 account_id, int32 entries)
+{
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entries)}
+	};
+	bool		found;
+
+	if (!post_has_archive(post))
+		return false;
+	table_scan_begin(&scan, &post->archived_entry, "archived_entry_pkey", post->snapshot, 2, keys);
+	found = table_scan_next(&scan);
+	table_scan_end(&scan);
+	return found;
+}
+
+void
+post_refuse_discarded(Post *post, int64 account_id, TimestampTz time)
+{
+	Table	   *table = open_for_reading(post, &post->anchor, "anchor", ANCHOR_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
+
+	if (RelationGetNumberOfBlocks(table->rel) == 0)
+		return;
+	table_scan_begin(&scan, table, "anchor_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+
+		slot_getallattrs(table->slot);
+		if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
+			!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_ARCHIVED),
+					 errmsg("what it is about is archived"),
+					 errdetail("Entries of account " INT64_FORMAT " up to number %d were discarded with the archive.",
+							   account_id, DatumGetInt32(values[ANCHOR_ENTRIES])),
+					 errhint("Book what is due with loyalty.adjust(), or bring the archive back: see docs/archive.md.")));
+	}
+	table_scan_end(&scan);
 }
 
 int64
@@ -464,6 +565,7 @@ read_account(Post *post, TupleTableSlot *slot)
 	account->expired = DatumGetPoints(values[ACCOUNT_EXPIRED]);
 	account->as_of = DatumGetTimestampTz(values[ACCOUNT_AS_OF]);
 	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
+	account->clock_end = nulls[ACCOUNT_CLOCK_END] ? DT_NOBEGIN : DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
 	if (!nulls[ACCOUNT_TIER])
 		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
 	if (!nulls[ACCOUNT_TIER_SINCE])
@@ -527,6 +629,9 @@ read_lot(Account *account, TupleTableSlot *slot)
 	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
 	lot->dates.valid_from = DatumGetTimestampTz(values[LOT_VALID_FROM]);
 	lot->dates.expires_at = DatumGetTimestampTz(values[LOT_EXPIRES_AT]);
+	lot->on_clock = lot->dates.expires_at == LOT_ON_CLOCK;
+	if (lot->on_clock)
+		lot->dates.expires_at = account->clock_end;
 	lot->earned_at = DatumGetTimestampTz(values[LOT_EARNED_AT]);
 	lot->credited = DatumGetPoints(values[LOT_CREDITED]);
 	lot->remaining = DatumGetPoints(values[LOT_REMAINING]);
@@ -591,6 +696,18 @@ account_read_lots(Account *account)
 	account->all_open = true;
 }
 
+/* All that are known, those of a clock among them, by when they end. */
+static Lot **
+lots_in_order(Account *account)
+{
+	Lot		  **lots = palloc(sizeof(Lot *) * Max(account->nlots, 1));
+
+	if (account->nlots > 0)
+		memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
+	qsort(lots, account->nlots, sizeof(Lot *), lots_by_end);
+	return lots;
+}
+
 bool
 lot_alive(const Lot *lot, TimestampTz at)
 {
@@ -600,15 +717,25 @@ lot_alive(const Lot *lot, TimestampTz at)
 Points
 account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count)
 {
-	TableScan  *scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
+	TableScan  *scan = NULL;
+	Lot		  **all = NULL;
 	Points		found = 0;
 	int			room = 8;
 
 	*live = palloc(sizeof(Lot *) * room);
 	*count = 0;
-	while (found < wanted && table_scan_next(scan))
+
+	/* The index has lots of a clock last, whenever that ends. */
+	if (account->clock_end == DT_NOBEGIN)
+		scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
+	else
 	{
-		Lot		   *lot = read_lot(account, account->post->lot.slot);
+		account_read_open(account);
+		all = lots_in_order(account);
+	}
+	for (int i = 0; found < wanted && (scan != NULL ? table_scan_next(scan) : i < account->nlots); i++)
+	{
+		Lot		   *lot = scan != NULL ? read_lot(account, account->post->lot.slot) : all[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!lot_alive(lot, at) || lot->remaining == lot->held)
@@ -647,29 +774,43 @@ account_lot(Account *account, int32 lot_no)
 	return read_lot(account, post->lot.slot);
 }
 
+static int32
+first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
+{
+	TableScan	scan;
+	int32		lot_no = 0;
+	bool		isnull;
+
+	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
+	while (lot_no == 0 && table_scan_next(&scan))
+		lot_no = DatumGetInt32(slot_getattr(table->slot, ALLOCATION_LOT, &isnull));
+	table_scan_end(&scan);
+	return lot_no;
+}
+
 int32
 post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 {
-	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
-	int32		lot_no = 0;
-	bool		isnull;
+	int32		lot_no;
 
 	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, &post->allocation, "allocation_pkey", post->snapshot, 2, keys);
-	while (lot_no == 0 && table_scan_next(&scan))
-		lot_no = DatumGetInt32(slot_getattr(post->allocation.slot, ALLOCATION_LOT, &isnull));
-	table_scan_end(&scan);
+	lot_no = first_lot(post, &post->allocation, "allocation_pkey", keys);
+	if (lot_no == 0 && post_has_archive(post))
+	{
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS);
+		lot_no = first_lot(post, &post->archived_allocation, "archived_allocation_pkey", keys);
+	}
 	return lot_no;
 }
 
 static bool
 same_dates(const Lot *lot, const LotDates *dates)
 {
-	return lot->dates.expires_at == dates->expires_at &&
+	return (lot->on_clock ? LOT_ON_CLOCK : lot->dates.expires_at) == dates->expires_at &&
 		lot->dates.valid_from == dates->valid_from &&
 		lot->dates.issued == dates->issued;
 }
@@ -677,12 +818,32 @@ same_dates(const Lot *lot, const LotDates *dates)
 /*
  * An award joins a lot that is open and not dead, or that this visit opened:
  * whom a late award dies with must not hang on whether the expiry job came by.
+ * One that is to be confirmed stays by itself.
  */
 static bool
 takes_award(const Account *account, const Lot *lot, const LotDates *dates)
 {
-	return same_dates(lot, dates) && lot->open &&
-		(lot->fresh || dates->expires_at > account->as_of);
+	return same_dates(lot, dates) && lot->open && dates->valid_from != DT_NOEND &&
+		(lot->fresh || lot->dates.expires_at > account->as_of);
+}
+
+/*
+ * The end of a lot by the clock.  Any credit starts a clock that does not run;
+ * what is too late even for a new one ended when that would have.
+ */
+static LotDates
+dates_by_clock(Account *account, const LotDates *dates)
+{
+	LotDates	result = *dates;
+
+	if (account->clock_end <= account->as_of)
+	{
+		if (dates->own_end > account->as_of)
+			account_set_clock(account, dates->own_end);
+		else
+			result.expires_at = dates->own_end;
+	}
+	return result;
 }
 
 /* The lot of those dates that takes awards, or a new one. */
@@ -690,14 +851,21 @@ static Lot *
 lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 {
 	Lot		   *lot = account->last_used;
+	LotDates	by_clock;
 
+	if (dates->expires_at == LOT_ON_CLOCK)
+	{
+		by_clock = dates_by_clock(account, dates);
+		dates = &by_clock;
+	}
 	if (lot != NULL && takes_award(account, lot, dates))
 		return lot;
 	for (int i = 0; i < account->nlots; i++)
 		if (takes_award(account, account->lots[i], dates))
 			return account->last_used = account->lots[i];
 
-	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of)
+	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of &&
+		dates->valid_from != DT_NOEND)
 	{
 		TableScan  *scan = scan_open_lots(account, BTEqualStrategyNumber, dates->expires_at);
 
@@ -712,6 +880,9 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 	lot = add_lot(account);
 	lot->lot_no = ++account->last_lot;
 	lot->dates = *dates;
+	lot->on_clock = dates->expires_at == LOT_ON_CLOCK;
+	if (lot->on_clock)
+		lot->dates.expires_at = account->clock_end;
 	lot->earned_at = earned_at;
 	lot->fresh = true;
 	return account->last_used = lot;
@@ -728,16 +899,16 @@ move(Account *account, Lot *lot, Points points)
 	lot->remaining = points_add(lot->remaining, points);
 	lot->open = lot->remaining > 0;
 	lot->changed = true;
+	if (lot->dates.expires_at <= account->as_of)
+		return;
+	account->next_change = Min(account->next_change, lot->dates.expires_at);
 	if (lot->dates.valid_from > account->as_of)
 	{
 		account->pending = points_add(account->pending, points);
 		account->next_change = Min(account->next_change, lot->dates.valid_from);
 	}
-	else if (lot->dates.expires_at > account->as_of)
-	{
+	else
 		account->live = points_add(account->live, points);
-		account->next_change = Min(account->next_change, lot->dates.expires_at);
-	}
 }
 
 /* Brings the totals to a time, if a lot or a hold began or ended since. */
@@ -758,16 +929,18 @@ account_roll_forward(Account *account, TimestampTz time)
 	{
 		Lot		   *lot = account->lots[i];
 
+		if (lot->dates.expires_at <= account->as_of)
+			continue;
+		account->next_change = Min(account->next_change, lot->dates.expires_at);
 		if (lot->dates.valid_from > account->as_of)
 		{
 			account->pending += lot->remaining;
 			account->next_change = Min(account->next_change, lot->dates.valid_from);
 		}
-		else if (lot->dates.expires_at > account->as_of)
+		else
 		{
 			account->live += lot->remaining;
 			account->held += lot->held;
-			account->next_change = Min(account->next_change, lot->dates.expires_at);
 		}
 	}
 }
@@ -825,8 +998,54 @@ account_is_closed(const Account *account)
 	return account->state == ACCOUNT_CLOSED;
 }
 
-Entry *
-account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+/* ----------------------------------------------------------------
+ *		The clock
+ *
+ * Points that end by activity end all at once, a time after the last entry of
+ * certain kinds.  When that will be is kept with the account, so that an entry
+ * changes no lot; such a lot's own end is LOT_ON_CLOCK until the clock has run
+ * out and its end is booked, or another clock starts.
+ * ---------------------------------------------------------------- */
+
+/* Every lot of a clock that ran out ended with it, those too that something may yet be given back to. */
+static void
+end_lots_of_clock(Account *account)
+{
+	if (account->stored_lots > 0)
+		account_read_lots(account);
+	for (int i = 0; i < account->nlots; i++)
+	{
+		Lot		   *lot = account->lots[i];
+
+		lot->changed |= lot->on_clock;
+		lot->on_clock = false;
+	}
+}
+
+void
+account_set_clock(Account *account, TimestampTz end)
+{
+	if (account->clock_end != DT_NOBEGIN && account->clock_end <= account->as_of)
+		end_lots_of_clock(account);
+	account->clock_end = end;
+	account->changed = true;
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i]->on_clock)
+			account->lots[i]->dates.expires_at = end;
+}
+
+/* It is never set back, and what came late does not bring the dead to life. */
+static void
+restart_clock(Account *account, TimestampTz event_time)
+{
+	TimestampTz end = clock_end(account->currency, event_time);
+
+	if (end > account->as_of && end > account->clock_end)
+		account_set_clock(account, end);
+}
+
+static Entry *
+add_entry(Account *account, EntryKind kind, TimestampTz event_time)
 {
 	Entry	   *entry;
 
@@ -850,6 +1069,20 @@ account_entry(Account *account, EntryKind kind, TimestampTz event_time)
 	entry->event_time = event_time;
 	account->changed = true;
 	return entry;
+}
+
+Entry *
+account_entry(Account *account, EntryKind kind, TimestampTz event_time)
+{
+	if ((account->currency->activity & activity_of[kind]) != 0)
+		restart_clock(account, event_time);
+	return add_entry(account, kind, event_time);
+}
+
+Entry *
+account_correction(Account *account)
+{
+	return add_entry(account, ENTRY_EARN, account->post->now);
 }
 
 void
@@ -942,17 +1175,20 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 	move(account, lot, rest);
 }
 
-void
+Lot *
 account_credit(Account *account, Entry *entry, Points points, const LotDates *dates)
 {
-	if (points == 0)
-		return;
+	Lot		   *lot = NULL;
 
 	/* No lot for what the debt swallows whole. */
-	if (points <= account->debt)
+	if (points > account->debt)
+	{
+		lot = lot_for(account, dates, entry->event_time);
+		account_credit_lot(account, entry, points, lot);
+	}
+	else if (points > 0)
 		(void) repay(account, entry, points);
-	else
-		account_credit_lot(account, entry, points, lot_for(account, dates, entry->event_time));
+	return lot;
 }
 
 void
@@ -961,6 +1197,15 @@ account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 	entry->points = points_sub(entry->points, points);
 	count_in(account, entry, -points);
 	account_allocate(account, entry, lot->lot_no, -points);
+	move(account, lot, -points);
+}
+
+void
+account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot)
+{
+	entry->lot_no = lot->lot_no;
+	entry->points = points_sub(entry->points, points);
+	count_in(account, entry, -points);
 	move(account, lot, -points);
 }
 
@@ -981,11 +1226,15 @@ account_expire_lot(Account *account, Lot *lot)
 	Entry	   *entry = account_entry(account, ENTRY_EXPIRE, lot->dates.expires_at);
 	Points		points = lot->remaining - lot->held;
 
-	entry->lot_no = lot->lot_no;
-	entry->points = -points;
-	count_in(account, entry, -points);
+	/* What was never confirmed was never earned. */
+	if (lot->dates.valid_from == DT_NOEND)
+	{
+		entry->unconfirmed = points;
+		entry->metric_time = lot->earned_at;
+	}
+	lot->on_clock = false;
 	lot->expired = points_add(lot->expired, points);
-	move(account, lot, -points);
+	account_empty_lot(account, entry, points, lot);
 }
 
 /* More debt, or less. */
@@ -1055,9 +1304,20 @@ account_forfeit(Account *account)
 
 		if (points == 0)
 			continue;
+		lots[i]->expired = points_add(lots[i]->expired, points);
+
+		/* What was never confirmed was never earned. */
+		if (lots[i]->dates.valid_from == DT_NOEND)
+		{
+			Entry	   *alone = account_entry(account, ENTRY_FORFEIT, account->post->now);
+
+			alone->unconfirmed = points;
+			alone->metric_time = lots[i]->earned_at;
+			account_debit_lot(account, alone, points, lots[i]);
+			continue;
+		}
 		if (entry == NULL)
 			entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
-		lots[i]->expired = points_add(lots[i]->expired, points);
 		account_debit_lot(account, entry, points, lots[i]);
 	}
 	pfree(lots);
@@ -1079,10 +1339,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		part = Min(left, own->remaining - own->held);
 		if (part == left)
 		{
-			entry->lot_no = own->lot_no;
-			entry->points = points_sub(entry->points, part);
-			count_in(account, entry, -part);
-			move(account, own, -part);
+			account_empty_lot(account, entry, part, own);
 			return;
 		}
 		if (part > 0)
@@ -1096,6 +1353,8 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 			own->waived += part;
 			own->changed = true;
 			entry->forgiven = points_add(entry->forgiven, part);
+			if (own->dates.valid_from == DT_NOEND)
+				entry->unconfirmed -= part;
 			left -= part;
 		}
 		if (left > 0 && account->parent != NULL)
@@ -1128,7 +1387,11 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 	if (left > 0)
 	{
 		if (account->currency->debt == DEBT_FORGIVE)
+		{
 			entry->forgiven = points_add(entry->forgiven, left);
+			if (own != NULL && own->held > 0 && lot_alive(own, account->as_of))
+				reserve_owe(account, own, left);
+		}
 		else
 			account_change_debt(account, entry, left);
 	}
@@ -1174,6 +1437,8 @@ store_account(Account *account)
 	values[ACCOUNT_HEAD] = PointerGetDatum(head);
 	nulls[ACCOUNT_HEAD] = account->last_entry == 0;
 	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
+	values[ACCOUNT_CLOCK_END] = TimestampTzGetDatum(account->clock_end);
+	nulls[ACCOUNT_CLOCK_END] = account->clock_end == DT_NOBEGIN;
 	values[ACCOUNT_STATE] = Int32GetDatum(account->state);
 	values[ACCOUNT_MERGED_INTO] = Int64GetDatum(account->merged_into);
 	nulls[ACCOUNT_MERGED_INTO] = account->merged_into == 0;
@@ -1193,7 +1458,7 @@ store_lot(Account *account, Lot *lot)
 	values[LOT_OPEN] = BoolGetDatum(lot->open);
 	values[LOT_ISSUED] = DateADTGetDatum(lot->dates.issued);
 	values[LOT_VALID_FROM] = TimestampTzGetDatum(lot->dates.valid_from);
-	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->dates.expires_at);
+	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->on_clock ? LOT_ON_CLOCK : lot->dates.expires_at);
 	values[LOT_EARNED_AT] = TimestampTzGetDatum(lot->earned_at);
 	values[LOT_CREDITED] = PointsGetDatum(lot->credited);
 	values[LOT_REMAINING] = PointsGetDatum(lot->remaining);
@@ -1214,7 +1479,7 @@ store_lot(Account *account, Lot *lot)
 static void
 store_allocation(Account *account, Allocation *allocation)
 {
-	Table	   *table = &account->post->allocation;
+	Table	   *table = allocation->archived ? &account->post->archived_allocation : &account->post->allocation;
 	TupleTableSlot *slot = allocation->fresh ? table_new_row(table) : table_changed_row(table);
 	Datum	   *values = slot->tts_values - 1;
 
@@ -1299,8 +1564,6 @@ store_visit(Account *account)
 	uint8	  (*hashes)[CHAIN_HASH_LEN] = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	const uint8 *previous = account->head;
 
-	if (post->sha == NULL)
-		post->sha = chain_begin();
 	if (account->nentries > 0 && post->actor_id == 0)
 		post->actor_id = actor_now(post);
 	for (int i = 0; i < account->nentries; i++)
@@ -1308,7 +1571,7 @@ store_visit(Account *account)
 		Entry	   *entry = &account->entries[i];
 
 		entry->actor_id = post->actor_id;
-		chain_hash(post->sha, account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
+		chain_hash(account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
 		previous = hashes[i];
 	}
 	if (account->nentries > 0)
@@ -1334,6 +1597,16 @@ store_visit(Account *account)
 	if (post_store_hook != NULL)
 		post_store_hook(account);
 	return true;
+}
+
+/* At the end of a visit's work. */
+static void
+review(Account *account)
+{
+	if (account->held > 0 && account->changed && account->currency->debt == DEBT_FORGIVE)
+		reserve_review(account);
+	if (post_review_hook != NULL)
+		post_review_hook(account);
 }
 
 /* What the work left to be done, and the accounts that go with this one. */
@@ -1395,8 +1668,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		work(account, arg);
 		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
 			end_work(account);
-		if (post_review_hook != NULL)
-			post_review_hook(account);
+		review(account);
 		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
 		{
@@ -1474,6 +1746,37 @@ post_lock(Post *post, const int64 *accounts, int n)
 	post_restart(post);
 }
 
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+post_lock_roots(Post *post, const int64 *accounts, int n)
+{
+	int64	   *roots = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *locked = palloc0(sizeof(int64) * Max(n, 1));
+
+	for (;;)
+	{
+		ItemPointerData tid;
+
+		for (int i = 0; i < n; i++)
+			roots[i] = post_root(post, accounts[i], &tid);
+		qsort(roots, n, sizeof(int64), compare_ids);
+		if (memcmp(roots, locked, sizeof(int64) * n) == 0)
+			break;
+		post_lock(post, roots, n);
+		memcpy(locked, roots, sizeof(int64) * n);
+	}
+	pfree(roots);
+	pfree(locked);
+}
+
 void
 post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 {
@@ -1508,8 +1811,7 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 	work(accounts[a > b], accounts[a < b], arg);
 	for (int i = 0; i < 2; i++)
 	{
-		if (post_review_hook != NULL)
-			post_review_hook(accounts[i]);
+		review(accounts[i]);
 		if (accounts[i]->changed && !store_visit(accounts[i]))
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
 	}

@@ -32,6 +32,8 @@ typedef enum EntryKind
 	ENTRY_REKEY,
 	ENTRY_HOLD,
 	ENTRY_TRANSFER,
+	ENTRY_CONFIRM,
+	ENTRY_EXTEND,
 	ENTRY_MERGE,
 	ENTRY_FORFEIT,
 	ENTRY_KINDS
@@ -49,15 +51,16 @@ typedef struct Entry
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes; the hold that a redemption captures; the merge undone */
+	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured; the merge undone */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
 	int			visits;
+	Points		unconfirmed;	/* what ended before it was confirmed, or ended so and is let off now (below zero) */
 	text	   *event;
-	text	   *line;			/* of an event; the other side of a transfer or merge */
+	text	   *line;			/* of an event; the other side of a transfer or merge; the ends of an extension */
 	text	   *reason;
 } Entry;
 
@@ -66,6 +69,7 @@ typedef struct Lot
 	int32		lot_no;
 	bool		open;
 	LotDates	dates;
+	bool		on_clock;		/* ends with the account's clock, and dates.expires_at is when that does */
 	TimestampTz earned_at;
 	Points		credited;
 	Points		remaining;
@@ -86,6 +90,7 @@ typedef struct Allocation
 	Points		returned;
 	ItemPointerData tid;
 	bool		fresh;
+	bool		archived;		/* its row is in the archive */
 } Allocation;
 
 typedef struct MetricShift
@@ -127,6 +132,7 @@ typedef struct Account
 	Points		expired;
 	TimestampTz as_of;
 	TimestampTz next_change;
+	TimestampTz clock_end;		/* -infinity: there never was a clock */
 	Datum		tier;			/* 0: none */
 	TimestampTz tier_since;
 	TimestampTz tier_until;		/* 0: none */
@@ -180,6 +186,9 @@ struct Post
 	Table		lot;
 	Table		entry;
 	Table		allocation;
+	Table		archived_entry;
+	Table		archived_allocation;
+	Table		anchor;
 	Table		hold;
 	Table		request;
 	Table		progress;		/* the status wing's */
@@ -190,13 +199,15 @@ struct Post
 	TableScan	lot_open;
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
+	TableScan	archived_by_event;
 	bool		scanning_member_by_key;
 	bool		scanning_account_by_id;
 	bool		scanning_account_by_key;
 	bool		scanning_lot_open;
 	bool		scanning_lot_by_no;
 	bool		scanning_entry_by_event;
-	struct pg_cryptohash_ctx *sha;	/* made once a session: as dear as a hash */
+	bool		scanning_archived_by_event;
+	bool		in_archive;		/* entries of an event come from there now */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
 };
@@ -217,9 +228,15 @@ extern int64 post_find_member(Post *post, int32 program_id, const text *key);
 extern void post_enrol(int32 program_id, const text **keys, int n);
 extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
 
-/* The entries of an event of the account, in no order, one by one in post->entry.slot. */
+/* The entries of an event of the account, archived ones too, in no order, one by one; NULL after the last. */
 extern void post_entries_of(Post *post, int64 account_id, const text *event);
-extern bool post_next_entry(Post *post);
+extern TupleTableSlot *post_next_entry(Post *post);
+
+/* There are archived entries: they are in post->archived_entry, open. */
+extern bool post_has_archive(Post *post);
+
+/* Refuses when what happened at that time may be among entries of the account that are no longer there. */
+extern void post_refuse_discarded(Post *post, int64 account_id, TimestampTz time);
 
 /* The lot that the allocations of an entry name; 0: none. */
 extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
@@ -241,6 +258,9 @@ extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
 
 /* Locks accounts, given in ascending order; they may be visited in any order then. */
 extern void post_lock(Post *post, const int64 *accounts, int n);
+
+/* Those in whose visits these are written, in that order, found again should they have changed meanwhile. */
+extern void post_lock_roots(Post *post, const int64 *accounts, int n);
 
 /* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
 extern void post_restart(Post *post);
@@ -266,11 +286,13 @@ extern void post_account_wherever(Post *post, int64 account_id, AccountWork work
 
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
-extern void account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);
+extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
+extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_settle_lot(Account *account, int32 lot_no);
 extern void account_take_back(Account *account, Entry *entry, Points points, Lot *own);
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
+extern void account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot);	/* an entry that touches no other */
 extern void account_expire_lot(Account *account, Lot *lot);
 extern void account_forfeit(Account *account);
 extern void account_change_debt(Account *account, Entry *entry, Points more);
@@ -287,6 +309,9 @@ extern void refuse_gone(const Account *account);
 
 /* Whether the one who has the account's points is a member no more. */
 extern bool account_is_closed(const Account *account);
+
+/* The clock ends then; lots of one that ran out before stay dead. */
+extern void account_set_clock(Account *account, TimestampTz end);
 
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
@@ -323,7 +348,7 @@ enum
 	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS, ACCOUNT_STATE,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
-	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY,
+	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY, ACCOUNT_CLOCK_END,
 	ACCOUNT_MERGED_INTO,
 	ACCOUNT_NATTS = ACCOUNT_MERGED_INTO
 };
@@ -346,6 +371,18 @@ enum
 	ALLOCATION_ACCOUNT = 1, ALLOCATION_ENTRY, ALLOCATION_NO, ALLOCATION_LOT, ALLOCATION_POINTS,
 	ALLOCATION_RETURNED,
 	ALLOCATION_NATTS = ALLOCATION_RETURNED
+};
+enum
+{
+	ANCHOR_ACCOUNT = 1, ANCHOR_ENTRIES, ANCHOR_BEFORE, ANCHOR_ARCHIVED_AT, ANCHOR_POINTS, ANCHOR_EARNED,
+	ANCHOR_REDEEMED, ANCHOR_EXPIRED, ANCHOR_RECORDED_AT, ANCHOR_HASH,
+	ANCHOR_NATTS = ANCHOR_HASH
+};
+enum
+{
+	ANCHOR_LOT_ACCOUNT = 1, ANCHOR_LOT_ENTRIES, ANCHOR_LOT_NO, ANCHOR_LOT_POINTS, ANCHOR_LOT_CREDITED,
+	ANCHOR_LOT_EXPIRED, ANCHOR_LOT_OPENED_BY, ANCHOR_LOT_OPENED_AT, ANCHOR_LOT_ENDED_BY, ANCHOR_LOT_ENDED_AT,
+	ANCHOR_LOT_NATTS = ANCHOR_LOT_ENDED_AT
 };
 enum
 {

@@ -9,10 +9,12 @@
 
 #include "access/nbtree.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
@@ -33,6 +35,7 @@ PG_FUNCTION_INFO_V1(loyalty_program_sees_account);
 PG_FUNCTION_INFO_V1(loyalty_program_my_members);
 PG_FUNCTION_INFO_V1(loyalty_program_act_for);
 PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
+PG_FUNCTION_INFO_V1(loyalty_program_clock_end);
 
 /* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
 enum
@@ -62,7 +65,10 @@ enum
 	CURRENCY_PENDING,
 	CURRENCY_PENDING_COUNTS,
 	CURRENCY_DEBT,
-	CURRENCY_NATTS = CURRENCY_DEBT
+	CURRENCY_CONFIRM,
+	CURRENCY_ACTIVITY,
+	CURRENCY_CHANGED_AT,
+	CURRENCY_NATTS = CURRENCY_CHANGED_AT
 };
 
 enum
@@ -160,6 +166,20 @@ read_program(void *row, TupleTableSlot *slot)
 	program->tier_grace = *DatumGetIntervalP(values[PROGRAM_TIER_GRACE]);
 }
 
+static int
+read_activity(ArrayType *kinds)
+{
+	static const char *const words[] = {"earn", "redeem", "transfer", NULL};
+	Datum	   *elements;
+	int			n;
+	int			activity = 0;
+
+	deconstruct_array(kinds, TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL, &n);
+	for (int i = 0; i < n; i++)
+		activity |= 1 << config_word(elements[i], words);
+	return activity;
+}
+
 static void
 read_currency(void *row, TupleTableSlot *slot)
 {
@@ -167,6 +187,7 @@ read_currency(void *row, TupleTableSlot *slot)
 	static const char *const roundings[] = {"day", "month", "quarter", "half_year", "year", NULL};
 	static const ValidityRounding months[] = {ROUND_DAY, ROUND_MONTH, ROUND_QUARTER, ROUND_HALF_YEAR, ROUND_YEAR};
 	static const char *const debts[] = {"forgive", "negative", "block", NULL};
+	char	   *rounding;
 	Datum	   *values = slot->tts_values - 1;
 
 	slot_getallattrs(slot);
@@ -181,10 +202,20 @@ read_currency(void *row, TupleTableSlot *slot)
 	for (int i = 0; i < currency->decimals; i++)
 		currency->unit /= 10;
 	currency->validity = copy_interval(slot, CURRENCY_VALIDITY);
-	currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
+	rounding = TextDatumGetCString(values[CURRENCY_ROUNDING]);
+	if (rounding[0] >= '0' && rounding[0] <= '9')
+	{
+		currency->rounding = ROUND_DATE;
+		currency->date = atoi(rounding) * 100 + atoi(rounding + 3);
+	}
+	else
+		currency->rounding = months[config_word(values[CURRENCY_ROUNDING], roundings)];
 	currency->pending = copy_interval(slot, CURRENCY_PENDING);
 	currency->pending_counts = DatumGetBool(values[CURRENCY_PENDING_COUNTS]);
 	currency->debt = config_word(values[CURRENCY_DEBT], debts);
+	currency->confirm = DatumGetBool(values[CURRENCY_CONFIRM]);
+	if (!slot->tts_isnull[CURRENCY_ACTIVITY - 1])
+		currency->activity = read_activity(DatumGetArrayTypeP(values[CURRENCY_ACTIVITY]));
 }
 
 static void
@@ -615,6 +646,13 @@ member_enrolled_at(int64 member_id)
 	table_finish(&member);
 	UnregisterSnapshot(snapshot);
 	return result;
+}
+
+/* _clock_end(currency int, start timestamptz) */
+Datum
+loyalty_program_clock_end(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(clock_end(currency_by_id(PG_GETARG_INT32(0)), PG_GETARG_TIMESTAMPTZ(1)));
 }
 
 /*

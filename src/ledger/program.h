@@ -19,7 +19,8 @@ typedef enum ValidityRounding
 	ROUND_MONTH = 1,			/* the values are months of the year's division */
 	ROUND_QUARTER = 3,
 	ROUND_HALF_YEAR = 6,
-	ROUND_YEAR = 12
+	ROUND_YEAR = 12,
+	ROUND_DATE = 13				/* of the year */
 } ValidityRounding;
 
 typedef enum DebtPolicy
@@ -28,6 +29,14 @@ typedef enum DebtPolicy
 	DEBT_NEGATIVE,
 	DEBT_BLOCK
 } DebtPolicy;
+
+/* What restarts the clock by which a member's points end, as bits; none: they end by dates of their own. */
+enum
+{
+	ACTIVITY_EARN = 1,
+	ACTIVITY_REDEEM = 2,
+	ACTIVITY_TRANSFER = 4
+};
 
 typedef enum TierMetric
 {
@@ -74,9 +83,12 @@ typedef struct Currency
 	Points		unit;			/* the smallest award: 10^-decimals */
 	Interval   *validity;		/* NULL: never expires */
 	ValidityRounding rounding;
+	int			date;			/* of ROUND_DATE: month * 100 + day */
 	Interval   *pending;		/* NULL: live at once */
 	bool		pending_counts; /* to the tier */
 	DebtPolicy	debt;
+	bool		confirm;		/* awards can't be spent until they are confirmed */
+	int			activity;
 } Currency;
 
 extern const Program *program_by_code(const text *code);	/* LY001; 42501 */
@@ -118,12 +130,19 @@ extern TimestampTz member_enrolled_at(int64 member_id);
 /* When a lot lives, and the month it is issued in. */
 typedef struct LotDates
 {
-	TimestampTz valid_from;		/* -infinity: from the start */
-	TimestampTz expires_at;		/* infinity: never */
+	TimestampTz valid_from;		/* -infinity: from the start; infinity: once confirmed */
+	TimestampTz expires_at;		/* infinity: never; LOT_ON_CLOCK */
 	DateADT		issued;			/* first day of the month, in the program's zone */
+	TimestampTz own_end;		/* for LOT_ON_CLOCK: of a clock that starts with them */
 } LotDates;
 
+/* Stands for the end of lots that end when the account's clock does: the last finite moment. */
+#define LOT_ON_CLOCK	(END_TIMESTAMP - 1)
+
 extern void lot_dates(const Currency *currency, TimestampTz event_time, LotDates *dates);
+
+/* When a clock ends that starts then. */
+extern TimestampTz clock_end(const Currency *currency, TimestampTz start);
 
 /* The instant of a local midnight, and a local date moved by an interval's months and days. */
 extern TimestampTz local_midnight(const Program *program, int julian_day);

@@ -10,6 +10,11 @@
  * account.next_change is never later than the end of an open hold, so that
  * they know when to look.
  *
+ * Where what can't be taken back is forgiven, an order may be undone while its
+ * points are held.  They are owed then: whoever reads takes them as held beyond
+ * the hold's end, and the visit that closes the hold takes them back, dated when
+ * it ended.  Of several holds of a lot those that end first owe.
+ *
  * Like lots, holds are written only under the account's lock, and live in the
  * memory of the visit.
  */
@@ -20,6 +25,9 @@
 #include "miscadmin.h"
 
 #include "ledger/reserve.h"
+
+Points		(*reserve_let_off_hook) (Account *account, const Lot *lot) = NULL;
+void		(*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at) = NULL;
 
 static Table *
 hold_table(Account *account)
@@ -64,6 +72,7 @@ read_hold(Account *account, TupleTableSlot *slot)
 	hold->open = DatumGetBool(values[HOLD_OPEN]);
 	hold->points = DatumGetPoints(values[HOLD_POINTS]);
 	hold->captured = DatumGetPoints(values[HOLD_CAPTURED]);
+	hold->owed = DatumGetPoints(values[HOLD_OWED]);
 	hold->ends_at = DatumGetTimestampTz(values[HOLD_ENDS_AT]);
 	hold->released = !nulls[HOLD_RELEASED_AT];
 	hold->released_at = hold->released ? DatumGetTimestampTz(values[HOLD_RELEASED_AT]) : 0;
@@ -82,12 +91,111 @@ keep(Account *account, Lot *lot, Points points)
 		account->held = points_add(account->held, points);
 }
 
+/* What is owed of it is taken, unless it has died: then it is not taken again. */
 static void
-close_hold(Account *account, Hold *hold)
+close_hold(Account *account, Hold *hold, Points owed, TimestampTz at)
 {
 	hold->open = false;
+	hold->owed = 0;
 	hold->changed = true;
 	keep(account, hold->lot, -(hold->points - hold->captured));
+	if (owed > 0 && hold->lot->dates.expires_at > at && !account->post->reading)
+		reserve_take_owed_hook(account, hold->lot, owed, at);
+}
+
+static int
+by_ends_at(const void *a, const void *b)
+{
+	const Hold *x = *(Hold *const *) a;
+	const Hold *y = *(Hold *const *) b;
+
+	if (x->ends_at != y->ends_at)
+		return x->ends_at < y->ends_at ? -1 : 1;
+	return x->hold_no < y->hold_no ? -1 : x->hold_no > y->hold_no;
+}
+
+/* Open holds of the lot, or (NULL) of all lots, those that end first before others. */
+static int
+open_holds(Account *account, const Lot *lot, Hold ***holds)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			n = 0;
+
+	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) read_hold(account, account->post->hold.slot);
+	}
+	table_scan_end(&scan);
+
+	/* Those that this visit made are among the known ones, too. */
+	*holds = palloc(sizeof(Hold *) * Max(account->nholds, 1));
+	for (int i = 0; i < account->nholds; i++)
+		if (account->holds[i]->open && (lot == NULL || account->holds[i]->lot == lot))
+			(*holds)[n++] = account->holds[i];
+	qsort(*holds, n, sizeof(Hold *), by_ends_at);
+	return n;
+}
+
+void
+reserve_owe(Account *account, Lot *lot, Points points)
+{
+	Hold	  **holds;
+	int			n = open_holds(account, lot, &holds);
+
+	for (int i = 0; i < n && points > 0; i++)
+	{
+		Points		part = Min(points, holds[i]->points - holds[i]->captured - holds[i]->owed);
+
+		holds[i]->owed += part;
+		holds[i]->changed |= part > 0;
+		points -= part;
+	}
+}
+
+/* Takes it off those that end last, but for one of them. */
+static void
+owe_less(Hold **holds, int n, const Lot *lot, Points points, const Hold *but)
+{
+	for (int i = n - 1; i >= 0 && points > 0; i--)
+	{
+		Points		part = holds[i]->lot == lot && holds[i] != but ? Min(points, holds[i]->owed) : 0;
+
+		holds[i]->owed -= part;
+		holds[i]->changed |= part > 0;
+		points -= part;
+	}
+}
+
+static Points
+owed_of(Hold **holds, int n, const Lot *lot)
+{
+	Points		sum = 0;
+
+	for (int i = 0; i < n; i++)
+		if (holds[i]->lot == lot)
+			sum += holds[i]->owed;
+	return sum;
+}
+
+void
+reserve_review(Account *account)
+{
+	Hold	  **holds;
+	int			n = open_holds(account, NULL, &holds);
+
+	for (int i = 0; i < n; i++)
+	{
+		const Lot  *lot = holds[i]->lot;
+		Points		owed;
+
+		if (holds[i]->owed == 0)
+			continue;
+		owed = owed_of(holds, n, lot);
+		owe_less(holds, n, lot, owed - Max(reserve_let_off_hook(account, lot), 0), NULL);
+	}
 }
 
 void
@@ -142,18 +250,36 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 void
 reserve_capture(Account *account, Entry *entry, Hold *hold, Points points)
 {
+	Points		beyond;
+
 	keep(account, hold->lot, -points);
 	hold->captured += points;
 	hold->open = hold->captured < hold->points;
 	hold->changed = true;
 	account_debit_lot(account, entry, points, hold->lot);
+
+	/* What was owed of them is so of what others hold. */
+	beyond = hold->owed - (hold->points - hold->captured);
+	if (beyond > 0)
+	{
+		hold->owed -= beyond;
+		reserve_owe(account, hold->lot, beyond);
+	}
 }
 
 void
 reserve_release(Account *account, Hold *hold)
 {
 	if (hold->open)
-		close_hold(account, hold);
+	{
+		Hold	  **holds;
+		int			n = open_holds(account, hold->lot, &holds);
+		Points		owed = Min(owed_of(holds, n, hold->lot), hold->points - hold->captured);
+
+		/* What others owe goes first from what is free first. */
+		owe_less(holds, n, hold->lot, owed - hold->owed, hold);
+		close_hold(account, hold, owed, account->post->now);
+	}
 	hold->released = true;
 	hold->released_at = account->post->now;
 	hold->changed = true;
@@ -179,7 +305,7 @@ reserve_roll_forward(Account *account)
 
 		CHECK_FOR_INTERRUPTS();
 		if (hold->ends_at <= account->as_of)
-			close_hold(account, hold);
+			close_hold(account, hold, hold->owed, hold->ends_at);
 		else
 			account->next_change = Min(account->next_change, hold->ends_at);
 	}
@@ -203,6 +329,7 @@ store_hold(Account *account, Hold *hold)
 	values[HOLD_ENDS_AT] = TimestampTzGetDatum(hold->ends_at);
 	values[HOLD_RELEASED_AT] = TimestampTzGetDatum(hold->released_at);
 	nulls[HOLD_RELEASED_AT] = !hold->released;
+	values[HOLD_OWED] = PointsGetDatum(hold->owed);
 	if (hold->fresh)
 		table_queue_row(table, slot);
 	else

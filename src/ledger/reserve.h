@@ -15,6 +15,7 @@ typedef struct Hold
 	bool		open;
 	Points		points;
 	Points		captured;
+	Points		owed;			/* of what is left: to be taken back when the hold ends, see reserve_owe() */
 	TimestampTz ends_at;
 	TimestampTz released_at;
 	bool		released;
@@ -37,13 +38,27 @@ extern void reserve_release(Account *account, Hold *hold);
 
 /* For post.c: ends the holds that are past their end, and tells next_change of the others. */
 extern void reserve_roll_forward(Account *account);
+
+/*
+ * A refund found points of the award's own lot held, and let them off: when they
+ * come free, they are taken then.  Of as many as there are.
+ */
+extern void reserve_owe(Account *account, Lot *lot, Points points);
+
+/* At a visit's end: no more is owed of a lot than its awards are let off. */
+extern void reserve_review(Account *account);
+
+/* By the room that knows of awards: what those of a lot are let off, and taking some of it from the lot's free points. */
+extern Points (*reserve_let_off_hook) (Account *account, const Lot *lot);
+extern void (*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at);
 extern void reserve_store(Account *account);
 
 /* Columns of loyalty.hold */
 enum
 {
 	HOLD_ACCOUNT = 1, HOLD_NO, HOLD_LOT, HOLD_OPEN, HOLD_POINTS, HOLD_CAPTURED, HOLD_ENDS_AT, HOLD_RELEASED_AT,
-	HOLD_NATTS = HOLD_RELEASED_AT
+	HOLD_OWED,
+	HOLD_NATTS = HOLD_OWED
 };
 
 #endif							/* LOYALTY_RESERVE_H */

@@ -6,9 +6,9 @@
  * it paid, and none is given a longer life by it unless the caller grants one.
  *
  * Where what can't be taken back is forgiven: a purchase undone while its points
- * were spent let them off.  When they come back, that is made up for.  Which
- * purchase it was is known from the entries alone, so these are read; points let
- * off are few, and points given back fewer.
+ * were spent, or held, let them off.  When they come back, or the hold ends, that
+ * is made up for.  Which purchase it was is known from the entries alone, so these
+ * are read; points let off are few, and points given back fewer.
  */
 #include "postgres.h"
 
@@ -19,6 +19,7 @@
 #include "base/errors.h"
 #include "earn/rule.h"
 #include "ledger/merged.h"
+#include "ledger/reserve.h"
 #include "spend/spend.h"
 
 PG_FUNCTION_INFO_V1(loyalty_giveback);
@@ -48,6 +49,26 @@ split_entry_id(int64 entry_id, int32 *entry_no)
 	return entry_id / ENTRIES_PER_ACCOUNT;
 }
 
+/* False: it is not in this table. */
+static bool
+find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed)
+{
+	TableScan	scan;
+	bool		found;
+
+	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
+	found = table_scan_next(&scan);
+	if (found)
+	{
+		bool		isnull;
+		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
+
+		*redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
+	}
+	table_scan_end(&scan);
+	return found;
+}
+
 /* The allocations of a redemption, in the order they paid, in account->allocations. */
 static void
 read_redemption(Account *account, int32 entry_no)
@@ -58,18 +79,16 @@ read_redemption(Account *account, int32 entry_no)
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	Table	   *table;
+	bool		found;
+	bool		archived = false;
 	bool		redeemed = false;
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 2, keys);
-	if (table_scan_next(&scan))
-	{
-		bool		isnull;
-		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
-
-		redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
-	}
-	table_scan_end(&scan);
+	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed);
+	if (!found && post_has_archive(post))
+		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed);
+	if (!found && entry_no <= account->last_entry)
+		post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
 	if (!redeemed)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
@@ -77,8 +96,9 @@ read_redemption(Account *account, int32 entry_no)
 				 errdetail("Only redeemed points can be given back."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
 
-	table = post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, table, "allocation_pkey", post->snapshot, 2, keys);
+	table = archived ? post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -91,6 +111,7 @@ read_redemption(Account *account, int32 entry_no)
 		allocation->allocation_no = DatumGetInt32(values[ALLOCATION_NO]);
 		allocation->returned = DatumGetPoints(values[ALLOCATION_RETURNED]);
 		allocation->fresh = false;
+		allocation->archived = archived;
 		ItemPointerCopy(&table->slot->tts_tid, &allocation->tid);
 	}
 	table_scan_end(&scan);
@@ -169,17 +190,39 @@ copy_text(const text *from)
 	return from == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(from), VARSIZE_ANY_EXHDR(from));
 }
 
-/* Awards of which something was ever let off, but for those that are never taken back. */
 static void
-find_awards(Account *account, LetOffs *found)
+note_award(LetOffs *found, LetOff award)
 {
-	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	if (rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
+		return;
+	if (found->n == found->room)
+	{
+		found->room = found->room == 0 ? 8 : found->room * 2;
+		found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
+			repalloc(found->awards, sizeof(LetOff) * found->room);
+	}
+	award.event = copy_text(award.event);
+	award.line = copy_text(award.line);
+	found->awards[found->n++] = award;
+}
+
+/* That of an entry of this visit; its texts are the entry's. */
+static bool
+award_of(const Entry *entry, LetOff *award)
+{
+	if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
+		return false;
+	*award = (LetOff) {entry->source_id, entry->rule_id, entry->event, entry->line};
+	return true;
+}
+
+static void
+note_awards(Account *account, Table *table, const char *index, LetOffs *found)
+{
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
-	int			n = 0;
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		LetOff		award;
@@ -187,19 +230,29 @@ find_awards(Account *account, LetOffs *found)
 
 		CHECK_FOR_INTERRUPTS();
 		(void) slot_getattr(table->slot, ENTRY_FORGIVEN, &isnull);
-		if (isnull || !read_award(table->slot, &award) || rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
-			continue;
-		if (found->n == found->room)
-		{
-			found->room = found->room == 0 ? 8 : found->room * 2;
-			found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
-				repalloc(found->awards, sizeof(LetOff) * found->room);
-		}
-		award.event = copy_text(award.event);
-		award.line = copy_text(award.line);
-		found->awards[found->n++] = award;
+		if (!isnull && read_award(table->slot, &award))
+			note_award(found, award);
 	}
 	table_scan_end(&scan);
+}
+
+/* Awards of which something was ever let off, but for those that are never taken back. */
+static void
+find_awards(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+	int			n = 0;
+
+	if (post_has_archive(post))
+		note_awards(account, &post->archived_entry, "archived_entry_pkey", found);
+	note_awards(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
+	for (int i = 0; i < account->nentries; i++)
+	{
+		LetOff		award;
+
+		if (account->entries[i].forgiven != 0 && award_of(&account->entries[i], &award))
+			note_award(found, award);
+	}
 
 	if (found->n > 1)
 		qsort(found->awards, found->n, sizeof(LetOff), compare_awards);
@@ -209,22 +262,45 @@ find_awards(Account *account, LetOffs *found)
 	found->n = n;
 }
 
-/* How much of each is let off still, of which lot. */
+/* A key used again names a new award; what the old one was let off stays so. */
 static void
-sum_up(Account *account, LetOffs *found)
+add_to_award(LetOff *sum, int32 lot_no, Points forgiven)
+{
+	if (lot_no != 0 && lot_no != sum->lot_no)
+	{
+		sum->lot_no = lot_no;
+		sum->forgiven = 0;
+	}
+	sum->forgiven = points_add(sum->forgiven, forgiven);
+}
+
+/* The lot that an entry of this visit credited. */
+static int32
+credited_lot(const Account *account, const Entry *entry)
+{
+	if (entry->points <= 0 || entry->lot_no != 0)
+		return entry->points <= 0 ? 0 : entry->lot_no;
+	for (int i = 0; i < account->nallocations; i++)
+		if (account->allocations[i]->entry_no == entry->entry_no && account->allocations[i]->lot_no != DEBT_LOT)
+			return account->allocations[i]->lot_no;
+	return 0;
+}
+
+static void
+add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 {
 	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, index, post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		LetOff		award;
 		LetOff	   *sum;
+		int32		lot_no = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!read_award(table->slot, &award))
@@ -233,23 +309,46 @@ sum_up(Account *account, LetOffs *found)
 		if (sum == NULL)
 			continue;
 		if (DatumGetPoints(values[ENTRY_POINTS]) > 0)
-		{
-			int32		lot_no = nulls[ENTRY_LOT] ?
+			lot_no = nulls[ENTRY_LOT] ?
 				post_allocated_lot(post, account->account_id,
 								   DatumGetInt32(values[nulls[ENTRY_REVERSES] ? ENTRY_NO : ENTRY_REVERSES])) :
 				DatumGetInt32(values[ENTRY_LOT]);
-
-			/* A key used again names a new award; what the old one was let off stays so. */
-			if (lot_no != 0 && lot_no != sum->lot_no)
-			{
-				sum->lot_no = lot_no;
-				sum->forgiven = 0;
-			}
-		}
-		if (!nulls[ENTRY_FORGIVEN])
-			sum->forgiven = points_add(sum->forgiven, DatumGetPoints(values[ENTRY_FORGIVEN]));
+		add_to_award(sum, lot_no, nulls[ENTRY_FORGIVEN] ? 0 : DatumGetPoints(values[ENTRY_FORGIVEN]));
 	}
 	table_scan_end(&scan);
+}
+
+/* What awards whose own lot it is were let off since it was spent; what had died is not owed. */
+static Points
+let_off_of(const LetOffs *found, const Lot *lot)
+{
+	Points		owed = -lot->waived;
+
+	for (int i = 0; i < found->n; i++)
+		if (found->awards[i].lot_no == lot->lot_no)
+			owed = points_add(owed, found->awards[i].forgiven);
+	return owed;
+}
+
+/* How much of each is let off still, of which lot; archived entries come first, those of this visit last. */
+static void
+sum_up(Account *account, LetOffs *found)
+{
+	Post	   *post = account->post;
+
+	if (post_has_archive(post))
+		add_let_offs(account, &post->archived_entry, "archived_entry_pkey", found);
+	add_let_offs(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", found);
+	for (int i = 0; i < account->nentries; i++)
+	{
+		const Entry *entry = &account->entries[i];
+		LetOff		award;
+		LetOff	   *sum = !award_of(entry, &award) ? NULL :
+			bsearch(&award, found->awards, found->n, sizeof(LetOff), compare_awards);
+
+		if (sum != NULL)
+			add_to_award(sum, credited_lot(account, entry), entry->forgiven);
+	}
 }
 
 /*
@@ -257,15 +356,11 @@ sum_up(Account *account, LetOffs *found)
  * answers what is left of them.
  */
 static Points
-make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points)
+make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points, TimestampTz at)
 {
-	Points		owed = -paid->waived;	/* let off for being dead: that is not owed */
+	Points		owed = Min(points, let_off_of(found, paid));
 	Points		made_up = 0;
 
-	for (int i = 0; i < found->n; i++)
-		if (found->awards[i].lot_no == paid->lot_no)
-			owed = points_add(owed, found->awards[i].forgiven);
-	owed = Min(points, owed);
 	for (int i = 0; i < found->n && made_up < owed; i++)
 	{
 		LetOff	   *award = &found->awards[i];
@@ -275,7 +370,7 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 		if (award->lot_no != paid->lot_no || part <= 0)
 			continue;
 		merged_recall(account, part, into);
-		entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+		entry = account_entry(account, ENTRY_REVERSE, at);
 		entry->source_id = award->source_id;
 		entry->rule_id = award->rule_id;
 		entry->event = award->event;
@@ -286,6 +381,33 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 		made_up += part;
 	}
 	return points - made_up;
+}
+
+static Points
+let_off(Account *account, const Lot *lot)
+{
+	LetOffs		found = {0};
+
+	find_awards(account, &found);
+	sum_up(account, &found);
+	return let_off_of(&found, lot);
+}
+
+static void
+take_owed(Account *account, Lot *lot, Points points, TimestampTz at)
+{
+	LetOffs		found = {0};
+
+	find_awards(account, &found);
+	sum_up(account, &found);
+	make_up(account, &found, lot, lot, points, at);
+}
+
+void
+giveback_init(void)
+{
+	reserve_let_off_hook = let_off;
+	reserve_take_owed_hook = take_owed;
 }
 
 /* ----------------------------------------------------------------
@@ -330,7 +452,8 @@ make_up_merged(Account *account, Returned *returned, int nreturned)
 					account_lot(from, let_offs.awards[k].lot_no);
 
 				if (own != NULL && returned[j].points > 0 && merged_same_dates(own, &returned[j].paid->dates))
-					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points);
+					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points,
+													account->post->now);
 			}
 		make_up_merged(from, returned, nreturned);
 	}
@@ -419,7 +542,8 @@ give_back(Account *account, void *arg)
 	{
 		sum_up(account, &let_offs);
 		for (int i = 0; i < nreturned; i++)
-			returned[i].points = make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points);
+			returned[i].points = make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points,
+										 account->post->now);
 	}
 	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
 		make_up_merged(account, returned, nreturned);

@@ -158,6 +158,10 @@ spend_work(Account *account, void *arg)
 		LotDates	dates;
 
 		lot_dates(account->currency, account->post->now, &dates);
+
+		/* The hand that gives them confirms them. */
+		if (dates.valid_from == DT_NOEND)
+			dates.valid_from = DT_NOBEGIN;
 		entry = account_entry(account, spending->kind, account->post->now);
 		account_credit(account, entry, spending->points, &dates);
 	}

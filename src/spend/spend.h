@@ -29,6 +29,9 @@ extern int	spendable_lots(Account *account, TimestampTz at, Points points, Lot *
 /* The last part of a request's content: no reason is not the same as an empty one. */
 extern char *reason_content(const text *reason);
 
+/* What undone purchases let off, for holds that keep some of it. */
+extern void giveback_init(void);
+
 #define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
 
 /* LY-class error for a NULL that means nothing. */

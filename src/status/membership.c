@@ -60,29 +60,6 @@ by_id(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The accounts in whose visits these are written, locked; found again, should they have changed meanwhile. */
-static void
-lock_roots(Post *post, const int64 *accounts, int n)
-{
-	int64	   *roots = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *locked = palloc0(sizeof(int64) * Max(n, 1));
-
-	for (;;)
-	{
-		ItemPointerData tid;
-
-		for (int i = 0; i < n; i++)
-			roots[i] = post_root(post, accounts[i], &tid);
-		qsort(roots, n, sizeof(int64), by_id);
-		if (memcmp(roots, locked, sizeof(int64) * n) == 0)
-			break;
-		post_lock(post, roots, n);
-		memcpy(locked, roots, sizeof(int64) * n);
-	}
-	pfree(roots);
-	pfree(locked);
-}
-
 /* What a hold keeps would be lost to who holds it. */
 static void
 refuse_held(Account *account)
@@ -109,6 +86,32 @@ reason_part(const text *reason)
  *		Merging, and undoing it
  * ---------------------------------------------------------------- */
 
+/*
+ * Where awards wait to be confirmed, each is in a lot of its own account; where points end by
+ * activity, the end of an account's is its own.  Neither could go along with points of equal dates.
+ */
+static void
+refuse_tied(Account *account)
+{
+	const char *code = account->currency->code;
+	bool		clock = account->currency->activity != 0 || account->clock_end != DT_NOBEGIN;
+	bool		waiting = false;
+
+	account_read_open(account);
+	for (int i = 0; i < account->nlots; i++)
+		waiting |= account->lots[i]->open && account->lots[i]->dates.valid_from == DT_NOEND;
+	if (clock || waiting || account->currency->confirm)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_NO_MERGE_NOW),
+				 errmsg("members can't be merged now"),
+				 clock ? errdetail("Points of currency \"%s\" end by each member's own activity.", code) :
+				 waiting ? errdetail("Points of currency \"%s\" wait to be confirmed.", code) :
+				 errdetail("Awards of currency \"%s\" wait to be confirmed.", code),
+				 waiting && !clock && !account->currency->confirm ?
+				 errhint("Confirm them first with loyalty.confirm(), or wait for their end.") :
+				 errhint("Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.")));
+}
+
 static void
 merge_work(Account *from, Account *into, void *arg)
 {
@@ -126,6 +129,8 @@ merge_work(Account *from, Account *into, void *arg)
 	account_roll_forward(from, now);
 	account_roll_forward(into, now);
 	refuse_held(from);
+	refuse_tied(from);
+	refuse_tied(into);
 
 	from->state = ACCOUNT_MERGED;
 	from->merged_into = into->account_id;
@@ -216,7 +221,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_part(change.reason));
 
 	post_begin(&post);
-	lock_roots(&post, accounts, n);
+	post_lock_roots(&post, accounts, n);
 	for (int i = 0; i < n && change.answer == 0; i++)
 	{
 		change.first = i == 0;
@@ -399,16 +404,15 @@ erase_request(Post *post, int32 program_id, Datum request_id)
 
 /* The other side of a transfer gave the same reason.  Only its row is touched, which nothing else changes. */
 static void
-erase_other_side(Post *post, int64 entry_id)
+erase_other_side(Post *post, Table *table, const char *index, int64 entry_id)
 {
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(entry_id / ENTRIES_PER_ACCOUNT)},
 		{BTEqualStrategyNumber, Int32GetDatum((int32) (entry_id % ENTRIES_PER_ACCOUNT))}
 	};
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 2, keys);
+	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
 	if (table_scan_next(&scan))
 	{
 		ItemPointerData tid;
@@ -427,14 +431,17 @@ erase_other_side(Post *post, int64 entry_id)
 }
 
 static void
-erase_reasons(Post *post, int64 account_id, int32 program_id)
+erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id, int32 program_id)
 {
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	Table	   *entry = post_table(post, &post->entry, "entry", ENTRY_NATTS);
+	Table	   *table = archived ? archived_entry : entry;
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
+	int64	   *others = NULL;
+	int			n = 0;
 
 	/* Rows replaced on the way are not seen again: the snapshot is older than they are. */
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 1, &key);
+	table_scan_begin(&scan, table, archived ? "archived_entry_pkey" : "entry_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
 	{
 		ItemPointerData tid;
@@ -448,16 +455,24 @@ erase_reasons(Post *post, int64 account_id, int32 program_id)
 		if (!nulls[ENTRY_REASON])
 		{
 			TupleTableSlot *slot = copy_row(table, &tid);
-			bool		pair = nulls[ENTRY_SOURCE] && !nulls[ENTRY_LINE];
-			int64		other = pair ? pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE])) : 0;
+			char	   *kind = TextDatumGetCString(values[ENTRY_KIND]);
 
+			if (strcmp(kind, entry_kind_name(ENTRY_TRANSFER)) == 0 || strcmp(kind, entry_kind_name(ENTRY_MERGE)) == 0)
+			{
+				others = n == 0 ? palloc(sizeof(int64) * 16) :
+					n % 16 == 0 ? repalloc(others, sizeof(int64) * (n + 16)) : others;
+				others[n++] = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
+			}
 			slot->tts_isnull[ENTRY_REASON - 1] = true;
 			replace_row(post, table, &tid, slot);
-			if (pair)
-				erase_other_side(post, other);
 		}
 	}
 	table_scan_end(&scan);
+	for (int i = 0; i < n; i++)
+	{
+		erase_other_side(post, entry, "entry_pkey", others[i]);
+		erase_other_side(post, archived_entry, "archived_entry_pkey", others[i]);
+	}
 }
 
 /* _erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id) */
@@ -473,6 +488,7 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
 	Datum	   *keys;
 	Datum	   *account_keys;
+	Table		archived_entry;
 	int32		program_id = PG_GETARG_INT32(4);
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &keys, NULL, &nkeys);
@@ -483,18 +499,21 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 		elog(ERROR, "expected a key for each account");
 
 	post_begin(&post);
-	lock_roots(&post, accounts, naccounts);
+	post_lock_roots(&post, accounts, naccounts);
 	for (int i = 0; i < naccounts; i++)
 	{
 		change.key = DatumGetTextPP(account_keys[i]);
 		post_account_wherever(&post, accounts[i], rename_work, &change);
 		post_restart(&post);
 	}
+	table_open_for_write(&archived_entry, "archived_entry", ENTRY_NATTS, post.estate);
 	for (int i = 0; i < naccounts; i++)
 	{
-		erase_reasons(&post, accounts[i], program_id);
+		erase_reasons(&post, &archived_entry, false, accounts[i], program_id);
+		erase_reasons(&post, &archived_entry, true, accounts[i], program_id);
 		post_restart(&post);	/* what the other side of a pair has done */
 	}
+	table_finish(&archived_entry);
 	for (int i = 0; i < nmembers; i++)
 		rename_member(&post, members[i], DatumGetTextPP(keys[i]));
 	post_end(&post);

@@ -65,6 +65,7 @@ typedef struct Standing
 	TierChange *changes;
 	int			nchanges;
 	bool		lowered;		/* something that counted was taken back */
+	bool		confirmed;		/* something that had not counted does now */
 	TimestampTz enrolled_at;	/* asked for once */
 	bool		knows_enrolment;
 } Standing;
@@ -207,7 +208,7 @@ pending_in(Account *account, Window window)
 {
 	Points		sum = 0;
 
-	if (account->currency->program->tier_window == TIER_LIFETIME)
+	if (account->currency->program->tier_window == TIER_LIFETIME && !account->currency->confirm)
 		return account->pending;
 	account_read_open(account);
 	for (int i = 0; i < account->nlots; i++)
@@ -256,7 +257,7 @@ metric_in(Account *account, const Standing *standing, Window window)
 
 	/* Points that are not confirmed yet count only where the currency says so. */
 	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts &&
-		account->pending > 0)
+		(account->pending > 0 || account->currency->confirm))
 		sum = Max(points_sub(sum, pending_in(account, window)), 0);
 	return sum;
 }
@@ -351,6 +352,9 @@ count_entries(Account *account, Standing *standing)
 		/* What a reversal let off, since it was spent or expired, was earned no more than the rest. */
 		if (entry->kind == ENTRY_EARN || entry->kind == ENTRY_REVERSE)
 			points = points_sub(entry->points, entry->forgiven);
+		if (!account->currency->pending_counts)
+			points = points_sub(points, entry->unconfirmed);
+		standing->confirmed |= entry->kind == ENTRY_CONFIRM;
 		count(account, standing, entry->metric_time ? entry->metric_time : entry->event_time,
 			  metric_of(program, points, entry->spend, entry->visits));
 	}
@@ -503,7 +507,7 @@ decide(Account *account, Standing *standing, bool reviewing, const Ladder *befor
 
 	for (int i = 0; i < standing->nbuckets; i++)
 		late |= standing->buckets[i].start < window.from;
-	if (reviewing || late || standing->lowered)
+	if (reviewing || late || standing->lowered || standing->confirmed)
 		last_rank = rank_of_last(account, standing, window, &last, &last_metric);
 	if (Max(rank, last_rank) > current)
 	{
@@ -585,7 +589,7 @@ review(Account *account)
 		return;
 	standing = standing_of(account);
 	count_entries(account, standing);
-	if (standing->nbuckets == 0 && !(account->has_tier_until && account->tier_until <= account->as_of))
+	if (standing->nbuckets == 0 && !standing->confirmed && !(account->has_tier_until && account->tier_until <= account->as_of))
 		return;
 	decide(account, standing, false, NULL);
 }

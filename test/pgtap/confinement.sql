@@ -23,6 +23,8 @@ CREATE TABLE orders (id int PRIMARY KEY, who text, total numeric);
 SELECT attach('orders', p, 'who', 'total', on_error => 'defer') FROM unnest(ARRAY['club', 'cafe']) p;
 INSERT INTO orders VALUES (1, 'anna', 100), (2, 'bob', 70), (3, 'bob', 'NaN');
 SELECT redeem(p, m, 10, p || m) FROM unnest(ARRAY['club', 'cafe']) p, unnest(ARRAY['anna', 'bob']) m;
+SELECT number FROM checkpoint();
+SELECT _archive_accounts(accounts, entries, now() + interval '1 second') FROM _archivable_accounts(NULL, now() + interval '1 second', 0, 100);
 SELECT giveback(entry_id, 3) FROM entries WHERE kind = 'redeem';
 SELECT hold(p, m, 5, '1 day') FROM unnest(ARRAY['club', 'cafe']) p, unnest(ARRAY['anna', 'bob']) m;
 SELECT number FROM checkpoint();

@@ -231,6 +231,93 @@ SELECT results_eq($$ SELECT program, available, held, debt FROM balances WHERE m
 	$$ VALUES ('firm', -30::numeric, 0::numeric, 30::numeric), ('owing', -10, 0, 30) $$, 'the debt stays');
 SELECT pg_temp.proved('debts');
 
+-- ---- Where it is forgiven: an order undone while its points are held leaves none free when the hold ends
+CREATE FUNCTION pg_temp.kind_ones() RETURNS int[] LANGUAGE sql AS $$
+	SELECT array_agg(currency_id) FROM loyalty.currency JOIN loyalty.program p USING (program_id) WHERE p.code IN ('club', 'brief')
+$$;
+CREATE FUNCTION pg_temp.free(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s free, %s held, %s redeemed, %s expired', trim_scale(available), trim_scale(held), trim_scale(redeemed), trim_scale(expired))
+	FROM loyalty.balances WHERE member = who AND program = 'club'
+$$;
+CREATE FUNCTION pg_temp.open_holds(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s of %s', trim_scale(h.owed::numeric), trim_scale((h.points - h.captured)::numeric)), ', ' ORDER BY h.hold_no, h.lot_no)
+	FROM loyalty.hold h JOIN loyalty.account a USING (account_id) WHERE h.open AND a.member_key = who AND a.currency_id = ANY (pg_temp.kind_ones())
+$$;
+CREATE FUNCTION pg_temp.last(who text, n int DEFAULT 1) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(what, ', ' ORDER BY entry_no)
+	FROM (SELECT e.entry_no, format('%s %s forgiven %s', e.kind, trim_scale(e.points::numeric), coalesce(trim_scale(e.forgiven::numeric), 0)) AS what
+		FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE a.member_key = who AND a.currency_id = ANY (pg_temp.kind_ones()) ORDER BY e.entry_no DESC LIMIT n) e
+$$;
+INSERT INTO public.orders (id, who, amount, at) VALUES (100, 'oda', 100, now());
+CREATE TEMP TABLE o AS SELECT hold('club', 'oda', 100, '1 day') AS h;
+UPDATE public.orders SET refunded = 100 WHERE id = 100;
+SELECT is(pg_temp.last('oda') || '; ' || pg_temp.open_holds('oda'), 'reverse 0 forgiven 100; 100 of 100', 'let off, since it was promised, and owed');
+SELECT results_eq($$ SELECT balance('club', 'oda')::numeric, balance('club', 'oda', now() + interval '2 days')::numeric $$, $$ VALUES (0.0, 0.0) $$, 'nothing will be free when the hold ends');
+SELECT is(release(h)::numeric, 100.0, 'released') FROM o;
+SELECT is(pg_temp.free('oda'), '0 free, 0 held, 0 redeemed, 0 expired', 'nothing is free');
+SELECT is(pg_temp.last('oda'), 'reverse -100 forgiven -100', 'what was let off is taken');
+SELECT pg_temp.proved('held, refunded, released');
+
+-- The hold ends by the clock: the same, whether anybody has come by or not.
+INSERT INTO public.orders (id, who, amount, at) VALUES (101, 'pia', 100, now() - interval '5 days');
+SELECT hold('club', 'pia', 100, '1 day') > 0;
+UPDATE public.orders SET refunded = 60 WHERE id = 101;
+SELECT is(pg_temp.open_holds('pia'), '60 of 100', '60 are owed');
+SELECT pg_temp.pass('pia', '2 days');
+SELECT results_eq($$ SELECT balance('club', 'pia')::numeric, (SELECT available FROM balances WHERE program = 'club' AND member = 'pia'), (SELECT remaining - held FROM lots WHERE program = 'club' AND member = 'pia'),
+		balance_as_known('club', 'pia', now(), now())::numeric, (SELECT balance FROM statement('club', 'pia', now() - interval '30 days', now() + interval '1 day') WHERE kind = 'closing') $$,
+	$$ VALUES (40.0, 40::numeric, 40::numeric, 40.0, 40::numeric) $$, 'over, and nobody came by: 40 are free');
+SELECT pg_temp.refused($$ SELECT redeem('club', 'pia', 41) $$, 'LY301', '1 points are missing.', 'and no more');
+SELECT redeem('club', 'pia', 5) > 0;
+SELECT is(pg_temp.last('pia', 2), 'reverse -60 forgiven -60, redeem -5 forgiven 0', 'the next posting takes them first');
+SELECT results_eq($$ SELECT event_time = (SELECT ends_at FROM holds WHERE member = 'pia') FROM entries WHERE program = 'club' AND member = 'pia' AND points = -60 $$, $$ VALUES (true) $$, 'dated when the hold ended');
+SELECT results_eq($$ SELECT balance('club', 'pia')::numeric, balance_as_known('club', 'pia', now(), now())::numeric $$, $$ VALUES (35.0, 35.0) $$, 'the balance is what it was, less the 5');
+
+-- What is captured is spent, and stays let off; the rest is taken. What comes back of it is taken, too.
+INSERT INTO public.orders (id, who, amount, at) VALUES (102, 'quin', 100, now());
+CREATE TEMP TABLE oc AS SELECT hold('club', 'quin', 100, '1 day') AS h;
+DELETE FROM public.orders WHERE id = 102;
+CREATE TEMP TABLE occ AS SELECT capture(h, 30) AS c FROM oc;
+SELECT is(pg_temp.open_holds('quin'), '70 of 70', 'captured: no more owed than is left') FROM oc;
+SELECT is(release(h)::numeric, 70.0, 'the rest is released') FROM oc;
+SELECT is(pg_temp.free('quin') || '; ' || pg_temp.last('quin'), '0 free, 0 held, 30 redeemed, 0 expired; reverse -70 forgiven -70', 'and taken');
+SELECT is(giveback(c, 10) IS NOT NULL, true, 'ten come back') FROM occ;
+SELECT is(pg_temp.free('quin') || '; ' || pg_temp.last('quin'), '0 free, 0 held, 20 redeemed, 0 expired; reverse -10 forgiven -10', 'and are taken');
+
+-- Of a lot of two orders only what is not free is owed, by the hold that ends first; captured from that, by the next.
+INSERT INTO public.orders (id, who, amount, at) VALUES (103, 'rosa', 100, now()), (104, 'rosa', 50, now());
+CREATE TEMP TABLE od AS SELECT hold('club', 'rosa', 60, '2 days') AS late, hold('club', 'rosa', 60, '1 day') AS soon;
+DELETE FROM public.orders WHERE id = 103;
+SELECT is(pg_temp.last('rosa') || '; ' || pg_temp.open_holds('rosa'), 'reverse -30 forgiven 70; 10 of 60, 60 of 60', '30 were free, 70 are owed');
+SELECT capture(soon, 45) > 0 FROM od;
+SELECT is(pg_temp.open_holds('rosa'), '55 of 60, 15 of 15', 'what is captured of one is owed by the other');
+SELECT is(release(late)::numeric, 60.0, 'that is released before') FROM od;
+SELECT is(pg_temp.open_holds('rosa') || '; ' || pg_temp.free('rosa'), '10 of 15; 0 free, 15 held, 45 redeemed, 0 expired', '60 of 70 taken from it');
+SELECT is(release(soon)::numeric, 15.0, 'then the first') FROM od;
+SELECT is(pg_temp.free('rosa'), '5 free, 0 held, 45 redeemed, 0 expired', '50 of the second order, less 45 redeemed');
+
+-- A refund undone is not owed; nor what dies while it is held; nor a bonus that is never taken back.
+INSERT INTO public.orders (id, who, amount, at) VALUES (105, 'saul', 100, now());
+CREATE TEMP TABLE oe AS SELECT hold('club', 'saul', 100, '1 day') AS h;
+UPDATE public.orders SET refunded = 80 WHERE id = 105;
+UPDATE public.orders SET refunded = 25 WHERE id = 105;
+SELECT is(pg_temp.open_holds('saul'), '25 of 100', 'no more than is let off');
+SELECT is(release(h)::numeric, 100.0, 'released') FROM oe;
+SELECT is(pg_temp.free('saul'), '75 free, 0 held, 0 redeemed, 0 expired', '75 are hers');
+SELECT create_program('brief', validity => '30 days') > 0, add_rule('brief', 'base', points_per => 1) > 0, add_rule('brief', 'gift', bonus => 9, reversal => 'never') > 0;
+CREATE TABLE public.brief (id int PRIMARY KEY, who text, amount numeric);
+SELECT attach('public.brief', 'brief', 'who', amount => 'amount') > 0;
+INSERT INTO public.brief VALUES (1, 'tess', 40);
+CREATE TEMP TABLE oflo AS SELECT hold('brief', 'tess', 49, '60 days') AS h;
+DELETE FROM public.brief WHERE id = 1;
+SELECT is(pg_temp.open_holds('tess'), '40 of 49', 'the gift is not owed');
+SELECT pg_temp.pass_time('40 days');
+SELECT is(release(h)::numeric, 49.0, 'released when they have died') FROM oflo;
+SELECT is((SELECT expired FROM balances WHERE program = 'brief'), 49::numeric, 'the dead are not taken');
+-- But for what was moved in time behind its back.
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'the proof holds');
+SELECT pg_temp.balanced('what is owed');
+
 -- ---- The past
 INSERT INTO public.orders (id, who, amount, at) VALUES (40, 'fay', 100, now() - interval '50 days');
 CREATE TEMP TABLE p AS SELECT hold('club', 'fay', 60, '20 days') AS h1;

@@ -37,13 +37,16 @@ sub currency
 	my $validity = weighted(2 => undef, 2 => '1 year', 2 => '30 days', 2 => '6 months', 1 => '1 month', 1 => '36 hours');
 	my $pending = weighted(5 => undef, 1 => '300 milliseconds', 1 => '20 hours',
 		($validity // '') eq '36 hours' ? () : (2 => '14 days'));
+	my $confirm = !$pending && chance(0.25);
 	return {
 		program => $program,
 		code => $code,
+		confirm => $confirm,
+		activity => $validity && chance(0.3) ? pick([qw(earn)], [qw(earn redeem)], [qw(redeem transfer)], [qw(earn redeem transfer)]) : undef,
 		decimals => $decimals,
 		unit => 10**(4 - $decimals),
 		validity => $validity,
-		rounding => weighted(4 => 'day', 2 => 'month', 1 => 'quarter', 1 => 'half_year', 1 => 'year'),
+		rounding => weighted(4 => 'day', 2 => 'month', 1 => 'quarter', 1 => 'half_year', 1 => 'year', 1 => '03-31', 1 => '12-31'),
 		pending => $pending,
 		debt => pick(qw(forgive negative block))
 	};
@@ -251,8 +254,9 @@ sub operation
 		14 => 'insert', 8 => 'insert_many', 22 => 'update', 6 => 'delete',
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
-		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer',
-		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen');
+		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer', 3 => 'extend',
+		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen',
+		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()));
 	my $config = $self->{config};
 	my $table = chance(0.85) || !grep({ $_->{table} eq 'visits' } @{ $config->{sources} }) ? 'orders' : 'visits';
 	my ($currency) = pick(sort keys %{ $config->{currencies} });
@@ -306,6 +310,14 @@ sub operation
 			request => $self->request, reason => undef,
 			grace => weighted(5 => undef, 1 => '10 days', 1 => '400 milliseconds') };
 	}
+	# Which award is said as a number, too.
+	return { do => 'confirm', of => rand(), instead => $self->adjustment($currency) } if $do eq 'confirm';
+	if ($do eq 'extend')
+	{
+		return { do => 'extend', currency => $currency, member => chance(0.03) ? 'nobody' : pick(@{ $config->{members} }),
+			until => weighted(4 => between(1, 60), 2 => between(60, 500), 1 => -between(1, 60)),
+			lot => weighted(3 => undef, 2 => between(1, 4)), request => $self->request, reason => pick(undef, 'flood') };
+	}
 	return $self->hold($currency) if $do eq 'hold';
 	if ($do eq 'capture' || $do eq 'release')
 	{
@@ -337,7 +349,8 @@ sub operation
 }
 
 # A member spends everything, then an order goes back: a debt, or points let off. Then it
-# spends again, which the debt may forbid, or some of what it spent is given back.
+# spends again, which the debt may forbid, or some of what it spent is given back. Or it
+# holds everything, and what is let off is owed until the hold ends.
 sub squeeze
 {
 	my ($self) = @_;
@@ -350,6 +363,14 @@ sub squeeze
 	};
 	my $undo = { do => 'update', table => $row =~ /^v/ ? 'visits' : 'orders', ids => [$row], set => { share => 100 } };
 	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
+	if (chance(0.4))
+	{
+		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $self->{member_of}{$row},
+			points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef } ] } } @currencies;
+		my @ends = map { { isolation => 'READ COMMITTED', ops => [ { do => pick('capture', 'release', 'release'), of => (7 + rand()) / 8, instead => $self->hold($currencies[0]),
+			points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } ] } } 1 .. 3;
+		return @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @ends;
+	}
 	my @then = chance(0.5) ? $spend->(10000) : map { { isolation => 'READ COMMITTED', ops => [ { do => 'giveback', of => (7 + rand()) / 8,
 		points => undef, request => undef, reason => undef, grace => weighted(3 => undef, 1 => '10 days') } ] } } 1 .. 4;
 	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, @then;
@@ -359,7 +380,7 @@ sub squeeze
 sub transactions
 {
 	my ($self, $mine) = @_;
-	return $self->squeeze if !$self->{at_once} && chance(0.06);
+	return $self->squeeze if !$self->{at_once} && chance(0.1);
 	return $self->transaction($mine);
 }
 

@@ -17,11 +17,12 @@ use constant NEVER => 9000000000000000000;
 use constant ALWAYS => -NEVER();
 
 my $statements = 0;		# so far, over all worlds
+my $oracle;				# of the history at hand
 
 sub new
 {
 	my ($class, $config) = @_;
-	return bless { config => $config, dates => {} }, $class;
+	return $oracle = bless { config => $config, dates => {} }, $class;
 }
 
 # ---------------------------------------------------------------- worlds
@@ -46,7 +47,7 @@ sub account
 	{
 		my $before = $world->{accounts}{$key};
 		$world->{accounts}{$key} = $before ? dclone($before)
-		  : { lots => [], debt => 0, now => ALWAYS, awards => {}, effects => [], paid => {}, holds => {}, total => {} };
+		  : { lots => [], debt => 0, now => ALWAYS, clock => ALWAYS, confirmed => {}, awards => {}, effects => [], paid => {}, holds => {}, total => {} };
 	}
 	return $world->{accounts}{$key};
 }
@@ -56,7 +57,20 @@ sub visit
 {
 	my ($world, $key, $now) = @_;
 	my $account = account($world, $key);
-	$account->{now} = $now if $now > $account->{now};
+	return $account if $now <= $account->{now};
+	$account->{now} = $now;
+
+	# What is owed of a hold that is over goes back as of its end, unless it died before.
+	foreach my $hold (in_order_of_ending(grep { !defined $_->{released} && $_->{to} <= $now } values %{ $account->{holds} }))
+	{
+		foreach my $part (grep { $_->{owed} } parts_of($account, $hold))
+		{
+			my $owed = $part->{owed};
+			my $lot = lot($account, $part->{lot});
+			$part->{owed} = 0;
+			$oracle->make_up($world, $key, $account, $hold->{to}, $lot, $lot, $owed) if $lot->{to} > $hold->{to};
+		}
+	}
 	return $account;
 }
 
@@ -69,7 +83,7 @@ sub aged
 	foreach my $key (keys %{ $branch->{accounts} })
 	{
 		my $account = account($branch, $key);
-		$account->{now} = $move->($account->{now});
+		$account->{$_} = $move->($account->{$_}) foreach qw(now clock);
 		$_->[0] = $move->($_->[0]) foreach @{ $account->{effects} };
 		foreach my $hold (values %{ $account->{holds} })
 		{
@@ -181,10 +195,93 @@ sub held
 	my ($account, $lot, $at) = @_;
 	$at = $account->{now} if !defined $at || $at < $account->{now};
 	my $sum = 0;
-	foreach my $hold (grep { holds_at($_, $at) } values %{ $account->{holds} })
+	foreach my $hold (values %{ $account->{holds} })
 	{
-		$sum += $_->{points} - $_->{captured} foreach grep { $_->{lot} == $lot->{no} } @{ $hold->{parts} };
+		# What is owed is nobody's, even when the hold is over.
+		my $open = holds_at($hold, $at);
+		$sum += $open ? $_->{points} - $_->{captured} : $_->{owed} foreach grep { $_->{lot} == $lot->{no} } @{ $hold->{parts} };
 	}
+	return $sum;
+}
+
+# ---------------------------------------------------------------- what holds owe to refunds
+
+sub in_order_of_ending
+{
+	return sort { $a->{to} <=> $b->{to} || $a->{id} <=> $b->{id} } @_;
+}
+
+# What open holds keep of a lot, those that end first before others.
+sub parts_in
+{
+	my ($account, $lot) = @_;
+	return map { grep { $_->{lot} == $lot->{no} } @{ $_->{parts} } }
+	  in_order_of_ending(grep { holds_at($_, $account->{now}) } values %{ $account->{holds} });
+}
+
+sub owe
+{
+	my ($account, $lot, $points) = @_;
+	foreach my $part (parts_in($account, $lot))
+	{
+		my $room = $part->{points} - $part->{captured} - $part->{owed};
+		$room = $points if $room > $points;
+		$part->{owed} += $room;
+		$points -= $room;
+	}
+}
+
+sub owe_less
+{
+	my ($points, @parts) = @_;
+	foreach my $part (reverse @parts)
+	{
+		my $less = $points < $part->{owed} ? $points : $part->{owed};
+		next if $less <= 0;
+		$part->{owed} -= $less;
+		$points -= $less;
+	}
+}
+
+# No more is owed of a lot than the awards that it is of were let off.
+sub review
+{
+	my ($self, $account, $key) = @_;
+	return if $self->{config}{currencies}{ currency_of($key) }{debt} ne 'forgive';
+	return if !grep { alive($_, $account->{now}) && held($account, $_) } @{ $account->{lots} };
+	foreach my $lot (@{ $account->{lots} })
+	{
+		my @parts = parts_in($account, $lot);
+		my $owed = 0;
+		$owed += $_->{owed} foreach @parts;
+		next if !$owed;
+		my $let_off = let_off($self, $account, $lot);
+		$let_off = 0 if $let_off < 0;
+		owe_less($owed - $let_off, @parts);
+	}
+}
+
+sub awards_of
+{
+	my ($self, $account, $lot) = @_;
+	my @awards;
+	my @rows = grep {
+		grep { ($_->{own} // 0) == $lot->{no} } @{ $account->{awards}{$_} }
+	} keys %{ $account->{awards} };
+	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } @rows)
+	{
+		push @awards, grep { ($_->{own} // 0) == $lot->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
+		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
+	}
+	return @awards;
+}
+
+# Since it was spent or held, not since it had died.
+sub let_off
+{
+	my ($self, $account, $lot) = @_;
+	my $sum = -$lot->{waived};
+	$sum += $_->{let_off} foreach $self->awards_of($account, $lot);
 	return $sum;
 }
 
@@ -213,10 +310,32 @@ sub move
 	my ($account, $entry, $lot, $points) = @_;
 	$entry->{points} += $points;
 	$account->{total}{ $entry->{kind} } += $points;
-	push @{ $entry->{effects} }, [ $lot ? "$lot->{from}..$lot->{to}" : 'debt', $points ];
+	push @{ $entry->{effects} }, [ $lot ? $lot->{no} : 'debt', $points ];
 	push @{ $account->{effects} }, [ $entry->{time}, $lot ? $lot->{no} : 0, $points ];
 	if ($lot) { $lot->{remaining} += $points }
 	else { $account->{debt} -= $points }
+}
+
+# Points that live by activity all end together. A clock that ran out is over, and so are its
+# lots; another moves the end of those that are on it.
+sub set_clock
+{
+	my ($account, $end) = @_;
+	foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+	{
+		if ($lot->{to} > $account->{now}) { $lot->{to} = $end }
+		else { $lot->{on_clock} = 0 }
+	}
+	$account->{clock} = $end;
+}
+
+sub activity
+{
+	my ($self, $account, $key, $kind, $at) = @_;
+	my $currency = currency_of($key);
+	return if !grep { $_ eq $kind } @{ $self->{config}{currencies}{$currency}{activity} // [] };
+	my $end = $self->dates($currency, $at)->{to};
+	set_clock($account, $end) if $end > $account->{now} && $end > $account->{clock};
 }
 
 # A lot that is dead is booked to be so before it plays a part in anything else: what
@@ -250,16 +369,25 @@ sub credit
 		credit_lot($account, $entry, undef, $points);
 		return undef;
 	}
+	my $on_clock = $dates->{activity} ? 1 : 0;
+	if ($on_clock)
+	{
+		# Any credit starts a clock if none runs; if even that would have run out, the points end alone.
+		set_clock($account, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
+		if ($account->{clock} > $account->{now}) { $dates = { %$dates, to => $account->{clock} } }
+		else { $on_clock = 0 }
+	}
 	my ($lot) = in_order_of_paying(
 		grep {
-			$_->{from} == $dates->{from} && $_->{to} == $dates->{to} && $_->{issued} == $dates->{issued}
+			$_->{from} != NEVER && $_->{on_clock} == $on_clock
+			  && $_->{from} == $dates->{from} && $_->{to} == $dates->{to} && $_->{issued} == $dates->{issued}
 			  && $_->{remaining} > 0
 			  && ($_->{to} > $account->{now} || $_->{opened_by} eq $world->{statement})
 		} @{ $account->{lots} });
 	if (!$lot)
 	{
 		$lot = { no => @{ $account->{lots} } + 1, earned => $earned, remaining => 0, expired => 0, waived => 0,
-			opened_by => $world->{statement}, map { $_ => $dates->{$_} } qw(from to issued) };
+			opened_by => $world->{statement}, on_clock => $on_clock, map { $_ => $dates->{$_} } qw(from to issued) };
 		push @{ $account->{lots} }, $lot;
 	}
 	credit_lot($account, $entry, $lot, $points);
@@ -299,6 +427,7 @@ sub take_back
 	if ($self->{config}{currencies}{ currency_of($entry->{account}) }{debt} eq 'forgive')
 	{
 		$entry->{forgiven} += $points;
+		owe($account, $own, $points) if $own && alive($own, $account->{now});
 	}
 	else
 	{
@@ -795,6 +924,7 @@ sub work_off
 			my $rule = $self->{config}{rules}[$number];
 			next if $rule->{currency} ne $currency;
 			my $points = rate($rule, $image->{amount}, $image->{refunded});
+			$self->activity($account, $key, 'earn', $image->{at});
 			my $entry = entry($world, $key, 'earn', $image->{at});
 			my $own = $points > 0
 			  ? credit($world, $account, $entry, $self->dates($currency, $image->{at}), $image->{at}, $points)
@@ -982,12 +1112,17 @@ sub spend
 	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
+	$self->activity($account, $key, $op->{do}, $now);
 	my $entry = entry($world, $key, $op->{do}, $now);
 	$entry->{id} = $answer;
 	if ($op->{do} eq 'adjust' && $points > 0)
 	{
 		$world->{statement} = ++$statements;
-		credit($world, $account, $entry, $self->dates($currency, $now), $now, $points);
+		my $dates = $self->dates($currency, $now);
+
+		# The hand that gives them confirms them.
+		$dates = { %$dates, from => ALWAYS } if $dates->{from} == NEVER;
+		credit($world, $account, $entry, $dates, $now, $points);
 	}
 	else
 	{
@@ -1071,17 +1206,10 @@ sub give_back
 sub make_up
 {
 	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
-	my $owed = -$paid->{waived};
-	my @awards;
-	foreach my $row (sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} })
-	{
-		push @awards, grep { ($_->{own} // 0) == $paid->{no} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' }
-		  sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$row} };
-	}
-	$owed += $_->{let_off} foreach @awards;
+	my $owed = $self->let_off($account, $paid);
 	my $rest = $points;
 	$points = $owed if $points > $owed;
-	foreach my $award (@awards)
+	foreach my $award ($self->awards_of($account, $paid))
 	{
 		my $part = $points < $award->{let_off} ? $points : $award->{let_off};
 		next if $part <= 0;
@@ -1125,20 +1253,21 @@ sub hold
 	my $currency = $op->{currency};
 	my $program = $self->{config}{currencies}{$currency}{program};
 	my $key = "$currency/$op->{member}";
+	my $points = $op->{points} eq 'all' ? $self->balance($world, $currency, $op->{member}, $now, $now) : $op->{points};
 
-	$self->check_points($currency, $op->{points});
+	$self->check_points($currency, $points);
 	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
-	my $content = join ' ', 'hold', $key, $op->{points}, $op->{ttl}, $op->{reason} // '';
+	my $content = join ' ', 'hold', $key, $points, $op->{ttl}, $op->{reason} // '';
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
 	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency);
-	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0 } } payments($account, $op->{points}, $account->{now});
+	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0, owed => 0 } } payments($account, $points, $account->{now});
 	my $entry = entry($world, $key, 'hold', $now);
 	$entry->{id} = $answer;
-	$account->{holds}{$answer} = { from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
+	$account->{holds}{$answer} = { id => $answer =~ /^\d+$/ ? $answer : Oracle::NEVER, from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
 	$world->{holds}{$answer} = $key;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
@@ -1181,6 +1310,7 @@ sub capture
 	refuse('LY309') if $rest > 0 && $hold->{to} <= $account->{now};
 	refuse('LY308', $rest) if $points > $rest || $points == 0;
 
+	$self->activity($account, $key, 'redeem', $now);
 	my $entry = entry($world, $key, 'redeem', $now);
 	$entry->{id} = $answer;
 	foreach my $part (parts_of($account, $hold))
@@ -1193,6 +1323,12 @@ sub capture
 		push @{ $hold->{taken} }, [ $now, $part->{lot}, $taken ];
 		push @{ $account->{paid}{$answer} }, { lot => $part->{lot}, points => $taken, returned => 0 };
 		move($account, $entry, lot($account, $part->{lot}), -$taken);
+
+		# What was owed of it is so of what others hold.
+		my $beyond = $part->{owed} - ($part->{points} - $part->{captured});
+		next if $beyond <= 0;
+		$part->{owed} -= $beyond;
+		owe($account, lot($account, $part->{lot}), $beyond);
 	}
 	$world->{redemptions}{$answer} = $key;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
@@ -1211,7 +1347,19 @@ sub release
 	return 0 if $rest == 0 || defined $hold->{released} || $hold->{to} <= $account->{now};
 	my @open = grep { $_->{captured} < $_->{points} } parts_of($account, $hold);
 	$hold->{released} = $now;
-	settle($world, $key, $account, lot($account, $_->{lot})) foreach @open;
+	foreach my $part (@open)
+	{
+		my $lot = lot($account, $part->{lot});
+		my @others = parts_in($account, $lot);
+		my $owed = $part->{owed};
+		$owed += $_->{owed} foreach @others;
+		my $free = $part->{points} - $part->{captured};
+		$owed = $free if $owed > $free;
+		owe_less($owed - $part->{owed}, @others);
+		$part->{owed} = 0;
+		$self->make_up($world, $key, $account, $now, $lot, $lot, $owed) if $owed && $lot->{to} > $now;
+		settle($world, $key, $account, $lot);
+	}
 	return $rest;
 }
 
@@ -1235,6 +1383,7 @@ sub transfer
 	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
 	$self->refuse_blocked($from, $currency);
 	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
+	$self->activity(@$_, 'transfer', $now) foreach [ $from, $from_key ], [ $to, $to_key ];
 	my ($taken, $given) = map { entry($world, $_, 'transfer', $now) } $from_key, $to_key;
 	$world->{statement} = ++$statements;
 	foreach (@payments)
@@ -1243,6 +1392,66 @@ sub transfer
 		move($from, $taken, $lot, -$part);
 		credit($world, $to, $given, { map { $_ => $lot->{$_} } qw(from to issued) }, $now, $part);
 	}
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# What is left of an award that waits begins to live; it ends as it was to.
+sub confirm
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($key, $no) = @$op{qw(account lot)};
+	my $account = visit($world, $key, $now);
+	my $lot = lot($account, $no);
+	refuse('LY321') if $lot->{from} != NEVER;
+	return $account->{confirmed}{$no} if $lot->{remaining} == 0 && $account->{confirmed}{$no};
+	refuse('LY323') if $lot->{to} <= $now && ($lot->{remaining} || $lot->{expired});
+	refuse('LY322') if $lot->{remaining} == 0;
+
+	my $points = $lot->{remaining};
+	my ($award) = grep { ($_->{own} // 0) == $no } map { @$_ } values %{ $account->{awards} };
+	$world->{statement} = ++$statements;
+	move($account, entry($world, $key, 'confirm', $now), $lot, -$points);
+	my $entry = entry($world, $key, 'confirm', $now);
+	$entry->{id} = $answer;
+	my $own = credit($world, $account, $entry,
+		{ from => ALWAYS, to => $lot->{to}, issued => $lot->{issued}, activity => $lot->{on_clock} }, $now, $points);
+	@$award{qw(own let_off)} = ($own, 0) if $award && $own;
+	return $account->{confirmed}{$no} = $answer;
+}
+
+# Ends move away, never nearer, and the dead stay dead.
+sub extend
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $currency = $op->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	my $key = "$currency/$op->{member}";
+
+	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
+	my $content = join ' ', 'extend', $key, $op->{until}, $op->{lot} // 'all', $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my $account = visit($world, $key, $now);
+	my $end = $self->{dates}{"until $currency $op->{until}"}{to};
+	my @lots = grep { $_->{remaining} } @{ $account->{lots} };
+	if (defined $op->{lot})
+	{
+		@lots = lot($account, $op->{lot}) // refuse('LY004');
+		refuse('LY325') if $lots[0]{to} <= $account->{now};
+	}
+	my $extended;
+	foreach my $lot (grep { $_->{to} > $account->{now} } @lots)
+	{
+		next if $lot->{to} >= $end;
+		my $entry = entry($world, $key, 'extend', $now);
+		$entry->{id} = $answer if !$extended++;
+		if ($lot->{on_clock}) { set_clock($account, $end) }
+		else { $lot->{to} = $end }
+	}
+	refuse('LY324') if !$extended;
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
 	return $answer;
@@ -1272,6 +1481,10 @@ sub balance
 			$sum += $points if alive(lot($account, $lot), $at);
 		}
 	}
+	foreach my $hold (grep { $_->{to} <= $at } values %{ $account->{holds} })
+	{
+		$sum -= $_->{owed} foreach grep { alive(lot($account, $_->{lot}), $at) } @{ $hold->{parts} };
+	}
 	return $sum;
 }
 
@@ -1280,6 +1493,14 @@ sub balance
 # Performs one operation on a world and answers what it must answer; refusals are thrown.
 # A new entry's id is the ledger's to choose: it comes as $answer.
 sub perform
+{
+	my ($self, $world, @op) = @_;
+	my $result = $self->perform_one($world, @op);
+	$self->review(account($world, $_), $_) foreach sort keys %{ $world->{mine} };
+	return $result;
+}
+
+sub perform_one
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	$answer //= 'new';
@@ -1329,6 +1550,8 @@ sub perform
 	return $self->merge($world, $op, $now, $answer) if $do eq 'merge';
 	return $self->unmerge($world, $op, $now, $answer) if $do eq 'unmerge';
 	return $self->close_or_reopen($world, $op, $now) if $do eq 'close' || $do eq 'reopen';
+	return $self->confirm($world, $op, $now, $answer) if $do eq 'confirm';
+	return $self->extend($world, $op, $now, $answer) if $do eq 'extend';
 	if ($do eq 'balance')
 	{
 		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now, $now) } @{ $op->{at} };
@@ -1356,8 +1579,7 @@ sub expire
 {
 	my ($world, $key, $now, $expected) = @_;
 	my $account = visit($world, $key, $now);
-	my ($from, $to) = split /\.\./, $expected->{lot};
-	foreach my $lot (grep { $_->{from} == $from && $_->{to} == $to } @{ $account->{lots} })
+	foreach my $lot (grep { $_->{no} eq $expected->{lot} } @{ $account->{lots} })
 	{
 		my $rest = free($account, $lot);
 		next if $lot->{to} > $now || $rest != -$expected->{points};

@@ -71,7 +71,7 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 my %functions = (
 	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
 	loyalty_member => [qw(balance statement tier_progress)],
-	loyalty_report => [qw(balance balance_as_known statement tier_progress verify proof points_development breakage ultimate_redemption_rate
+	loyalty_report => [qw(balance balance_as_known statement tier_progress verify verify_archive proof points_development breakage ultimate_redemption_rate
 		liability liability_journal deferred_revenue deferred_revenue_journal)]);
 foreach my $role (sort keys %functions)
 {
@@ -111,6 +111,7 @@ allowed('desk', q{
 	SELECT loyalty.adjust('club', 'anna', 5, 'sorry');
 	CALL loyalty.expire('club'); CALL loyalty.expire(); CALL loyalty.review_tiers('club'); CALL loyalty.review_tiers();
 	SELECT number, entries FROM loyalty.checkpoint();
+	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club');
 	SELECT count(*) FROM loyalty.rule; SELECT count(*) FROM loyalty.deferred; SELECT count(*) FROM loyalty.entry;
 	SELECT count(*) FROM loyalty.verify()},
 	"1\n2\n1|2\n1\n1|0\n\n100000002\n1|2\n2\n0\n2\n0", 'the administrator runs all of it');
@@ -127,15 +128,16 @@ my @administration = ("adjust('club', 'anna', 1000, 'me')", "create_program('min
 	"change_rule('club', 'base', 9)", "end_rule('club', 'base')", "set_ladder('club', 'x:0')", "attach('orders', 'club', 'customer')",
 	"merge_members('club', 'anna', 'ben')", "unmerge_member('club', 'anna')", "close_member('club', 'anna')", "reopen_member('club', 'anna')", "erase_member('club', 'anna')",
 	"detach('orders', 'club')", "backfill('orders', 'club')", "retry_deferred('orders', 'club')", "checkpoint()", "create_roles()",
+	'discard_archive()', "_archive_accounts('{1}', '{1}', now())", "_move_to_archive('{1}', '{1}')",
 	"_expire_accounts('{1}', now())", "_balance_then(1, now())", "_register_source('orders', 'club', 'customer', NULL, NULL, 'x', NULL, NULL, NULL, NULL, NULL, 'row', 'fail')");
 my @relations = split /\n/, $node->safe_psql('postgres', q{
 	SELECT relname FROM pg_class WHERE relnamespace = 'loyalty'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') ORDER BY 1});
 for my $role ('till', 'bi')
 {
 	refused($role, "SELECT loyalty.$_", "$role: not $_") for @administration;
-	refused($role, "CALL loyalty.$_()", "$role: not $_") for 'expire', 'review_tiers';
+	refused($role, "CALL loyalty.$_", "$role: not $_") for 'expire()', 'review_tiers()', q{archive('2020-01-01')};
 }
-refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'proof(100000001)', "liability('club', 1)", "breakage('club')", "balance_as_known('club', 'anna', now(), now())";
+refused('till', "SELECT loyalty.$_", "till: not $_") for 'verify()', 'verify_archive()', 'proof(100000001)', "liability('club', 1)", "breakage('club')", "balance_as_known('club', 'anna', now(), now())";
 refused('till', "SELECT * FROM loyalty.$_", "till does not read $_") for @relations;
 allowed('bi', q{
 	SELECT member, available FROM loyalty.balances ORDER BY 1; SELECT count(*) FROM loyalty.entries; SELECT count(*) FROM loyalty.lots;
@@ -149,7 +151,7 @@ allowed('bi', q{
 	SELECT loyalty.ultimate_redemption_rate('club') >= 0; SELECT count(*) FROM loyalty.clv_by_member; SELECT count(*) FROM loyalty.churn_risk},
 	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|tier_distribution|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -305,13 +307,15 @@ allowed('mallory', qq{$hostile
 		loyalty.balance_as_known('club', 'mia', '2120-01-01', 'infinity');
 	SELECT kind, balance FROM loyalty.statement('club', 'mia', '-infinity', 'infinity') LIMIT 1;
 	SELECT loyalty.create_program('other', 'Europe/Berlin', ladder => 'a:0, b:10'), loyalty.create_currency('other', 'miles');
+	SELECT loyalty.change_currency('other', 'miles', validity => '1 year');
 	SELECT loyalty.add_rule('other', 'base', points_per => 1), loyalty.change_rule('other', 'base', 2);
 	SELECT loyalty.set_ladder('other', 'a:0, b:30, c:40'), loyalty.end_rule('other', 'base', '2100-01-01');
 	SELECT number, accounts FROM loyalty.checkpoint();
 	SELECT loyalty.verify_proof(loyalty.proof(400000001), root) FROM loyalty.checkpoints WHERE number OPERATOR(pg_catalog.=) 2;
 	SELECT v.* FROM loyalty.verify() v;
-	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other')},
-	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
+	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other');
+	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club')},
+	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
 my $tree = 'mallory."a ""b"" %s $$; SELECT"';
 allowed('mallory', qq{$hostile
 	CREATE TABLE $tree (id int, who mallory.member_key, amount int, status mallory.member_key, PRIMARY KEY (id)) PARTITION BY LIST (id);
@@ -360,6 +364,8 @@ my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	SELECT loyalty._open_accounts(1, pg_catalog.array_agg(m.member_id)) FROM loyalty.member m WHERE m.member OPERATOR(pg_catalog.=) 'zoe';
 	SELECT loyalty._balance_then(4, '2120-01-01', 'infinity'), loyalty._expiring_accounts('club', '2120-01-01', 0, 1), loyalty._tiers_to_review('club', 0, 1);
 	SELECT loyalty._note_tables(1), loyalty._noted_tables(1);
+	BEGIN; SELECT loyalty._archive_accounts(accounts, entries, '2120-01-01') FROM loyalty._archivable_accounts(NULL, '2120-01-01', 0, 9);
+	SELECT v.* FROM loyalty.verify_archive() v; SELECT loyalty.discard_archive(); SELECT v.* FROM loyalty.verify() v; ROLLBACK;
 	SELECT loyalty.confine('pg_monitor', 'club'), loyalty.confine_member('pg_monitor', 'club', 'mia'), loyalty.unconfine('pg_monitor', 'club');
 	SELECT loyalty._unregister_source('public.orders', 'club');
 	SELECT loyalty._register_source('public.orders', 'club', 'customer', 'total', NULL, 'purchase', NULL, NULL, 'refunded', NULL, NULL, 'statement', 'defer');
@@ -408,7 +414,7 @@ allowed('clerk', q{SELECT loyalty.redeem('club', 'ron', 10) IS NOT NULL, loyalty
 	SELECT count(*) FROM loyalty.verify('club')}, "t|t\n20\n30\nbronze\n0", 'it acts in its program');
 closed('clerk', "SELECT * FROM loyalty.$_", "it does not: $_") for "redeem('cafe', 'pia', 1)", "balance('cafe', 'pia')", "balance('cafe', 'pia', '2020-01-01')", "enrol('cafe', 'tom')",
 	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)",
-	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "verify('cafe')", 'verify()';
+	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "confirm($spent)", "verify('cafe')", 'verify()';
 closed('clerk', "SET ROLE loyalty_app; SELECT loyalty.balance('cafe', 'pia')", 'nor as another role that it may be');
 closed('clerk', "SELECT public.wrapped('cafe')", 'nor by a function that runs as another');
 closed('till', "SELECT public.lent('cafe')", 'who is not confined does not by a function that runs as it');
@@ -424,7 +430,8 @@ closed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, 'it is closed again');
 $node->safe_psql('postgres', q{GRANT loyalty_admin TO clerk});
 closed('clerk', "SELECT loyalty.$_", "a confined administrator: not $_") for "unconfine('clerk')", "confine('till', 'club')", 'checkpoint()', "create_program('mine')",
 	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)", "merge_members('cafe', 'pia', 'quy')", "unmerge_member('cafe', 'pia')",
-	"close_member('cafe', 'pia')", "reopen_member('cafe', 'pia')", "erase_member('cafe', 'pia')";
+	"close_member('cafe', 'pia')", "reopen_member('cafe', 'pia')", "erase_member('cafe', 'pia')",
+	"extend('cafe', 'pia', '2900-01-01')", "change_currency('cafe', debt => 'block')";
 allowed('postgres', q{SELECT loyalty.unconfine('clerk'); SET ROLE clerk; SELECT loyalty.balance('cafe', 'pia')}, "\n100", 'with none left it is free');
 as('desk', "SELECT loyalty.confine(4711::oid::regrole, 'club')");
 like($error, qr/ERROR:  42704: role 4711 does not exist/, 'one that is not there can\'t be confined');

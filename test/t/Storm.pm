@@ -374,7 +374,7 @@ sub new_model
 }
 
 # The first things in which the ledger is not what one client would have made of it; none if it is.
-# Goes on where the last replay ended. excused: a pattern of SQLSTATEs that may end a transaction
+# Goes on where the last replay ended, and stops after so many faults. excused: a pattern of SQLSTATEs that may end a transaction
 # beside refusals.
 sub replay
 {
@@ -456,7 +456,7 @@ SQL
 
 	foreach my $step (@order)
 	{
-		last if @faults > 20;
+		last if @faults > ($o{faults} // 20);
 		my ($asked, $ticket, $now) = @$step{qw(asked ticket now)};
 		my $op = $asked->{op}{ids} ? { %{ $asked->{op} }, ids => $step->{ids} } : $asked->{op};
 		my @booked = @{ $of_xid{ $step->{xid} } // [] };

@@ -54,3 +54,12 @@ SELECT loyalty.confine('pg_monitor', 'club');
 SELECT loyalty.enrol('club', 'dora'), loyalty.enrol('club', 'eli'), loyalty.enrol('club', 'fay');
 SELECT loyalty.merge_members('club', 'dan', 'dora', 'merge-1', 'moved house');
 SELECT loyalty.close_member('club', 'eli', 'asked for it'), loyalty.erase_member('club', 'fay');
+
+-- An archive that was let go, and one that is there, which purchases are refunded from.
+SELECT loyalty.create_program('vault');
+SELECT loyalty.enrol('vault', 'ann');
+SELECT loyalty.adjust('vault', 'ann', 3, 'an old present');
+SELECT loyalty.checkpoint();
+CALL loyalty.archive(now(), 'vault');
+SELECT loyalty.discard_archive();
+CALL loyalty.archive(now());

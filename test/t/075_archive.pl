@@ -1,0 +1,150 @@
+# Closed years leave the ledger: in batches, stopped and gone on with, exported, discarded and
+# brought back; and an outsider proves the exports with and without the rest.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('archive');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', <<'SQL');
+CREATE EXTENSION loyalty;
+SELECT loyalty.create_program('shop', validity => '3 years');
+SELECT loyalty.create_program('cafe');
+SELECT loyalty.add_rule(p, 'base', points_per => 1) FROM unnest(ARRAY['shop', 'cafe']) p;
+CREATE TABLE orders (id int PRIMARY KEY, who text, amount int, refunded int NOT NULL DEFAULT 0, at timestamptz NOT NULL);
+CREATE TABLE cups (id int PRIMARY KEY, who text, amount int);
+SELECT loyalty.attach('orders', 'shop', 'who', 'amount', 'at', refunded => 'refunded');
+SELECT loyalty.attach('cups', 'cafe', 'who', 'amount');
+INSERT INTO orders (id, who, amount, at) SELECT i, 'm' || i % 25, 10, now() - interval '1 day' * i FROM generate_series(1, 100) i;
+INSERT INTO cups SELECT i, 'm' || i % 5, 2 FROM generate_series(1, 20) i;
+SQL
+
+sub value { return $node->safe_psql('postgres', $_[0]); }
+sub holds
+{
+	my ($name) = @_;
+	is(value('SELECT * FROM loyalty.verify() UNION ALL SELECT * FROM loyalty.verify_archive()'), '', "$name: the books hold");
+	return;
+}
+sub refused
+{
+	my ($sql, $state, $name) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', $sql, extra_params => ['-v', 'VERBOSITY=verbose']);
+	like($err, qr/ERROR:  $state:/, $name);
+	return;
+}
+
+refused('CALL loyalty.archive(now())', 'LY010', 'nothing goes that no checkpoint saw');
+value('SELECT loyalty.checkpoint()');
+value(q{SELECT loyalty.redeem('shop', 'm' || i, 15, 'till-' || i) FROM generate_series(0, 24) i});
+my $cut = value('SELECT now()');
+value('SELECT loyalty.checkpoint()');
+value('UPDATE orders SET refunded = 1 WHERE id = 3');
+
+# The first checkpoint saw four entries of each, the second also the redemption, before the cut.
+my $first = value('SELECT min(taken_at) FROM loyalty.checkpoints');
+value("CALL loyalty.archive('$first', 'shop')");
+is(value('SELECT count(*), count(DISTINCT account_id) FROM loyalty.archived_entry'), '100|25', 'what was there when the first checkpoint was taken');
+is(value(q{SELECT count(*) FROM loyalty.entry}), 25 + 1 + 20, 'the rest stays, and the other program');
+holds('a first year');
+
+# Held up by a lock: what was done stays done, and the next call goes on.
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe(q{SELECT loyalty.redeem('shop', 'm9', 1)});
+my ($status, $out, $err) = $node->psql('postgres', "SET lock_timeout = '200ms'; CALL loyalty.archive('$cut', batch => 3)");
+like($err, qr/lock timeout/, 'an account that is being written holds a run up');
+my $done = value('SELECT count(*) FROM loyalty.archived_entry') - 100;
+cmp_ok($done, '>', 0, 'the batches before it are done');
+cmp_ok($done, '<', 25, 'those after it are not');
+holds('half way');
+$session->query_safe('COMMIT');
+$session->quit;
+value("CALL loyalty.archive('$cut', batch => 3)");
+is(value('SELECT count(*) FROM loyalty.archived_entry'), 100 + 25 + 20, 'called again it finishes');
+is(value('SELECT count(*) FROM loyalty.entry'), 2, 'what was not seen by a checkpoint stays');
+is(value(q{SELECT string_agg(format('%s %s %s', program, accounts, accounts_here), ', ' ORDER BY before, program) FROM loyalty.archives}),
+	'shop 25 25, cafe 5 5, shop 25 25', 'each run is told of');
+is(value("SELECT loyalty.balance('shop', 'm9', '$cut')"), 40 - 15, 'the balance at the cut');
+holds('a second year');
+
+# Killed in the middle of it, nothing is lost or there twice.
+value('SELECT loyalty.checkpoint()');
+$node->safe_psql('postgres', <<'SQL');
+BEGIN;
+SELECT loyalty._archive_accounts(accounts, entries, now() + interval '1 day') FROM loyalty._archivable_accounts(NULL, now() + interval '1 day', 0, 100);
+CHECKPOINT;
+SQL
+$node->stop('immediate');
+$node->start;
+is(value('SELECT count(*) FROM loyalty.entry'), 2, 'what did not commit did not go');
+holds('after a crash');
+
+# ---------------------------------------------------------------- exports
+
+SKIP:
+{
+	skip 'no python3', 8 if system('python3 -c "" 2>/dev/null') != 0;
+	my $folder = PostgreSQL::Test::Utils::tempdir;
+	my %files = (
+		entry => 'SELECT * FROM loyalty.entry ORDER BY account_id, entry_no', account => 'SELECT * FROM loyalty.account',
+		checkpoint => 'SELECT * FROM loyalty.checkpoint ORDER BY number', head => 'SELECT * FROM loyalty.checkpoint_head ORDER BY number, account_id',
+		archive => 'SELECT * FROM loyalty.archived_entry ORDER BY account_id, entry_no', anchor => 'SELECT * FROM loyalty.anchor ORDER BY account_id, entries',
+		first => 'SELECT e.* FROM loyalty.archived_entry e WHERE EXISTS (SELECT FROM loyalty.anchor n WHERE n.account_id = e.account_id AND n.entries = 4) AND e.entry_no <= 4 ORDER BY account_id, entry_no',
+		second => 'SELECT e.* FROM loyalty.archived_entry e WHERE NOT (EXISTS (SELECT FROM loyalty.anchor n WHERE n.account_id = e.account_id AND n.entries = 4) AND e.entry_no <= 4) ORDER BY account_id, entry_no');
+	sub export
+	{
+		my ($name, $query) = ($_[0], $_[1] =~ s/\s+/ /gr);
+		$node->safe_psql('postgres', "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET client_encoding = 'UTF8';\n\\copy ($query) TO '$folder/$name.csv' CSV HEADER");
+	}
+	export($_, $files{$_}) for keys %files;
+	my @rest = map { "$folder/$_.csv" } qw(entry account checkpoint head);
+	sub verifier
+	{
+		my @options = map { /^--/ ? $_ : "$folder/$_.csv" } @_;
+		my $text = '';
+		my $ok = IPC::Run::run([ 'python3', 'tools/verify_export.py', @rest, @options ], '>', \$text, '2>', \$text);
+		return ($ok ? 0 : 1) . " $text";
+	}
+	like(verifier('--archive', 'archive'), qr/^0 30 accounts, 0 with a problem\n/, 'an outsider proves archive and rest');
+	like(verifier('--archive', 'first', '--archive', 'second'), qr/^0 30 accounts, 0 with a problem\n/, 'in several files');
+	like(verifier('--anchors', 'anchor'), qr/^0 30 accounts, 0 with a problem\n/, 'the rest from the anchors on');
+	like(verifier('--archive', 'second', '--anchors', 'anchor'), qr/^0 30 accounts, 0 with a problem\n/, 'and from the middle');
+	like(verifier('--archive', 'archive', '--anchors', 'anchor'), qr/^0 30 accounts, 0 with a problem\n/, 'and all of it');
+	like(verifier(), qr/^1 /, 'not the rest alone');
+	export('anchor', q{SELECT account_id, entries, before, archived_at, points, earned, redeemed, expired, recorded_at,
+		CASE WHEN account_id = 1 AND entries = 5 THEN sha256(hash) ELSE hash END AS hash FROM loyalty.anchor ORDER BY 1, 2});
+	like(verifier('--anchors', 'anchor'), qr/^1 account 1: the archive up to entry 5 is not what a checkpoint saw\n/, 'an anchor is under a root');
+	export('second', $files{second} =~ s/e\.\*/(jsonb_populate_record(e, CASE WHEN e.account_id = 1 THEN '{"points": -14}' ELSE '{}' END::jsonb)).*/r);
+	like(verifier('--archive', 'second', '--anchors', 'anchor'), qr/^1 account 1: /, 'and so is what is archived');
+}
+
+# ---------------------------------------------------------------- let go, and brought back
+
+my $proof = value('SELECT loyalty.proof(100000005)');
+my $root = value('SELECT root FROM loyalty.checkpoints ORDER BY number DESC LIMIT 1');
+my $copy = PostgreSQL::Test::Utils::tempdir;
+value("COPY loyalty.archived_entry TO '$copy/entry'; COPY loyalty.archived_allocation TO '$copy/allocation'");
+refused('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT loyalty.discard_archive()', '0A000', 'nothing is let go that a snapshot may not show');
+is(value('SELECT loyalty.discard_archive()'), 145, 'what is let go is counted');
+is(value(q{SELECT pg_relation_size('loyalty.archived_entry') + pg_relation_size('loyalty.archived_allocation')}), 0, 'its space is free at once');
+holds('without it');
+is(value("SELECT loyalty.verify_proof('$proof', '$root')"), 't', 'a proof stays good');
+refused('SELECT loyalty.proof(100000005)', 'LY020', 'another is not made');
+refused("SELECT loyalty.balance('shop', 'm9', '$cut'::timestamptz - interval '1 day')", 'LY020', 'nor a balance of then');
+is(value("SELECT loyalty.balance('shop', 'm9', '$cut')"), 25, 'at the cut there is one');
+refused('UPDATE orders SET refunded = 2 WHERE id = 3', 'LY020', 'a row of which a part is gone is not refunded');
+refused('DELETE FROM cups WHERE id = 3', 'LY020', 'nor one without a time');
+is(value("SELECT loyalty.redeem('shop', 'm0', 15, 'till-0') % 100000000"), 5, 'requests have their answers');
+value("COPY loyalty.archived_entry FROM '$copy/entry'; COPY loyalty.archived_allocation FROM '$copy/allocation'");
+holds('brought back');
+is(value("SELECT loyalty.verify_proof(loyalty.proof(100000005), '$root')"), 't', 'proofs are made again');
+value('UPDATE orders SET refunded = 2 WHERE id = 3; DELETE FROM cups WHERE id = 3');
+is(value("SELECT loyalty.balance('shop', 'm3') || ' ' || loyalty.balance('cafe', 'm3')"), (40 - 15 - 2) . ' ' . (8 - 2), 'and refunds');
+holds('and at the end');
+
+$node->stop;
+done_testing();
