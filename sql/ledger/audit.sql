@@ -497,6 +497,8 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
         WHEN a.state = 1 AND a.entries > 0 AND NOT EXISTS (
             SELECT FROM loyalty.entry e WHERE e.account_id = a.account_id AND e.kind = 'merge' AND e.line ~ '^[0-9]{9,19}$'
               AND left(e.line, -8) = a.merged_into::text)
+             -- It may be an archived one.
+             AND NOT EXISTS (SELECT FROM loyalty.anchor n WHERE n.account_id = a.account_id)
         THEN format('no entry says that it is merged into account %s', a.merged_into) END AS problem
     FROM loyalty.account a LEFT JOIN loyalty.account i ON i.account_id = a.merged_into
     WHERE a.state <> 0 OR a.merged_into IS NOT NULL) f

@@ -396,15 +396,18 @@ erase_request(Post *post, int32 program_id, Datum request_id)
 		{
 			*reason = '\0';
 			slot->tts_values[REQUEST_CONTENT - 1] = CStringGetTextDatum(content);
-			replace_row(post, table, &tid, slot);
+			ExecStoreVirtualTuple(slot);
+
+			/* If not, who is on the other side was erased meanwhile. */
+			(void) table_replace_row(table, &tid, slot, post->snapshot);
 		}
 	}
 	table_scan_end(&scan);
 }
 
-/* The other side of a transfer gave the same reason.  Only its row is touched, which nothing else changes. */
+/* The other side of a transfer gave the same reason, and its request.  Only these rows are touched, which nothing else changes. */
 static void
-erase_other_side(Post *post, Table *table, const char *index, int64 entry_id)
+erase_other_side(Post *post, Table *table, const char *index, int64 entry_id, int32 program_id)
 {
 	TableScan	scan;
 	TableKey	keys[2] = {
@@ -420,6 +423,8 @@ erase_other_side(Post *post, Table *table, const char *index, int64 entry_id)
 
 		if (!slot->tts_isnull[ENTRY_REASON - 1])
 		{
+			if (!slot->tts_isnull[ENTRY_EVENT - 1])
+				erase_request(post, program_id, slot->tts_values[ENTRY_EVENT - 1]);
 			slot->tts_isnull[ENTRY_REASON - 1] = true;
 			ExecStoreVirtualTuple(slot);
 
@@ -470,8 +475,8 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 	table_scan_end(&scan);
 	for (int i = 0; i < n; i++)
 	{
-		erase_other_side(post, entry, "entry_pkey", others[i]);
-		erase_other_side(post, archived_entry, "archived_entry_pkey", others[i]);
+		erase_other_side(post, entry, "entry_pkey", others[i], program_id);
+		erase_other_side(post, archived_entry, "archived_entry_pkey", others[i], program_id);
 	}
 }
 

@@ -40,6 +40,12 @@ BEGIN
 	RETURN NEXT public.is_empty('SELECT * FROM loyalty.verify()', 'verify() agrees: ' || name);
 END $$;
 
+CREATE FUNCTION pg_temp.verified(name text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN NEXT public.is_empty('SELECT * FROM loyalty.verify()', 'verify() agrees: ' || name);
+	RETURN NEXT public.is_empty('SELECT * FROM loyalty.verify_archive()', 'verify_archive() agrees: ' || name);
+END $$;
+
 -- ---- Ann, who is bob as well
 INSERT INTO public.orders VALUES (1, 'ann', 60, 0, '2020-05-01 12:00+00'), (2, 'ann', 30, 0, '2021-05-01 12:00+00'), (3, 'bob', 40, 0, '2020-06-01 12:00+00');
 CREATE TEMP TABLE t AS SELECT redeem('club', 'ann', 10) AS spent;
@@ -378,6 +384,93 @@ SELECT is((SELECT sum(expired) FROM points_development('club')), 160.0, '50 of j
 SELECT results_eq($$ SELECT sum(expired) FROM points_development('club') $$, $$ SELECT -sum(points) FROM entries WHERE program = 'club' AND currency = 'points' AND kind IN ('expire', 'forfeit') $$,
 	'and what expired is what the entries say');
 SELECT is((SELECT sum(points_expired) FROM kpi_monthly WHERE program = 'club' AND currency = 'points'), (SELECT sum(expired) FROM points_development('club')), 'in the months, too');
+
+-- ---- What waits to be confirmed, and what ends by activity, does not go along
+SELECT create_program('hotel', confirm => true) > 0, create_program('cafe', validity => '100 years', activity => '{earn}') > 0;
+SELECT add_rule(p, 'base', points_per => 1) > 0 FROM unnest(ARRAY['hotel', 'cafe']) p;
+CREATE TABLE public.stays (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0);
+SELECT attach('public.stays', p, 'who', amount => 'amount', refunded => 'refunded') > 0 FROM unnest(ARRAY['hotel', 'cafe']) p;
+INSERT INTO public.stays VALUES (1, 'ann', 40), (2, 'bob', 10), (3, 'cay', 7);
+CREATE FUNCTION pg_temp.tied(call text, message text, detail text, hint text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	code text;
+	what text;
+	why text;
+	how text;
+BEGIN
+	BEGIN
+		EXECUTE call;
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, what = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, how = PG_EXCEPTION_HINT;
+	END;
+	RETURN public.is(ARRAY[code, what, why, how], ARRAY['LY347', message, detail, hint], call);
+END $$;
+SELECT pg_temp.tied($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" wait to be confirmed.',
+	'Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.');
+SELECT pg_temp.tied($$ SELECT merge_members('cafe', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" end by each member''s own activity.',
+	'Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.');
+SELECT change_currency('hotel', confirm => false);
+SELECT change_currency('cafe', activity => '{}');
+SELECT pg_temp.tied($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" wait to be confirmed.',
+	'Confirm them first with loyalty.confirm(), or wait for their end.');
+SELECT pg_temp.tied($$ SELECT merge_members('cafe', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" end by each member''s own activity.',
+	'Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.');
+SELECT is(count(confirm(entry_id)), 2::bigint, 'confirmed') FROM entries WHERE program = 'hotel' AND kind = 'earn' AND member IN ('ann', 'bob');
+SELECT lives_ok($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'what was confirmed goes over');
+SELECT is(pg_temp.has('bob', 'hotel'), '50 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', '10 and 40');
+UPDATE public.stays SET refunded = 15 WHERE id = 1;
+SELECT is(pg_temp.has('bob', 'hotel'), '35 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'a refund of what was confirmed before takes it where it is');
+SELECT pg_temp.tied(q, 'awards can''t wait, nor points end by activity, beside merged members', '1 of the program''s members are merged into others.',
+	'Take them apart with loyalty.unmerge_member(), or leave confirm and activity as they are.')
+FROM unnest(ARRAY[$$ SELECT change_currency('hotel', confirm => true) $$, $$ SELECT change_currency('hotel', validity => '1 year', activity => '{earn}') $$,
+	$$ SELECT create_currency('hotel', 'nights', confirm => true) $$, $$ SELECT create_currency('hotel', 'days', validity => '1 year', activity => '{redeem}') $$]) q;
+SELECT throws_ok($$ SELECT extend('hotel', 'ann', 'infinity') $$, 'LY340', NULL, 'a merged key has no points to extend');
+SELECT is(unmerge_member('hotel', 'ann') > 0, true, 'apart');
+SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '25 free, 0 pending, 0 debt, 25 earned, 0 redeemed, 0 expired; 10 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'each its own');
+
+-- Who closes forfeits what waits and what a clock keeps; neither counts for anything, and nothing comes back.
+SELECT change_currency('hotel', confirm => true);
+SELECT close_member('hotel', 'cay', forfeit => true), close_member('cafe', 'cay', forfeit => true);
+SELECT is(pg_temp.has('cay', 'hotel') || '; ' || pg_temp.has('cay', 'cafe'), '0 free, 0 pending, 0 debt, 7 earned, 0 redeemed, 7 expired; 0 free, 0 pending, 0 debt, 7 earned, 0 redeemed, 7 expired', 'forfeited');
+SELECT throws_ok(format('SELECT confirm(%s)', entry_id), 'LY322', NULL, 'nothing is left to be confirmed') FROM entries WHERE program = 'hotel' AND kind = 'earn' AND member = 'cay';
+SELECT throws_ok($$ SELECT extend('cafe', 'cay', 'infinity') $$, 'LY341', NULL, 'nor to be extended');
+UPDATE public.stays SET refunded = 2 WHERE id = 3;
+SELECT is(pg_temp.has('cay', 'hotel'), '0 free, 0 pending, 0 debt, 7 earned, 0 redeemed, 7 expired', 'a refund of what was forfeited takes nothing');
+SELECT set_ladder('hotel', 'basic:0, guest:5');
+SELECT is((SELECT coalesce(sum(b.metric::numeric), 0) FROM loyalty.tier_progress_bucket b JOIN loyalty.account a USING (account_id) WHERE a.member_key = 'cay'), 0.0, 'and it was never earned');
+SELECT pg_temp.proved('what waits, what ends by activity');
+
+-- ---- What of a merge is archived
+SELECT create_program('vault') > 0;
+SELECT add_rule('vault', 'base', points_per => 1) > 0;
+CREATE TABLE public.old (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
+SELECT attach('public.old', 'vault', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+INSERT INTO public.old VALUES (1, 'ann', 60, 0, '2020-05-01 12:00+00'), (2, 'bob', 40, 0, '2020-06-01 12:00+00'), (3, 'cay', 9, 0, '2020-06-01 12:00+00');
+SELECT merge_members('vault', 'ann', 'bob', 'mv', 'secret words') > 0 AS merged;
+SELECT close_member('vault', 'cay', 'left us', forfeit => true);
+SELECT transfer('vault', 'bob', 'dee', 5, 'gift', reason => 'secret gift') > 0 FROM enrol('vault', 'dee');
+SELECT number > 0 FROM checkpoint();
+-- All that a checkpoint saw goes, whatever its time: archive() commits, so its parts are called.
+CREATE TEMP TABLE gone AS SELECT h.account_id, max(h.entries) AS entries FROM loyalty.checkpoint_head h
+	JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
+	WHERE p.code = 'vault' GROUP BY h.account_id;
+SELECT is(_archive_accounts(array_agg(account_id ORDER BY account_id), array_agg(entries ORDER BY account_id), now()), 8::bigint,
+	'earn, merge of ann; earn, merge, transfer of bob; earn, forfeit of cay; transfer of dee') FROM gone;
+SELECT pg_temp.verified('archived, merged ones too');
+UPDATE public.old SET refunded = 20 WHERE id = 1;
+SELECT is(pg_temp.has('bob', 'vault'), '75 free, 0 pending, 0 debt, 40 earned, 0 redeemed, 0 expired', 'an archived order of the old key is refunded: 60 + 40 - 5 - 20');
+SELECT is(unmerge_member('vault', 'ann') > 0, true, 'a merge that is archived is undone');
+SELECT is(pg_temp.has('ann', 'vault') || '; ' || pg_temp.has('bob', 'vault'), '40 free, 0 pending, 0 debt, 40 earned, 0 redeemed, 0 expired; 35 free, 0 pending, 0 debt, 40 earned, 0 redeemed, 0 expired', '60 - 20 and 40 - 5');
+SELECT pg_temp.verified('taken apart');
+SELECT is(erase_member('vault', 'bob') > 0, true, 'erased');
+SELECT is((SELECT count(*) FROM loyalty._book e WHERE e.reason ~ 'secret'), 0::bigint, 'the reasons in the archive, too, and on the other side');
+SELECT is((SELECT count(*) FROM loyalty.request q WHERE q.content ~ 'secret'), 0::bigint, 'and of requests');
+SELECT pg_temp.verified('erased');
+SELECT merge_members('vault', 'ann', 'dee') > 0 AS merged;
+SELECT discard_archive() > 0;
+SELECT throws_ok($$ UPDATE public.old SET refunded = 30 WHERE id = 1 $$, 'LY020', NULL, 'once it is discarded, a refund is refused');
+SELECT throws_ok($$ SELECT unmerge_member('vault', 'ann') $$, 'LY020', NULL, 'and taking apart');
+SELECT is_empty('SELECT * FROM loyalty.verify()', 'verify() agrees: discarded');
 
 -- ---- verify() finds what is not as it should be
 CREATE FUNCTION pg_temp.finds(name text, change text, want text) RETURNS text LANGUAGE plpgsql AS $$

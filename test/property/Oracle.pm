@@ -493,11 +493,11 @@ sub end_visit
 	return if !$world->{closed}{ member_of($root) };
 	my $account = account($world, $root);
 	settle($world, $root, $account, $_) foreach in_order_of_paying(@{ $account->{lots} });
-	my @left = grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} });
-	return if !@left;
-	my $entry = entry($world, $root, 'forfeit', $now);
-	foreach my $lot (@left)
+	my $all;
+	foreach my $lot (grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} }))
 	{
+		# What waits to be confirmed by itself, as it would have ended.
+		my $entry = $lot->{from} == NEVER ? entry($world, $root, 'forfeit', $now) : ($all //= entry($world, $root, 'forfeit', $now));
 		my $points = free($account, $lot);
 		move($account, $entry, $lot, -$points);
 		$lot->{expired} += $points;
@@ -656,11 +656,13 @@ sub currencies_of
 
 sub refuse_held
 {
-	my ($self, $world, $program, $member) = @_;
-	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
+	my ($self, $world, $program, $member, $to_merge) = @_;
+	foreach my $currency ($self->currencies_of($program))
 	{
-		my $account = account($world, $key);
+		my $account = account($world, "$currency/$member");
+		my $config = $self->{config}{currencies}{$currency};
 		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
+		refuse('LY347') if $to_merge && ($config->{confirm} || $config->{activity});
 	}
 }
 
@@ -679,7 +681,7 @@ sub merge
 		my ($a, $b) = map { visit($world, "$currency/$_", $now) } $from, $into;
 		$_->{now} = $a->{now} > $b->{now} ? $a->{now} : $b->{now} foreach $a, $b;
 	}
-	$self->refuse_held($world, $program, $from);
+	$self->refuse_held($world, $program, $from, 1);
 	$world->{merged}{"$program/$from"} = $into;
 	foreach my $key (map { "$_/$from" } $self->currencies_of($program))
 	{
@@ -1434,6 +1436,7 @@ sub extend
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	my $end = $self->{dates}{"until $currency $op->{until}"}{to};
 	my @lots = grep { $_->{remaining} } @{ $account->{lots} };
