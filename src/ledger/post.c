@@ -1298,28 +1298,27 @@ account_forfeit(Account *account)
 
 	for (int i = 0; i < n; i++)
 		(void) account_settle_lot(account, lots[i]->lot_no);
-	for (int i = 0; i < n; i++)
-	{
-		Points		points = lots[i]->remaining - lots[i]->held;
 
-		if (points == 0)
-			continue;
-		lots[i]->expired = points_add(lots[i]->expired, points);
-
-		/* What was never confirmed was never earned. */
-		if (lots[i]->dates.valid_from == DT_NOEND)
+	/* What was never confirmed was never earned: by itself, as when it expires. */
+	for (int waiting = 1; waiting >= 0; waiting--)
+		for (int i = 0; i < n; i++)
 		{
-			Entry	   *alone = account_entry(account, ENTRY_FORFEIT, account->post->now);
+			Points		points = lots[i]->remaining - lots[i]->held;
 
-			alone->unconfirmed = points;
-			alone->metric_time = lots[i]->earned_at;
-			account_debit_lot(account, alone, points, lots[i]);
-			continue;
+			if (points == 0 || (lots[i]->dates.valid_from == DT_NOEND) != waiting)
+				continue;
+			if (entry == NULL || waiting)
+				entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
+			if (waiting)
+			{
+				entry->unconfirmed = points;
+				entry->metric_time = lots[i]->earned_at;
+			}
+			lots[i]->expired = points_add(lots[i]->expired, points);
+			account_debit_lot(account, entry, points, lots[i]);
+			if (waiting)
+				entry = NULL;
 		}
-		if (entry == NULL)
-			entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
-		account_debit_lot(account, entry, points, lots[i]);
-	}
 	pfree(lots);
 }
 

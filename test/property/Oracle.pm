@@ -494,7 +494,8 @@ sub end_visit
 	my $account = account($world, $root);
 	settle($world, $root, $account, $_) foreach in_order_of_paying(@{ $account->{lots} });
 	my $all;
-	foreach my $lot (grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} }))
+	my @left = grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} });
+	foreach my $lot ((grep { $_->{from} == NEVER } @left), (grep { $_->{from} != NEVER } @left))
 	{
 		# What waits to be confirmed by itself, as it would have ended.
 		my $entry = $lot->{from} == NEVER ? entry($world, $root, 'forfeit', $now) : ($all //= entry($world, $root, 'forfeit', $now));
@@ -657,7 +658,9 @@ sub currencies_of
 sub refuse_held
 {
 	my ($self, $world, $program, $member, $to_merge) = @_;
-	foreach my $currency ($self->currencies_of($program))
+	# The program's first comes first.
+	my %first = map { $_ => $self->{config}{currencies}{$_}{code} eq 'points' } $self->currencies_of($program);
+	foreach my $currency (sort { $first{$b} <=> $first{$a} || $a cmp $b } keys %first)
 	{
 		my $account = account($world, "$currency/$member");
 		my $config = $self->{config}{currencies}{$currency};
