@@ -8,10 +8,11 @@ CREATE FUNCTION loyalty.create_roles() RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     app constant name[] := ARRAY['redeem', 'giveback', 'hold', 'capture', 'release', 'transfer', 'confirm',
+        'create_pool', 'join_pool', 'leave_pool', 'close_pool', 'redeem_pool', 'pool_balance',
         'balance', 'statement', 'tier_progress', 'enrol', 'act_for'];
     -- Of one member's, and he can only be the one that the role is confined to.
     member constant name[] := ARRAY['balance', 'statement', 'tier_progress'];
-    report constant name[] := ARRAY['balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'verify_archive', 'proof',
+    report constant name[] := ARRAY['pool_balance', 'balance', 'balance_as_known', 'statement', 'tier_progress', 'verify', 'verify_archive', 'proof',
         'points_development', 'breakage', 'ultimate_redemption_rate', 'liability', 'liability_journal', 'deferred_revenue', 'deferred_revenue_journal'];
     admin_internal constant name[] := ARRAY['_refuse', '_program_id', '_check_access', '_check_right', '_tree', '_register_source', '_unregister_source',
         '_set_triggers', '_noted_tables', '_note_tables', '_refuse_truncate', '_expiring_accounts', '_expire_accounts',

@@ -254,15 +254,32 @@ BEGIN
         LEFT JOIN away k ON k.account_id = h.account_id
         WHERE h.hold_no > coalesce(k.entries, 0)
     ), given_back AS (
-        SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by
+        SELECT e.account_id, e.reverses AS entry_no, sum(e.points::numeric) AS points, min(e.entry_no) AS by,
+               array_agg(DISTINCT e.line) AS lines
         FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
         WHERE e.kind = 'giveback' AND e.reverses > coalesce(k.entries, 0) GROUP BY e.account_id, e.reverses
+    ), pooled AS (
+        SELECT e.line, trim_scale(sum(e.points::numeric)) AS points FROM linked e WHERE e.kind = 'redeem' AND e.line IS NOT NULL GROUP BY e.line
     )
     SELECT g.account_id, loyalty._entry_id(g.account_id, g.by),
            CASE WHEN r.points IS NULL THEN format('what it gives back, entry %s, is not a redemption', g.entry_no)
+                WHEN g.lines <> ARRAY[r.line] THEN format('what it gives back, entry %s, is of another redemption from a pool', g.entry_no)
                 ELSE format('of entry %s %s points are given back, it took %s', g.entry_no, g.points, - r.points) END
     FROM given_back g LEFT JOIN linked r ON r.account_id = g.account_id AND r.entry_no = g.entry_no AND r.kind = 'redeem'
-    WHERE r.points IS NULL OR g.points > - r.points::numeric
+    WHERE r.points IS NULL OR g.points > - r.points::numeric OR g.lines <> ARRAY[r.line]
+
+    UNION ALL
+    -- Who pays a part of a redemption from a pool is among its payments.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no),
+           format('it paid with %s lots for a pool, of which its payments have %s', e.lots, e.payments)
+    FROM (SELECT e.account_id, e.entry_no,
+                 (SELECT count(*) FROM loyalty.allocation c WHERE c.account_id = e.account_id AND c.entry_no = e.entry_no) AS lots,
+                 (SELECT count(*) FROM loyalty.pool_payment y
+                  WHERE y.account_id = i.id / 100000000 AND y.entry_no = (i.id % 100000000)::int
+                    AND y.payer_id = e.account_id AND y.payer_entry = e.entry_no) AS payments
+          FROM linked e CROSS JOIN LATERAL (SELECT CASE WHEN e.line ~ '^\d{1,18}/' THEN split_part(e.line, '/', 1)::bigint END AS id) i
+          WHERE e.kind = 'redeem' AND e.line IS NOT NULL) e
+    WHERE e.lots <> e.payments
 
     UNION ALL
     -- What is given back fills the allocations of the redemption from the last one on.
@@ -353,11 +370,14 @@ BEGIN
                      WHEN e.kind = 'giveback' THEN 'giveback '
                      WHEN e.kind = 'merge' THEN format('%s account %s ', CASE WHEN e.reverses IS NULL THEN 'merge' ELSE 'unmerge' END, e.account_id)
                      WHEN e.reverses IS NOT NULL THEN 'capture '
+                     WHEN e.kind = 'redeem' AND e.line IS NOT NULL
+                     THEN format('redeem %s pool %s member %s ', u.points, split_part(e.line, '/', 2), split_part(e.line, '/', 3))
                      ELSE format('%s %s account %s ', e.kind, CASE e.kind WHEN 'hold' THEN e.base ELSE e.points END, e.account_id)
                      END AS content, c.program_id
           FROM linked e
           LEFT JOIN loyalty.account a ON a.account_id = e.account_id
           LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
+          LEFT JOIN pooled u ON u.line = e.line AND e.kind = 'redeem'
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
     FULL JOIN (SELECT * FROM loyalty.request q
                WHERE currencies IS NULL OR q.account_id IN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = ANY (currencies))) q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
@@ -527,9 +547,9 @@ BEGIN
     FROM (SELECT 'loyalty._guard()'::regprocedure,
                  unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
                               'archived_entry', 'archived_allocation', 'anchor', 'anchor_lot', 'archive_discard',
-                              'tier_progress_bucket', 'tier_change', 'member_change'])
+                              'tier_progress_bucket', 'tier_change', 'member_change', 'pool_payment'])
           UNION ALL
-          SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule'])) g (function, name)
+          SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule', 'pool', 'pool_member'])) g (function, name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t
                       WHERE t.tgrelid = to_regclass('loyalty.' || g.name) AND t.tgname = 'loyalty_guard'
                         AND t.tgfoid = g.function AND t.tgenabled IN ('O', 'A'))
@@ -539,7 +559,8 @@ BEGIN
     FROM unnest(ARRAY['program_pkey', 'program_code_key', 'currency_pkey', 'currency_program_id_code_key', 'member_pkey', 'member_key',
                       'account_pkey', 'account_key', 'actor_pkey', 'entry_pkey', 'lot_pkey', 'allocation_pkey', 'hold_pkey', 'request_pkey',
                       'checkpoint_pkey', 'checkpoint_head_pkey', 'archived_entry_pkey', 'archived_allocation_pkey', 'anchor_pkey', 'anchor_lot_pkey',
-                      'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey']) k (name)
+                      'rule_pkey', 'source_pkey', 'source_attached_idx', 'tier_progress_bucket_pkey', 'tier_change_pkey',
+                      'pool_pkey', 'pool_key', 'pool_member_pkey', 'pool_member_account_idx', 'pool_payment_pkey']) k (name)
     WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = to_regclass('loyalty.' || k.name)
                       AND i.indisunique AND i.indisvalid AND i.indimmediate)
 
@@ -618,6 +639,7 @@ BEGIN
               UNION ALL SELECT * FROM loyalty._verify_members()
               UNION ALL SELECT * FROM unnest($7, $8, $9)
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
+              UNION ALL SELECT * FROM loyalty._verify_pools()
               UNION ALL SELECT * FROM loyalty._verify_setup($1)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id

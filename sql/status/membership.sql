@@ -46,7 +46,7 @@ CREATE FUNCTION loyalty._close(accounts bigint[], forfeit boolean) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_membership_close';
 CREATE FUNCTION loyalty._reopen(accounts bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_membership_reopen';
-CREATE FUNCTION loyalty._erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id int) RETURNS void
+CREATE FUNCTION loyalty._erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id int, paid_by_others bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_membership_erase';
 
 CREATE FUNCTION loyalty._member_id(owner int, program text, member text) RETURNS bigint
@@ -195,7 +195,15 @@ BEGIN
     INTO members, keys, known, accounts, account_keys
     FROM renamed r;
 
-    PERFORM loyalty._erase(members, keys, accounts, account_keys, owner);
+    PERFORM loyalty._erase(members, keys, accounts, account_keys, owner,
+        -- The reasons of what they redeemed from pools.
+        ARRAY(SELECT DISTINCT y.payer_id * 100000000 + y.payer_entry
+              FROM loyalty.pool l
+              JOIN loyalty.pool_member m USING (pool_id)
+              JOIN loyalty.pool_payment y ON y.payer_id = m.account_id
+              JOIN loyalty._book e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
+              WHERE l.program_id = owner AND e.reason IS NOT NULL AND e.account_id <> ALL (accounts)
+                AND split_part(e.line, '/', 3) = ANY (members::text[])));
     DELETE FROM loyalty.deferred d USING loyalty.source s
     WHERE s.source_id = d.source_id AND s.program_id = owner AND d.member = ANY (known);
     UPDATE loyalty.member_change c SET reason = NULL WHERE c.member_id = ANY (members) AND c.reason IS NOT NULL;

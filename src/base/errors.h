@@ -21,12 +21,14 @@
 #define ERRCODE_LY_DUPLICATE			LY_STATE('0', '0', '9')
 #define ERRCODE_LY_UNKNOWN_CHECKPOINT	LY_STATE('0', '1', '0')
 #define ERRCODE_LY_ARCHIVED				LY_STATE('0', '2', '0')
+#define ERRCODE_LY_UNKNOWN_POOL			LY_STATE('0', '3', '0')
 
 /* LY1xx: configuration that can't mean anything */
 #define ERRCODE_LY_INVALID_PROGRAM		LY_STATE('1', '0', '1')
 #define ERRCODE_LY_INVALID_RULE			LY_STATE('1', '0', '2')
 #define ERRCODE_LY_INVALID_SOURCE		LY_STATE('1', '0', '3')
 #define ERRCODE_LY_ALREADY_ATTACHED		LY_STATE('1', '0', '4')
+#define ERRCODE_LY_INVALID_POOL			LY_STATE('1', '1', '0')
 
 /* LY2xx: an event that can't be rated */
 #define ERRCODE_LY_INVALID_AMOUNT		LY_STATE('2', '0', '1')
@@ -60,6 +62,10 @@
 #define ERRCODE_LY_MEMBER_NOT_MERGED	LY_STATE('3', '4', '5')
 #define ERRCODE_LY_MEMBER_NOT_CLOSED	LY_STATE('3', '4', '6')
 #define ERRCODE_LY_NO_MERGE_NOW			LY_STATE('3', '4', '7')
+#define ERRCODE_LY_POOL_CLOSED			LY_STATE('3', '6', '0')
+#define ERRCODE_LY_NOT_IN_POOL			LY_STATE('3', '6', '1')
+#define ERRCODE_LY_POOL_FORBIDDEN		LY_STATE('3', '6', '2')
+#define ERRCODE_LY_IN_ANOTHER_POOL		LY_STATE('3', '6', '3')
 
 /* LY4xx: somebody reaches past the engine's functions */
 #define ERRCODE_LY_LEDGER_GUARDED		LY_STATE('4', '0', '1')

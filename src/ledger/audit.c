@@ -92,14 +92,15 @@ typedef struct Form
 	bool		holds;			/* says in base what it reserves */
 	bool		pair;			/* names its other side in line */
 	bool		ends;			/* says in line which end it moves, and where to */
+	bool		part;			/* may name there what it is a part of */
 	bool		lot;			/* of one lot, without allocations */
 } Form;
 
 static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_EARN] = {.least = 1, .most = 1, .nothing = true, .award = true},
 	[ENTRY_REVERSE] = {.least = -1, .most = -1, .nothing = true, .award = true},
-	[ENTRY_REDEEM] = {.least = -1, .most = -1, .captures = true},
-	[ENTRY_GIVEBACK] = {.least = 1, .most = 1, .reverses = true},
+	[ENTRY_REDEEM] = {.least = -1, .most = -1, .captures = true, .part = true},
+	[ENTRY_GIVEBACK] = {.least = 1, .most = 1, .reverses = true, .part = true},
 	[ENTRY_EXPIRE] = {.least = -1, .most = -1, .lot = true},
 	[ENTRY_ADJUST] = {.least = -1, .most = 1},
 	[ENTRY_REKEY] = {.least = -1, .most = 1, .nothing = true, .award = true},
@@ -477,7 +478,7 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		if (entry->source_id == 0 || entry->rule_id == 0 || entry->event == NULL)
 			return "does not name its source, rule and event";
 	}
-	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends) ||
+	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends && !form->part) ||
 			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
 	if (form->holds && entry->base <= 0)

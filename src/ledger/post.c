@@ -611,19 +611,13 @@ known_lot(Account *account, int32 lot_no)
 	return NULL;
 }
 
-/* The lot of the row in slot: the one read before, or a new reading. */
 static Lot *
-read_lot(Account *account, TupleTableSlot *slot)
+read_new_lot(Account *account, TupleTableSlot *slot)
 {
 	Datum	   *values = slot->tts_values - 1;
-	Lot		   *lot;
+	Lot		   *lot = add_lot(account);
 
 	slot_getallattrs(slot);
-	lot = known_lot(account, DatumGetInt32(values[LOT_NO]));
-	if (lot != NULL)
-		return lot;
-
-	lot = add_lot(account);
 	lot->lot_no = DatumGetInt32(values[LOT_NO]);
 	lot->open = DatumGetBool(values[LOT_OPEN]);
 	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
@@ -640,6 +634,16 @@ read_lot(Account *account, TupleTableSlot *slot)
 	lot->waived = DatumGetPoints(values[LOT_WAIVED]);
 	ItemPointerCopy(&slot->tts_tid, &lot->tid);
 	return lot;
+}
+
+/* The lot of the row in slot: the one read before, or a new reading. */
+static Lot *
+read_lot(Account *account, TupleTableSlot *slot)
+{
+	bool		isnull;
+	Lot		   *lot = known_lot(account, DatumGetInt32(slot_getattr(slot, LOT_NO, &isnull)));
+
+	return lot != NULL ? lot : read_new_lot(account, slot);
 }
 
 /* Open lots of the account from an end on, or at exactly that end, in the order they pay. */
@@ -714,37 +718,87 @@ lot_alive(const Lot *lot, TimestampTz at)
 	return lot->dates.valid_from <= at && at < lot->dates.expires_at;
 }
 
+void
+account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
+{
+	Post	   *post = account->post;
+	TableKey	keys[3] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, BoolGetDatum(true)},
+		{BTGreaterStrategyNumber, TimestampTzGetDatum(at)}
+	};
+
+	memset(cursor, 0, sizeof(*cursor));
+	cursor->account = account;
+	cursor->at = at;
+	cursor->first = account->nlots == 0;
+
+	/* The index has lots of a clock last, whenever that ends. */
+	if (account->clock_end != DT_NOBEGIN)
+	{
+		account_read_open(account);
+		cursor->sorted = lots_in_order(account);
+		cursor->nsorted = account->nlots;
+		return;
+	}
+	post_table(post, &post->lot, "lot", LOT_NATTS);
+	table_scan_begin(&cursor->scan, &post->lot, "lot_pkey", post->snapshot, 3, keys);
+}
+
+Lot *
+account_next_live(LotCursor *cursor)
+{
+	Account    *account = cursor->account;
+
+	for (;;)
+	{
+		TupleTableSlot *slot = account->post->lot.slot;
+		Lot		   *lot;
+
+		CHECK_FOR_INTERRUPTS();
+		if (cursor->sorted != NULL)
+		{
+			if (cursor->next == cursor->nsorted)
+				return NULL;
+			lot = cursor->sorted[cursor->next++];
+		}
+		else
+		{
+			if (!table_scan_next(&cursor->scan))
+				return NULL;
+			lot = cursor->first ? read_new_lot(account, slot) : read_lot(account, slot);
+		}
+		if (lot_alive(lot, cursor->at) && lot->remaining > lot->held)
+			return lot;
+	}
+}
+
+void
+account_close_live(LotCursor *cursor)
+{
+	if (cursor->sorted == NULL)
+		table_scan_end(&cursor->scan);
+}
+
 Points
 account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count)
 {
-	TableScan  *scan = NULL;
-	Lot		  **all = NULL;
+	LotCursor	cursor;
+	Lot		   *lot;
 	Points		found = 0;
 	int			room = 8;
 
 	*live = palloc(sizeof(Lot *) * room);
 	*count = 0;
-
-	/* The index has lots of a clock last, whenever that ends. */
-	if (account->clock_end == DT_NOBEGIN)
-		scan = scan_open_lots(account, BTGreaterStrategyNumber, at);
-	else
+	account_open_live(account, at, &cursor);
+	while (found < wanted && (lot = account_next_live(&cursor)) != NULL)
 	{
-		account_read_open(account);
-		all = lots_in_order(account);
-	}
-	for (int i = 0; found < wanted && (scan != NULL ? table_scan_next(scan) : i < account->nlots); i++)
-	{
-		Lot		   *lot = scan != NULL ? read_lot(account, account->post->lot.slot) : all[i];
-
-		CHECK_FOR_INTERRUPTS();
-		if (!lot_alive(lot, at) || lot->remaining == lot->held)
-			continue;
 		if (*count == room)
 			*live = repalloc(*live, sizeof(Lot *) * (room *= 2));
 		(*live)[(*count)++] = lot;
 		found = points_add(found, lot->remaining - lot->held);
 	}
+	account_close_live(&cursor);
 	return found;
 }
 
@@ -1777,20 +1831,19 @@ post_lock_roots(Post *post, const int64 *accounts, int n)
 }
 
 void
-post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
-	int64		ids[2] = {Min(a, b), Max(a, b)};
-	ItemPointerData tids[2];
-	Account    *accounts[2];
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	Account   **accounts;
 
-	if (ids[0] == ids[1] || ids[0] <= post->last_account)
-		elog(ERROR, "accounts must be visited in ascending order");
-	post->last_account = ids[1];
-
-	/* What one gets hangs on what the other has, so neither is looked at before both are ours. */
-	for (int i = 0; i < 2; i++)
+	/* What one gets hangs on what another has, so none is looked at before all are ours. */
+	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
+		if (ids[i] <= post->last_account)
+			elog(ERROR, "accounts must be visited in ascending order");
+		post->last_account = ids[i];
 		if (!find_row(post, ids[i], NULL))
 			refuse_missing(ids[i]);
 		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
@@ -1800,19 +1853,47 @@ post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
 
 	MemoryContextReset(post->context);
 	MemoryContextSwitchTo(post->context);
-	for (int i = 0; i < 2; i++)
+	accounts = palloc(sizeof(Account *) * n);
+	for (int i = 0; i < n; i++)
 	{
 		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
 			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
 		accounts[i] = read_account(post, post->account.slot);
 		account_roll_forward(accounts[i], post->now);
 	}
-	work(accounts[a > b], accounts[a < b], arg);
-	for (int i = 0; i < 2; i++)
+	work(accounts, n, arg);
+	for (int i = 0; i < n; i++)
 	{
+		if (accounts[i]->state == ACCOUNT_CLOSED || accounts[i]->ndependents > 0)
+			end_work(accounts[i]);
 		review(accounts[i]);
 		if (accounts[i]->changed && !store_visit(accounts[i]))
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
+		store_dependents(accounts[i]);
 	}
 	MemoryContextSwitchTo(old);
+	pfree(tids);
+}
+
+typedef struct Pair
+{
+	PairWork	work;
+	void	   *arg;
+	bool		turned;
+} Pair;
+
+static void
+pair_work(Account **accounts, int n, void *arg)
+{
+	Pair	   *pair = arg;
+
+	pair->work(accounts[pair->turned], accounts[!pair->turned], pair->arg);
+}
+
+void
+post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg)
+{
+	Pair		pair = {work, arg, a > b};
+
+	post_several(post, (int64[]) {Min(a, b), Max(a, b)}, 2, pair_work, &pair);
 }

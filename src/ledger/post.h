@@ -60,7 +60,8 @@ typedef struct Entry
 	int			visits;
 	Points		unconfirmed;	/* what ended before it was confirmed, or ended so and is let off now (below zero) */
 	text	   *event;
-	text	   *line;			/* of an event; the other side of a transfer or merge; the ends of an extension */
+	text	   *line;			/* of an event; the other side of a transfer or merge; the ends of an extension;
+								 * what a pool's payment is a part of */
 	text	   *reason;
 } Entry;
 
@@ -275,9 +276,13 @@ extern Table *post_table(Post *post, Table *table, const char *name, int natts);
 extern void post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg);
 
 /*
- * One visit of two accounts of one currency, both locked in ascending order
- * before the work sees either.
+ * One visit of several accounts of one currency, given in ascending order, all
+ * locked in it before the work sees any.  The work is called once.
  */
+typedef void (*SeveralWork) (Account **accounts, int n, void *arg);
+extern void post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg);
+
+/* The same of two, in any order. */
 typedef void (*PairWork) (Account *a, Account *b, void *arg);
 extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 
@@ -330,6 +335,22 @@ extern Lot *account_lot(Account *account, int32 lot_no);
  */
 extern Points account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, int *count);
 extern void account_read_open(Account *account);
+
+/* The same one by one, beside those of other accounts, and nothing else meanwhile; to be closed before the visit ends. */
+typedef struct LotCursor
+{
+	Account    *account;
+	TimestampTz at;
+	bool		first;			/* to read lots of the account: it meets none that is known */
+	TableScan	scan;
+	Lot		  **sorted;			/* instead of the scan, of an account with a clock */
+	int			nsorted;
+	int			next;
+} LotCursor;
+
+extern void account_open_live(Account *account, TimestampTz at, LotCursor *cursor);
+extern Lot *account_next_live(LotCursor *cursor);	/* NULL: that was all */
+extern void account_close_live(LotCursor *cursor);
 extern Allocation *account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points);
 
 extern const char *entry_kind_name(EntryKind kind);

@@ -9,10 +9,14 @@
  * were spent, or held, let them off.  When they come back, or the hold ends, that
  * is made up for.  Which purchase it was is known from the entries alone, so these
  * are read; points let off are few, and points given back fewer.
+ *
+ * A redemption from a pool is given back to all accounts that paid it, as one:
+ * the last lot that paid, whosesoever, is the first to get back.
  */
 #include "postgres.h"
 
 #include "access/nbtree.h"
+#include "lib/qunique.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -20,6 +24,7 @@
 #include "earn/rule.h"
 #include "ledger/merged.h"
 #include "ledger/reserve.h"
+#include "spend/pool.h"
 #include "spend/spend.h"
 
 PG_FUNCTION_INFO_V1(loyalty_giveback);
@@ -34,6 +39,12 @@ typedef struct Giveback
 	text	   *reason;
 	int64		answer;
 	int32		entry_no;
+	text	   *line;			/* of a redemption that several accounts paid */
+
+	/* of such a one */
+	int64		account_id;		/* of the entry that is the answer */
+	const Payment *payments;
+	int			npayments;
 } Giveback;
 
 int64
@@ -51,7 +62,7 @@ split_entry_id(int64 entry_id, int32 *entry_no)
 
 /* False: it is not in this table. */
 static bool
-find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed)
+find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed, text **line)
 {
 	TableScan	scan;
 	bool		found;
@@ -64,13 +75,18 @@ find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bo
 		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
 
 		*redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
+		kind = slot_getattr(table->slot, ENTRY_LINE, &isnull);
+		*line = isnull ? NULL : DatumGetTextPCopy(kind);
 	}
 	table_scan_end(&scan);
 	return found;
 }
 
-/* The allocations of a redemption, in the order they paid, in account->allocations. */
-static void
+/*
+ * The allocations of a redemption, in the order they paid, in account->allocations.
+ * Its line: it has one when other accounts may have paid as well.
+ */
+static text *
 read_redemption(Account *account, int32 entry_no)
 {
 	Post	   *post = account->post;
@@ -83,10 +99,11 @@ read_redemption(Account *account, int32 entry_no)
 	bool		found;
 	bool		archived = false;
 	bool		redeemed = false;
+	text	   *line = NULL;
 
-	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed);
+	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed, &line);
 	if (!found && post_has_archive(post))
-		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed);
+		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed, &line);
 	if (!found && entry_no <= account->last_entry)
 		post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
 	if (!redeemed)
@@ -115,6 +132,7 @@ read_redemption(Account *account, int32 entry_no)
 		ItemPointerCopy(&table->slot->tts_tid, &allocation->tid);
 	}
 	table_scan_end(&scan);
+	return line;
 }
 
 /* ----------------------------------------------------------------
@@ -459,30 +477,20 @@ make_up_merged(Account *account, Returned *returned, int nreturned)
 	}
 }
 
-static void
-give_back(Account *account, void *arg)
+/* What of an allocation was not given back yet. */
+static Points
+left_of(const Allocation *paid)
 {
-	Giveback   *giveback = arg;
-	Points		returnable = 0;
-	Points		left;
-	int			npaid;
-	int32	   *dead;
-	int			ndead = 0;
-	Returned   *returned;
-	int			nreturned = 0;
-	LetOffs		let_offs = {0};
-	Entry	   *entry;
+	return -paid->points - paid->returned;
+}
 
-	giveback->answer = request_answer(account->post, &giveback->request);
-	if (giveback->answer != 0)
-		return;
+/* How much comes back of what is left to give back. */
+static Points
+points_to_return(const Giveback *giveback, const Currency *currency, Points returnable)
+{
+	Points		points = giveback->all ? returnable : giveback->points;
 
-	read_redemption(account, giveback->redeem_no);
-	npaid = account->nallocations;
-	for (int i = 0; i < npaid; i++)
-		returnable += -account->allocations[i]->points - account->allocations[i]->returned;
-	left = giveback->all ? returnable : giveback->points;
-	if (left > returnable || left == 0)
+	if (points > returnable || points == 0)
 	{
 		char		text[POINTS_MAXLEN];
 
@@ -494,19 +502,30 @@ give_back(Account *account, void *arg)
 				 errhint("Leave the points out to give back all that is left.")));
 	}
 	if (!giveback->all)
-		check_points(account->currency, left);
+		check_points(currency, points);
+	return points;
+}
 
-	entry = account_entry(account, ENTRY_GIVEBACK, account->post->now);
-	entry->reverses = giveback->redeem_no;
+/* Gives back parts[i] of the i-th allocation read of the redemption, the last first; the new entry's number. */
+static int32
+return_parts(Account *account, const Giveback *giveback, int32 redeem_no, const Points *parts, int npaid, text *event)
+{
+	int32	   *dead = palloc(sizeof(int32) * Max(npaid, 1));
+	int			ndead = 0;
+	Returned   *returned = palloc(sizeof(Returned) * Max(npaid, 1));
+	int			nreturned = 0;
+	LetOffs		let_offs = {0};
+	Entry	   *entry = account_entry(account, ENTRY_GIVEBACK, account->post->now);
+	int32		entry_no = entry->entry_no;
+
+	entry->reverses = redeem_no;
 	entry->reason = giveback->reason;
-	entry->event = giveback->request.id;
-	giveback->entry_no = entry->entry_no;
-	dead = palloc(sizeof(int32) * Max(npaid, 1));
-	returned = palloc(sizeof(Returned) * Max(npaid, 1));
-	for (int i = npaid - 1; i >= 0 && left > 0; i--)
+	entry->line = giveback->line;
+	entry->event = event;
+	for (int i = npaid - 1; i >= 0; i--)
 	{
 		Allocation *paid = account->allocations[i];
-		Points		part = Min(left, -paid->points - paid->returned);
+		Points		part = parts[i];
 		Points		rest = part - Min(part, account->debt);
 		Lot		   *lot;
 
@@ -514,7 +533,6 @@ give_back(Account *account, void *arg)
 			continue;
 		lot = account_lot(account, paid->lot_no);
 		paid->returned = points_add(paid->returned, part);
-		left -= part;
 		if (lot->dates.expires_at > account->as_of)
 		{
 			account_credit_lot(account, entry, part, lot);
@@ -551,6 +569,159 @@ give_back(Account *account, void *arg)
 	/* What died meanwhile comes back dead. */
 	for (int i = 0; i < ndead; i++)
 		account_settle_lot(account, dead[i]);
+	return entry_no;
+}
+
+static void
+give_back(Account *account, void *arg)
+{
+	Giveback   *giveback = arg;
+	Points		returnable = 0;
+	Points		left;
+	Points	   *parts;
+	int			npaid;
+
+	giveback->answer = request_answer(account->post, &giveback->request);
+	if (giveback->answer != 0)
+		return;
+
+	giveback->line = read_redemption(account, giveback->redeem_no);
+	if (giveback->line != NULL)
+		return;
+	npaid = account->nallocations;
+	parts = palloc0(sizeof(Points) * Max(npaid, 1));
+	for (int i = 0; i < npaid; i++)
+		returnable += left_of(account->allocations[i]);
+	left = points_to_return(giveback, account->currency, returnable);
+	for (int i = npaid - 1; i >= 0 && left > 0; i--)
+	{
+		parts[i] = Min(left, left_of(account->allocations[i]));
+		left -= parts[i];
+	}
+	giveback->entry_no = return_parts(account, giveback, giveback->redeem_no, parts, npaid, giveback->request.id);
+}
+
+/* ----------------------------------------------------------------
+ *		What several accounts paid
+ * ---------------------------------------------------------------- */
+
+/* One of the accounts, and what it gets. */
+typedef struct Receiver
+{
+	Account    *account;
+	int32		redeem_no;
+	int			npaid;
+	Points	   *parts;
+	bool		receives;
+} Receiver;
+
+static Receiver *
+receiver_of(Receiver *receivers, int n, const Payment *payment)
+{
+	for (int i = 0; i < n; i++)
+		if (receivers[i].account->account_id == payment->account_id &&
+			payment->allocation_no >= 1 && payment->allocation_no <= receivers[i].npaid)
+			return &receivers[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+			 errmsg("allocation %d of entry " INT64_FORMAT " is not there", payment->allocation_no,
+					ENTRY_ID(payment->account_id, payment->entry_no)),
+			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+}
+
+static void
+give_back_pool(Account **accounts, int n, void *arg)
+{
+	Giveback   *giveback = arg;
+	Receiver   *receivers = palloc0(sizeof(Receiver) * n);
+	Points		returnable = 0;
+	Points		left;
+
+	giveback->answer = request_answer(accounts[0]->post, &giveback->request);
+	if (giveback->answer != 0)
+		return;
+
+	for (int i = 0; i < n; i++)
+	{
+		Receiver   *receiver = &receivers[i];
+
+		if (accounts[i]->state == ACCOUNT_MERGED)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_NO_MERGE_NOW),
+					 errmsg("what a merged member paid in a pool can't be given back now"),
+					 errdetail("Of those who paid one was merged into another member since."),
+					 errhint("Take them apart with loyalty.unmerge_member(), give back, and merge again.")));
+		receiver->account = accounts[i];
+		for (int p = 0; receiver->redeem_no == 0; p++)
+			if (giveback->payments[p].account_id == accounts[i]->account_id)
+				receiver->redeem_no = giveback->payments[p].entry_no;
+		giveback->line = read_redemption(accounts[i], receiver->redeem_no);
+		receiver->npaid = accounts[i]->nallocations;
+		receiver->parts = palloc0(sizeof(Points) * Max(receiver->npaid, 1));
+		for (int p = 0; p < receiver->npaid; p++)
+			returnable += left_of(accounts[i]->allocations[p]);
+	}
+	left = points_to_return(giveback, accounts[0]->currency, returnable);
+	for (int i = giveback->npayments - 1; i >= 0 && left > 0; i--)
+	{
+		const Payment *payment = &giveback->payments[i];
+		Receiver   *receiver = receiver_of(receivers, n, payment);
+		int			at = payment->allocation_no - 1;
+		Points		part = Min(left, left_of(receiver->account->allocations[at]));
+
+		receiver->parts[at] = part;
+		receiver->receives |= part > 0;
+		left -= part;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Receiver   *receiver = &receivers[i];
+		bool		first = giveback->entry_no == 0;
+		int32		entry_no;
+
+		if (!receiver->receives)
+			continue;
+		entry_no = return_parts(receiver->account, giveback, receiver->redeem_no, receiver->parts, receiver->npaid,
+								first ? giveback->request.id : NULL);
+		if (first)
+		{
+			giveback->entry_no = entry_no;
+			giveback->account_id = receiver->account->account_id;
+		}
+	}
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The accounts that paid the redemption, by their ids; LY004 for a part of one. */
+static int64 *
+read_payments(Post *post, Giveback *giveback, int64 account_id, int *n)
+{
+	Payment    *payments;
+	int64	   *ids;
+
+	giveback->npayments = pool_payments(post, account_id, giveback->redeem_no, &payments);
+	giveback->payments = payments;
+	if (giveback->npayments == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
+				 errmsg("entry " INT64_FORMAT " is a part of a redemption from a pool",
+						ENTRY_ID(account_id, giveback->redeem_no)),
+				 errdetail("Several accounts may have paid; each gets back its own, the last lot that paid first."),
+				 errhint("Use the id that loyalty.redeem_pool() answered; loyalty.pool_redemptions has it.")));
+	ids = palloc(sizeof(int64) * giveback->npayments);
+	for (int i = 0; i < giveback->npayments; i++)
+		ids[i] = payments[i].account_id;
+	qsort(ids, giveback->npayments, sizeof(int64), compare_ids);
+	*n = qunique(ids, giveback->npayments, sizeof(int64), compare_ids);
+	return ids;
 }
 
 /* giveback(entry_id, points, request_id, reason, grace) */
@@ -604,6 +775,18 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 											reason_content(giveback.reason));
 	}
 	post_account_wherever(&post, account_id, give_back, &giveback);
+	if (giveback.answer == 0 && giveback.line != NULL)
+	{
+		int			n;
+		int64	   *ids;
+
+		/* Begun again, since none of its accounts is to be visited before all are locked. */
+		post_end(&post);
+		post_begin(&post);
+		ids = read_payments(&post, &giveback, account_id, &n);
+		post_several(&post, ids, n, give_back_pool, &giveback);
+		account_id = giveback.account_id;
+	}
 	if (giveback.answer == 0)
 		request_keep(&post, &giveback.request, account_id, giveback.entry_no);
 	post_end(&post);

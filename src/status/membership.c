@@ -405,7 +405,7 @@ erase_request(Post *post, int32 program_id, Datum request_id)
 	table_scan_end(&scan);
 }
 
-/* The other side of a transfer gave the same reason, and its request.  Only these rows are touched, which nothing else changes. */
+/* The other side of a transfer gave the same reason, and its request; so did who else paid from a pool.  Only these rows are touched, which nothing else changes. */
 static void
 erase_other_side(Post *post, Table *table, const char *index, int64 entry_id, int32 program_id)
 {
@@ -480,7 +480,7 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 	}
 }
 
-/* _erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id) */
+/* _erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id, paid_by_others bigint[]) */
 Datum
 loyalty_membership_erase(PG_FUNCTION_ARGS)
 {
@@ -493,6 +493,8 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
 	Datum	   *keys;
 	Datum	   *account_keys;
+	int			nothers;
+	int64	   *others = read_accounts(PG_GETARG_ARRAYTYPE_P(5), &nothers);
 	Table		archived_entry;
 	int32		program_id = PG_GETARG_INT32(4);
 
@@ -517,6 +519,11 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 		erase_reasons(&post, &archived_entry, false, accounts[i], program_id);
 		erase_reasons(&post, &archived_entry, true, accounts[i], program_id);
 		post_restart(&post);	/* what the other side of a pair has done */
+	}
+	for (int i = 0; i < nothers; i++)
+	{
+		erase_other_side(&post, post_table(&post, &post.entry, "entry", ENTRY_NATTS), "entry_pkey", others[i], program_id);
+		erase_other_side(&post, &archived_entry, "archived_entry_pkey", others[i], program_id);
 	}
 	table_finish(&archived_entry);
 	for (int i = 0; i < nmembers; i++)

@@ -85,9 +85,19 @@ FROM (VALUES ('giveback', :own_entry), ('proof', :own_entry), ('capture', :own_h
 SELECT is(pg_temp.as('kiosk_anna', 'SELECT * FROM ' || t.oid::regclass), NULL, format('of table %s nothing', t.relname))
 FROM pg_class t WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'r' AND NOT EXISTS (
     SELECT FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attname = 'account_id') ORDER BY relname;
+-- Something of each account in pools' tables, too.
+SET session_replication_role = replica;
+INSERT INTO pool_member SELECT 1, account_id, 1, true, 1, 0, now(), now() FROM account;
+INSERT INTO pool_payment SELECT account_id, 1, 1, account_id, 1, 1 FROM account;
+RESET session_replication_role;
 SELECT is(pg_temp.as('kiosk_anna', 'SELECT DISTINCT account_id FROM ' || t.oid::regclass), format('(%s)', :own_hold / 100000000), format('of table %s its own', t.relname))
 FROM pg_class t WHERE relnamespace = 'loyalty'::regnamespace AND relkind = 'r' AND EXISTS (
     SELECT FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attname = 'account_id') ORDER BY relname;
+
+SET session_replication_role = replica;
+DELETE FROM pool_payment;
+DELETE FROM pool_member;
+RESET session_replication_role;
 
 -- A role that others are made of is confined to nobody.
 INSERT INTO confinement (role, program_id) VALUES ('kiosk_free', 0);

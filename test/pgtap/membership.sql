@@ -440,6 +440,35 @@ SELECT set_ladder('hotel', 'basic:0, guest:5');
 SELECT is((SELECT coalesce(sum(b.metric::numeric), 0) FROM loyalty.tier_progress_bucket b JOIN loyalty.account a USING (account_id) WHERE a.member_key = 'cay'), 0.0, 'and it was never earned');
 SELECT pg_temp.proved('what waits, what ends by activity');
 
+-- ---- In pools
+SELECT create_program('house') > 0;
+SELECT enrol('house', who) > 0 FROM unnest(ARRAY['ann', 'bob', 'cay', 'dee']) who;
+SELECT adjust('house', who, 10, 'present') > 0 FROM unnest(ARRAY['ann', 'bob', 'cay', 'dee']) who;
+SELECT create_pool('house', 'home') > 0;
+SELECT join_pool('house', 'home', who) FROM unnest(ARRAY['ann', 'bob', 'cay']) who;
+CREATE TEMP TABLE home AS SELECT redeem_pool('house', 'home', 'ann', 24, 'trip', 'secret trip') AS trip;
+SELECT is((SELECT string_agg(member || ' ' || trim_scale(available), ', ' ORDER BY member) FROM balances WHERE program = 'house'), 'ann 0, bob 0, cay 6, dee 10', 'all end alike: the lower account pays first');
+SELECT is(merge_members('house', 'bob', 'dee') > 0, true, 'bob is dee');
+SELECT throws_ok($$ SELECT redeem_pool('house', 'home', 'bob', 1) $$, 'LY340', NULL, 'a merged member does not redeem from its pool');
+SELECT is(pool_balance('house', 'home')::numeric || ' ' || pool_balance('house', 'home', member => 'ann')::numeric || ' ' || pool_balance('house', 'home', member => 'bob')::numeric, '6 6 0', 'nor is anything of it there');
+SELECT throws_ok($$ SELECT redeem_pool('house', 'home', 'ann', 7) $$, 'LY301', NULL, 'what dee has is not the pool''s');
+SELECT throws_ok(format('SELECT giveback(%s)', trip), 'LY347', NULL, 'what bob paid is not given back now') FROM home;
+SELECT is(unmerge_member('house', 'bob') > 0, true, 'apart again');
+SELECT is(close_member('house', 'cay', forfeit => true)::text, '', 'cay leaves');
+SELECT throws_ok($$ SELECT redeem_pool('house', 'home', 'cay', 1) $$, 'LY341', NULL, 'who is closed does not redeem from its pool');
+SELECT is(pool_balance('house', 'home')::numeric, 0.0, 'nor lend');
+SELECT is(giveback(trip, 14) > 0, true, 'given back: 4 of cay, and 10 of bob') FROM home;
+SELECT is((SELECT string_agg(member || ' ' || trim_scale(available), ', ' ORDER BY member) FROM balances WHERE program = 'house'), 'ann 0, bob 10, cay 0, dee 10', 'what cay gets is forfeited at once');
+SELECT is(pg_temp.chain('cay', 'house'), 'adjust 10, redeem -4, forfeit -6, giveback 4, forfeit -4', 'and says so');
+SELECT is(leave_pool('house', 'home', 'cay')::text, '', 'a closed member can leave');
+SELECT throws_ok($$ SELECT join_pool('house', 'home', 'cay') $$, 'LY341', 'the member is closed', 'but not join again');
+SELECT is(merge_members('house', 'dee', 'bob') > 0, true, 'dee is bob');
+SELECT throws_ok($$ SELECT join_pool('house', 'home', 'dee') $$, 'LY340', 'the member was merged into another', 'nor one who is merged');
+SELECT is(redeem_pool('house', 'home', 'ann', 20) > 0, true, 'who has the points of another lends them, too');
+SELECT is(erase_member('house', 'ann') > 0, true, 'ann is forgotten');
+SELECT is((SELECT count(*) FROM loyalty.entry e WHERE e.reason ~ 'secret trip') + (SELECT count(*) FROM loyalty.request q WHERE q.content ~ 'secret trip'), 0::bigint, 'with the reason why the others paid');
+SELECT pg_temp.proved('pools');
+
 -- ---- What of a merge is archived
 SELECT create_program('vault') > 0;
 SELECT add_rule('vault', 'base', points_per => 1) > 0;

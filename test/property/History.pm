@@ -102,7 +102,23 @@ sub configuration
 	{
 		push @{ $config{enrolled} }, map { [ $program->{code}, $_ ] } @known;
 	}
+	foreach my $currency (sort keys %{ $config{currencies} })
+	{
+		next if chance(0.3);
+		my @inside = grep { chance(0.8) } @known;
+		push @{ $config{pools} }, { name => "$currency/home", currency => $currency, code => "home_$config{currencies}{$currency}{code}", members => \@inside,
+			first => { map { $_ => permissions($config{currencies}{$currency}) } @inside } }
+		  if @inside;
+	}
 	return \%config;
+}
+
+# What a member of a pool may, and lends: the share in ten-thousandths.
+sub permissions
+{
+	my ($currency) = @_;
+	return { redeems => chance(0.9) ? 1 : 0, share => weighted(6 => 10000, 2 => 5000, 1 => 3333, 1 => 0),
+		keep => weighted(3 => 0, 1 => $currency->{unit} * between(1, 20 * 10000 / $currency->{unit})) };
 }
 
 # Operations ---------------------------------------------------------------
@@ -256,7 +272,8 @@ sub operation
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
 		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer', 3 => 'extend',
 		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen',
-		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()));
+		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()),
+		($self->{config}{pools} ? (18 => 'pool_redeem', 2 => 'join', 1 => 'leave') : ()));
 	my $config = $self->{config};
 	my $table = chance(0.85) || !grep({ $_->{table} eq 'visits' } @{ $config->{sources} }) ? 'orders' : 'visits';
 	my ($currency) = pick(sort keys %{ $config->{currencies} });
@@ -343,6 +360,17 @@ sub operation
 		return { do => $do, program => $program, member => $member,
 			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
 			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
+	}
+	if ($do =~ /^(pool_redeem|join|leave)$/)
+	{
+		my $pool = pick(@{ $config->{pools} });
+		my $its = $config->{currencies}{ $pool->{currency} };
+		my %op = (do => $do, pool => $pool->{name}, code => $pool->{code}, currency => $pool->{currency}, member => pick(@{ $pool->{members} }));
+		return { %op, permissions => permissions($its) } if $do eq 'join';
+		return \%op if $do eq 'leave';
+		return { %op, member => weighted(1 => 'nobody', 2 => pick(@{ $config->{members} }), 30 => $op{member}),
+			points => weighted(50 => $its->{unit} * between(1, 150 * 10000 / $its->{unit}), 10 => 10000 * between(100, 600), 1 => 0),
+			request => $self->request, reason => pick(undef, 'trip') };
 	}
 	my $source = pick(@{ $config->{sources} });
 	return { do => 'backfill', table => $source->{table}, program => $source->{program} };

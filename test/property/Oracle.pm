@@ -29,13 +29,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, pools => {}, pooled => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed pools pooled);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -1148,6 +1148,7 @@ sub spend
 sub give_back
 {
 	my ($self, $world, $op, $now, $answer) = @_;
+	return $self->give_back_pool($world, $op, $now, $answer) if $world->{pooled}{ $op->{entry} };
 	my $key = $world->{redemptions}{ $op->{entry} } // refuse('LY004');
 	my $currency = currency_of($key);
 	my $program = $self->{config}{currencies}{$currency}{program};
@@ -1168,7 +1169,7 @@ sub give_back
 	$world->{statement} = ++$statements;
 	my $entry = entry($world, $key, 'giveback', $now);
 	$entry->{id} = $answer;
-	my (@dead, @returned);
+	my @parts;
 	foreach my $payment (reverse @$paid)
 	{
 		my $part = $payment->{points} - $payment->{returned};
@@ -1176,15 +1177,32 @@ sub give_back
 		next if $part == 0;
 		$payment->{returned} += $part;
 		$points -= $part;
-		my $lot = lot($account, $payment->{lot});
+		push @parts, [ $payment->{lot}, $part ];
+	}
+	$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, \@joined, @parts);
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# Points of a redemption come back to the lots of an account: [number, points], in that order.
+sub into_lots
+{
+	my ($self, $world, $key, $account, $entry, $now, $grace, $joined, @parts) = @_;
+	my $currency = currency_of($key);
+	my (@dead, @returned);
+	foreach (@parts)
+	{
+		my ($no, $part) = @$_;
+		my $lot = lot($account, $no);
 		if ($lot->{to} > $account->{now})
 		{
 			credit_lot($account, $entry, $lot, $part);
 			push @returned, [ $lot, $lot, $part ];
 		}
-		elsif (defined $op->{grace})
+		elsif (defined $grace)
 		{
-			my $to = $self->dates("grace $currency $op->{grace}", $now);
+			my $to = $self->dates("grace $currency $grace", $now);
 			my $into = credit($world, $account, $entry, { from => $lot->{from}, issued => $lot->{issued}, to => $to->{to} }, $now, $part);
 			push @returned, [ $lot, lot($account, $into), $part ];
 		}
@@ -1197,13 +1215,10 @@ sub give_back
 	if ($self->{config}{currencies}{$currency}{debt} eq 'forgive')
 	{
 		$_->[2] = $self->make_up($world, $key, $account, $now, @$_) foreach @returned;
-		$self->make_up_merged($world, $key, $now, \@joined, @returned);
+		$self->make_up_merged($world, $key, $now, $joined, @returned);
 	}
 	settle($world, $key, $account, $_) foreach @dead;
-	$self->end_visit($world, root($world, $key), $now, \@joined);
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
-	return $answer;
+	$self->end_visit($world, root($world, $key), $now, $joined);
 }
 
 # Points of undone purchases that were let off since they had been spent, and come back, are
@@ -1463,6 +1478,154 @@ sub extend
 	return $answer;
 }
 
+# ---------------------------------------------------------------- pools
+
+# How much a member of a pool may spend of an account at a time, its own or another's.
+sub payable
+{
+	my ($self, $world, $pool, $currency, $member, $payer, $at) = @_;
+	my $account = $world->{accounts}{"$currency/$payer"} // return 0;
+	my $free = -$account->{debt};
+	$free += $_->{remaining} - held($account, $_, $at) foreach grep { alive($_, $at) } @{ $account->{lots} };
+	return 0 if $free <= 0;
+	return $free if $payer eq $member;
+	my $may = $world->{pools}{$pool}{$payer};
+	my ($unit, $debt) = @{ $self->{config}{currencies}{$currency} }{qw(unit debt)};
+	return 0 if $debt eq 'block' && $account->{debt} > 0;
+	my $share = $free / $unit * $may->{share} / 10000 * $unit;
+	$share = $free - $may->{keep} if $share > $free - $may->{keep};
+	return $share > 0 ? $share : 0;
+}
+
+# The time by an account's clock, which does not move for having been looked at.
+sub clock
+{
+	my ($world, $currency, $member, $now) = @_;
+	my $account = $world->{accounts}{"$currency/$member"};
+	return $account && $account->{now} > $now ? $account->{now} : $now;
+}
+
+sub pool_balance
+{
+	my ($self, $world, $pool, $currency, $member, $now) = @_;
+	my $own = $world->{accounts}{"$currency/$member"};
+	return 0 if !$world->{pools}{$pool}{$member}{redeems};
+	return 0 if defined $world->{merged}{ member_of("$currency/$member") } || $world->{closed}{ member_of("$currency/$member") };
+	return 0 if $own && $own->{debt} > 0 && $self->{config}{currencies}{$currency}{debt} eq 'block';
+	my $sum = 0;
+	$sum += $self->payable($world, $pool, $currency, $member, $_, clock($world, $currency, $_, $now)) foreach keys %{ $world->{pools}{$pool} };
+	return $sum;
+}
+
+# All the pool's lots in one row; accounts are in the order of their members.
+sub redeem_pool
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($pool, $currency, $member, $points) = @$op{qw(pool currency member points)};
+	my $program = $self->{config}{currencies}{$currency}{program};
+	$self->check_points($currency, $points);
+	refuse('LY002') if !$world->{members}{"$program/$member"};
+	my $content = join ' ', 'pool', $pool, $member, $points, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+	my $inside = $world->{pools}{$pool};
+	refuse('LY361') if !$inside->{$member};
+	refuse('LY362') if !$inside->{$member}{redeems};
+	refuse_gone($world, "$currency/$member");
+	my $own = $world->{accounts}{"$currency/$member"};
+	$self->refuse_blocked($own, $currency) if $own;
+
+	my (%limit, @lots);
+	foreach my $payer (keys %$inside)
+	{
+		my $account = $world->{accounts}{"$currency/$payer"} // next;
+		my $at = clock($world, $currency, $payer, $now);
+		$limit{$payer} = $self->payable($world, $pool, $currency, $member, $payer, $at);
+		push @lots, map { { payer => $payer, lot => $_, free => $_->{remaining} - held($account, $_, $at) } } grep { alive($_, $at) } @{ $account->{lots} };
+	}
+	my (@paid, %payers);
+	foreach (sort { $a->{lot}{to} <=> $b->{lot}{to} || $a->{lot}{earned} <=> $b->{lot}{earned} || $a->{payer} cmp $b->{payer} || $a->{lot}{no} <=> $b->{lot}{no} } @lots)
+	{
+		my $payer = $_->{payer};
+		my ($part) = sort { $a <=> $b } $points, $_->{free}, $limit{$payer};
+		next if $part <= 0;
+		push @paid, { payer => $payer, lot => $_->{lot}{no}, points => $part, returned => 0 };
+		$points -= $part;
+		$limit{$payer} -= $part;
+		$payers{$payer} = 1;
+	}
+	refuse('LY301', $points) if $points > 0;
+	foreach my $payer (sort keys %payers)
+	{
+		my $key = "$currency/$payer";
+		my $account = visit($world, $key, $now);
+		my $entry = entry($world, $key, 'redeem', $now);
+		$entry->{pooled} = $answer;
+		$self->activity($account, $key, 'redeem', $now);
+		move($account, $entry, lot($account, $_->{lot}), -$_->{points}) foreach grep { $_->{payer} eq $payer } @paid;
+	}
+	$world->{pooled}{$answer} = { currency => $currency, paid => \@paid };
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+sub give_back_pool
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my $redemption = $world->{pooled}{ $op->{entry} };
+	my $currency = $redemption->{currency};
+	my $program = $self->{config}{currencies}{$currency}{program};
+
+	$self->check_points($currency, $op->{points}) if defined $op->{points};
+	my $content = join ' ', 'giveback', $op->{entry}, $op->{points} // 'all', $op->{grace} // 'none', $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+
+	my @paid = map { {%$_} } @{ $redemption->{paid} };
+	refuse('LY347') if grep { defined $world->{merged}{ member_of("$currency/$_->{payer}") } } @paid;
+	my $left = 0;
+	$left += $_->{points} - $_->{returned} foreach @paid;
+	my $points = $op->{points} // $left;
+	refuse('LY303', $left) if $points > $left || $points == 0;
+	my %parts;
+	foreach my $payment (reverse @paid)
+	{
+		my $part = $payment->{points} - $payment->{returned};
+		$part = $points if $part > $points;
+		next if $part == 0;
+		$payment->{returned} += $part;
+		$points -= $part;
+		push @{ $parts{ $payment->{payer} } }, [ $payment->{lot}, $part ];
+	}
+	$world->{statement} = ++$statements;
+	foreach my $payer (sort keys %parts)
+	{
+		my $key = "$currency/$payer";
+		my $account = visit($world, $key, $now);
+		my $entry = entry($world, $key, 'giveback', $now);
+		$entry->{pooled} = $op->{entry};
+		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
+	}
+	$world->{pooled}{ $op->{entry} } = { currency => $currency, paid => \@paid };
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
+	  if defined $op->{request};
+	return $answer;
+}
+
+# Who is in it, with what permissions.
+sub change_pool
+{
+	my ($world, $op) = @_;
+	my %inside = %{ $world->{pools}{ $op->{pool} } };
+	refuse('LY361') if $op->{do} eq 'leave' && !$inside{ $op->{member} };
+	refuse_gone($world, "$op->{currency}/$op->{member}") if $op->{do} eq 'join';
+	delete $inside{ $op->{member} };
+	$inside{ $op->{member} } = $op->{permissions} if $op->{do} eq 'join';
+	$world->{pools}{ $op->{pool} } = \%inside;
+	return '';
+}
+
 # What could be spent at a moment: what had happened by then to lots alive then. From now
 # on that is all that is there, though its transaction may have begun a little later.
 sub balance
@@ -1558,6 +1721,8 @@ sub perform_one
 	return $self->close_or_reopen($world, $op, $now) if $do eq 'close' || $do eq 'reopen';
 	return $self->confirm($world, $op, $now, $answer) if $do eq 'confirm';
 	return $self->extend($world, $op, $now, $answer) if $do eq 'extend';
+	return $self->redeem_pool($world, $op, $now, $answer) if $do eq 'pool_redeem';
+	return change_pool($world, $op) if $do =~ /^(join|leave)$/;
 	if ($do eq 'balance')
 	{
 		return join ',', map { $self->balance($world, $op->{currency}, $op->{member}, $_ // $now, $now) } @{ $op->{at} };

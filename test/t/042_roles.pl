@@ -69,9 +69,9 @@ same(grants(), $granted, 'and puts right what was granted or revoked meanwhile')
 
 # By name, of what there is: whoever adds a function decides here who gets it.
 my %functions = (
-	loyalty_app => [qw(redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
+	loyalty_app => [qw(create_pool join_pool leave_pool close_pool redeem_pool pool_balance redeem giveback hold capture release transfer confirm balance statement tier_progress enrol act_for)],
 	loyalty_member => [qw(balance statement tier_progress)],
-	loyalty_report => [qw(balance balance_as_known statement tier_progress verify verify_archive proof points_development breakage ultimate_redemption_rate
+	loyalty_report => [qw(pool_balance balance balance_as_known statement tier_progress verify verify_archive proof points_development breakage ultimate_redemption_rate
 		liability liability_journal deferred_revenue deferred_revenue_journal)]);
 foreach my $role (sort keys %functions)
 {
@@ -124,6 +124,11 @@ allowed('till', q{
 	SELECT tier FROM loyalty.tier_progress('club', 'ben');
 	SELECT kind, balance FROM loyalty.statement('club', 'ben', '-infinity', now() + interval '1 day') WHERE kind = 'closing'},
 	"200000002|200000003|3\n105|0|0\ngold\nclosing|105", 'the application spends, gives back, enrols and asks');
+allowed('till', q{
+	SELECT loyalty.create_pool('club', 'home'); SELECT loyalty.join_pool('club', 'home', 'ben'), loyalty.join_pool('club', 'home', 'carl', keep => 1);
+	SELECT loyalty.pool_balance('club', 'home'), loyalty.pool_balance('club', 'home', '2120-01-01', 'carl');
+	SELECT loyalty.giveback(loyalty.redeem_pool('club', 'home', 'carl', 5)); SELECT loyalty.leave_pool('club', 'home', 'carl'), loyalty.close_pool('club', 'home')},
+	"1\n|\n105|0\n200000005\n|", 'it keeps pools, redeems from them and gives back');
 my @administration = ("adjust('club', 'anna', 1000, 'me')", "create_program('mine')", "create_currency('club', 'mine')", "add_rule('club', 'mine', 1)",
 	"change_rule('club', 'base', 9)", "end_rule('club', 'base')", "set_ladder('club', 'x:0')", "attach('orders', 'club', 'customer')",
 	"merge_members('club', 'anna', 'ben')", "unmerge_member('club', 'anna')", "close_member('club', 'anna')", "reopen_member('club', 'anna')", "erase_member('club', 'anna')",
@@ -149,9 +154,10 @@ allowed('bi', q{
 	SELECT count(*) >= 0 FROM loyalty.breakage('club'), loyalty.points_development('club'), loyalty.liability_journal('club', '2020-01-01', 1),
 		loyalty.deferred_revenue('club', 1), loyalty.deferred_revenue_journal('club', '2020-01-01', 1);
 	SELECT loyalty.ultimate_redemption_rate('club') >= 0; SELECT count(*) FROM loyalty.clv_by_member; SELECT count(*) FROM loyalty.churn_risk},
-	"anna|55\nben|105\ncarl|0\n5\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
-refused('bi', "SELECT loyalty.$_", "bi: not $_") for "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|tier_distribution|tier_history)$/ } @relations;
+	"anna|55\nben|105\ncarl|0\n7\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
+refused('bi', "SELECT loyalty.$_", "bi: not $_") for "create_pool('club', 'x')", "join_pool('club', 'home', 'ben')", "leave_pool('club', 'home', 'ben')", "close_pool('club', 'home')",
+	"redeem_pool('club', 'home', 'ben', 1)", "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|pools|pool_members|pool_redemptions|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -302,6 +308,10 @@ allowed('mallory', qq{$hostile
 	SELECT loyalty.redeem('club', ROW('mia')::mallory.key, 1);
 	SELECT loyalty.adjust('club', 'mia', 4, 'sorry');
 	SELECT loyalty.enrol('club', 'max') IS NOT NULL;
+	SELECT loyalty.create_pool('club', 'trap') IS NOT NULL, loyalty.join_pool('club', 'trap', 'mia', true, 0.5, 1), loyalty.join_pool('club', 'trap', 'max', true, 1, 1),
+		loyalty.join_pool('club', 'trap', 'max', true, 1, 2);
+	SELECT loyalty.giveback(loyalty.redeem_pool('club', 'trap', 'max', 3)) IS NOT NULL, loyalty.pool_balance('club', 'trap'), loyalty.pool_balance('club', 'trap', '2020-01-01', NULL);
+	SELECT loyalty.leave_pool('club', 'trap', 'max'), loyalty.close_pool('club', 'trap');
 	SELECT tier, metric FROM loyalty.tier_progress('club', 'mia');
 	SELECT loyalty.balance('club', 'mia'), loyalty.balance('club', 'mia', '2020-01-01'), loyalty.balance('club', 'mia', '2120-01-01'),
 		loyalty.balance_as_known('club', 'mia', '2120-01-01', 'infinity');
@@ -315,7 +325,7 @@ allowed('mallory', qq{$hostile
 	SELECT v.* FROM loyalty.verify() v;
 	CALL loyalty.expire(); CALL loyalty.expire('club'); CALL loyalty.review_tiers(); CALL loyalty.review_tiers('other');
 	CALL loyalty.archive('2020-01-01'); CALL loyalty.archive('2020-01-01', 'club')},
-	"400000005\n400000006\n400000007\n400000008\nt\ngold|180\n158|0|0|0\nopening|0\n2|4\n\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
+	"400000005\n400000006\n400000007\n400000008\nt\nt|||\nt|158|0\n|\ngold|180\n158|0|0|0\nopening|0\n2|4\n\n3|4\n|\n2|5\nt", 'with the administrator\'s rights nothing planted is met');
 my $tree = 'mallory."a ""b"" %s $$; SELECT"';
 allowed('mallory', qq{$hostile
 	CREATE TABLE $tree (id int, who mallory.member_key, amount int, status mallory.member_key, PRIMARY KEY (id)) PARTITION BY LIST (id);
@@ -398,12 +408,15 @@ $node->safe_psql('postgres', q{
 	SELECT loyalty.redeem('cafe', 'pia', 10, request_id => 'pia');
 	SELECT loyalty.adjust('cafe', m, 100, 'x') FROM (SELECT 'quy' FROM loyalty.enrol('cafe', 'quy')) p (m);
 	SELECT loyalty.hold('cafe', 'quy', 10, '1 day');
+	SELECT loyalty.create_pool('cafe', 'home'), loyalty.join_pool('cafe', 'home', 'quy');
+	SELECT loyalty.redeem_pool('cafe', 'home', 'quy', 1, 'quy');
 	GRANT EXECUTE ON FUNCTION loyalty.proof, loyalty.verify TO clerk;
 	CREATE FUNCTION public.wrapped(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
 	CREATE FUNCTION public.lent(program text) RETURNS loyalty.points LANGUAGE sql SECURITY DEFINER RETURN loyalty.balance(program, 'pia');
 	ALTER FUNCTION public.lent OWNER TO clerk;
 });
-my $spent = $node->safe_psql('postgres', q{SELECT entry_id FROM loyalty.entries WHERE program = 'cafe' AND kind = 'redeem'});
+my $spent = $node->safe_psql('postgres', q{SELECT entry_id FROM loyalty.entries WHERE program = 'cafe' AND kind = 'redeem' AND member = 'pia'});
+my $pooled = $node->safe_psql('postgres', q{SELECT redemption_id FROM loyalty.pool_redemptions WHERE program = 'cafe'});
 my $held = $node->safe_psql('postgres', 'SELECT hold_id FROM loyalty.holds');
 allowed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, '90', 'a role that is not confined acts in every program');
 refused('clerk', q{SELECT loyalty.confine('clerk', 'club')}, 'and does not confine itself');
@@ -414,7 +427,8 @@ allowed('clerk', q{SELECT loyalty.redeem('club', 'ron', 10) IS NOT NULL, loyalty
 	SELECT count(*) FROM loyalty.verify('club')}, "t|t\n20\n30\nbronze\n0", 'it acts in its program');
 closed('clerk', "SELECT * FROM loyalty.$_", "it does not: $_") for "redeem('cafe', 'pia', 1)", "balance('cafe', 'pia')", "balance('cafe', 'pia', '2020-01-01')", "enrol('cafe', 'tom')",
 	"statement('cafe', 'pia', '-infinity', now())", "tier_progress('cafe', 'pia')", "giveback($spent)", "proof($spent)",
-	"hold('cafe', 'pia', 1, '1 day')", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "confirm($spent)", "verify('cafe')", 'verify()';
+	"hold('cafe', 'pia', 1, '1 day')", "create_pool('cafe', 'mine')", "join_pool('cafe', 'home', 'quy')", "leave_pool('cafe', 'home', 'pia')", "close_pool('cafe', 'home')",
+	"redeem_pool('cafe', 'home', 'pia', 1)", "pool_balance('cafe', 'home')", "giveback($pooled)", "capture($held)", "release($held)", "transfer('cafe', 'pia', 'quy', 1)", "confirm($spent)", "verify('cafe')", 'verify()';
 closed('clerk', "SET ROLE loyalty_app; SELECT loyalty.balance('cafe', 'pia')", 'nor as another role that it may be');
 closed('clerk', "SELECT public.wrapped('cafe')", 'nor by a function that runs as another');
 closed('till', "SELECT public.lent('cafe')", 'who is not confined does not by a function that runs as it');

@@ -66,7 +66,7 @@ the_same('a transaction that only reads', q{BEGIN ISOLATION LEVEL REPEATABLE REA
 
 # Writing is refused for what it is.
 foreach my $sql (q{SELECT loyalty.redeem('club', 'ann', 1)}, q{SELECT loyalty.giveback(} . $paid . q{)}, q{SELECT loyalty.adjust('club', 'ann', 1, 'no')},
-	q{SELECT loyalty.hold('club', 'ann', 1, '1 hour')}, q{SELECT loyalty.transfer('club', 'ann', 'bob', 1)}, q{SELECT loyalty.enrol('club', 'cid')}, q{INSERT INTO orders (id, customer, total) VALUES (4, 'ann', 1)}, q{CALL loyalty.expire()},
+	q{SELECT loyalty.hold('club', 'ann', 1, '1 hour')}, q{SELECT loyalty.transfer('club', 'ann', 'bob', 1)}, q{SELECT loyalty.redeem_pool('club', 'home', 'ann', 1)}, q{SELECT loyalty.create_pool('club', 'home')}, q{SELECT loyalty.enrol('club', 'cid')}, q{INSERT INTO orders (id, customer, total) VALUES (4, 'ann', 1)}, q{CALL loyalty.expire()},
 	q{CALL loyalty.review_tiers()}, q{SELECT loyalty.set_ladder('club', 'bronze:0')})
 {
 	my ($status, $out, $err) = $standby->psql('postgres', "\\set VERBOSITY verbose\n$sql");

@@ -46,6 +46,9 @@ SELECT loyalty.giveback(loyalty.redeem('club', 'bob', 10), 4, request_id => 'giv
 SELECT loyalty.capture(loyalty.hold('club', 'ann', 40, '10 years', request_id => 'hold-1'), 15, request_id => 'capture-1');
 SELECT loyalty.release(loyalty.hold('club', 'ann', 1, '1 day'));
 SELECT loyalty.transfer('club', 'ann', 'bob', 12, request_id => 'gift-1');
+-- A household, from which more is redeemed than one of it has, and a part given back.
+SELECT loyalty.create_pool('club', 'home'), loyalty.join_pool('club', 'home', 'ann', keep => 10), loyalty.join_pool('club', 'home', 'bob', share => 0.5);
+SELECT loyalty.giveback(loyalty.redeem_pool('club', 'home', 'bob', 150, request_id => 'pool-1'), 20, request_id => 'pool-2');
 CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
 SELECT loyalty.checkpoint();
