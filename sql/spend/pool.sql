@@ -248,7 +248,10 @@ BEGIN
     END IF;
     WITH inside AS (
         SELECT m.account_id, m.redeems, m.share, m.keep::numeric AS keep, a.member_key, c.code, c.decimals,
-               at >= now() AND a.state <> 0 OR c.debt = 'block' AND 0 < CASE WHEN at >= now() THEN a.debt::numeric
+               CASE WHEN at >= now() THEN a.state <> 0
+                    ELSE (SELECT g.kind IN ('merge', 'close', 'erase') FROM loyalty.member_change g
+                          WHERE g.member_id = a.member_id AND g.recorded_at <= at ORDER BY g.change_id DESC LIMIT 1) IS TRUE END
+               OR c.debt = 'block' AND 0 < CASE WHEN at >= now() THEN a.debt::numeric
                    ELSE (SELECT - coalesce(sum(f.points::numeric), 0) FROM loyalty._effect f
                          WHERE f.account_id = m.account_id AND f.lot_no = 0 AND f.event_time <= at) END AS blocked
         FROM loyalty.pool_member m
