@@ -23,7 +23,7 @@ import collections, hashlib, heapq, itertools, re, struct, sys
 from datetime import datetime, timedelta, timezone
 
 TOTALS = {'earn': ('earned', 1), 'reverse': ('earned', 1), 'redeem': ('redeemed', -1),
-          'giveback': ('redeemed', -1), 'expire': ('expired', -1)}
+          'giveback': ('redeemed', -1), 'expire': ('expired', -1), 'forfeit': ('expired', -1)}
 
 def rows(path):
     """The rows of a CSV file; a field that is empty and not quoted is NULL, here None."""

@@ -171,7 +171,7 @@ BEGIN
         INSERT INTO loyalty.anchor_lot (account_id, entries, lot_no, points, credited, expired, opened_by, opened_at, ended_by, ended_at)
         SELECT p.account_id, p.entries, f.lot_no, sum(f.points),
                coalesce(sum(f.points) FILTER (WHERE f.points > 0 AND e.kind <> 'rekey'), 0),
-               coalesce(- sum(f.points) FILTER (WHERE e.kind = 'expire'), 0),
+               coalesce(- sum(f.points) FILTER (WHERE e.kind IN ('expire', 'forfeit')), 0),
                min(e.entry_no), (array_agg(e.event_time ORDER BY e.entry_no))[1],
                min(e.entry_no) FILTER (WHERE e.kind = 'expire'),
                (array_agg(e.event_time ORDER BY e.entry_no) FILTER (WHERE e.kind = 'expire'))[1]
@@ -188,7 +188,7 @@ BEGIN
         SELECT p.account_id, p.entries, p.before, clock_timestamp(), sum(e.points),
                coalesce(sum(e.points) FILTER (WHERE e.kind IN ('earn', 'reverse')), 0),
                coalesce(- sum(e.points) FILTER (WHERE e.kind IN ('redeem', 'giveback')), 0),
-               coalesce(- sum(e.points) FILTER (WHERE e.kind = 'expire'), 0),
+               coalesce(- sum(e.points) FILTER (WHERE e.kind IN ('expire', 'forfeit')), 0),
                max(e.recorded_at), (array_agg(e.hash ORDER BY e.entry_no DESC))[1]
         FROM piece p
         CROSS JOIN LATERAL (SELECT * FROM loyalty.archived_entry e

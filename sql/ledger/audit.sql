@@ -338,19 +338,28 @@ BEGIN
     WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM holds h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
 
     UNION ALL
-    -- What one side of a transfer takes the other gives, at one time and in one currency.
+    -- What one side of a transfer or merge takes the other gives, at one time and in one currency.
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no),
-           CASE WHEN o.line IS NULL THEN format('the other side of the transfer, entry %s, is not there', e.line)
-                ELSE format('its side of the transfer moves %s points, entry %s moves %s', e.points, e.line, o.points) END
+           CASE WHEN o.line IS NULL THEN format('the other side of the %s, entry %s, is not there', e.kind, e.line)
+                ELSE format('its side of the %s moves %s points, entry %s moves %s', e.kind, e.points, e.line, o.points) END
     FROM linked e
-    LEFT JOIN linked o ON o.kind = 'transfer' AND loyalty._entry_id(o.account_id, o.entry_no)::text = e.line
+    LEFT JOIN linked o ON o.kind = e.kind AND loyalty._entry_id(o.account_id, o.entry_no)::text = e.line
         AND o.line = loyalty._entry_id(e.account_id, e.entry_no)::text AND o.account_id <> e.account_id
         AND o.recorded_at = e.recorded_at AND o.event_time = e.event_time
     LEFT JOIN loyalty.account a ON a.account_id = e.account_id
     LEFT JOIN loyalty.account b ON b.account_id = o.account_id
-    WHERE e.kind = 'transfer' AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
+    WHERE e.kind IN ('transfer', 'merge') AND (o.line IS NULL OR e.points::numeric + o.points::numeric <> 0 OR a.currency_id <> b.currency_id)
       AND NOT EXISTS (SELECT FROM away k
                       WHERE k.account_id::text = left(e.line, -8) AND right(e.line, 8) <= lpad(k.entries::text, 8, '0') COLLATE "C")
+
+    UNION ALL
+    -- What ends a merge names the entry that began it, of the same two accounts.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), format('the merge that it ends, entry %s, is not there', e.reverses)
+    FROM linked e
+    WHERE e.kind = 'merge' AND e.reverses IS NOT NULL
+      AND NOT EXISTS (SELECT FROM linked o WHERE o.account_id = e.account_id AND o.entry_no = e.reverses AND o.kind = 'merge'
+                        AND o.reverses IS NULL AND left(o.line, -8) = left(e.line, -8))
+      AND NOT EXISTS (SELECT FROM away k WHERE k.account_id = e.account_id AND e.reverses <= k.entries)
 
     UNION ALL
     -- Each answer to a request has the request, and each request its answer.
@@ -359,6 +368,7 @@ BEGIN
                 ELSE format('request %L names it, it did not answer that request', q.request_id) END
     FROM (SELECT e.account_id, e.entry_no, e.event, e.recorded_at, CASE
                      WHEN e.kind = 'giveback' THEN 'giveback '
+                     WHEN e.kind = 'merge' THEN format('%s account %s ', CASE WHEN e.reverses IS NULL THEN 'merge' ELSE 'unmerge' END, e.account_id)
                      WHEN e.reverses IS NOT NULL THEN 'capture '
                      WHEN e.kind = 'redeem' AND e.line IS NOT NULL
                      THEN format('redeem %s pool %s member %s ', u.points, split_part(e.line, '/', 2), split_part(e.line, '/', 3))
@@ -474,7 +484,8 @@ $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
--- has the same two. The tables' keys say so as well, but a key can be dropped.
+-- has the same two. The tables' keys say so as well, but a key can be dropped. What was merged
+-- or closed has no points, and the accounts of a member are so together.
 CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT a.account_id, NULL::bigint,
@@ -491,6 +502,37 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
     SELECT max(a.account_id), NULL, 'its member has another account of the same currency'
     FROM loyalty.account a GROUP BY a.member_id, a.currency_id HAVING count(*) > 1
     UNION ALL
+    SELECT f.account_id, NULL, f.problem FROM (
+    SELECT a.account_id, CASE
+        WHEN a.state NOT IN (0, 1, 2) OR (a.state = 1) <> (a.merged_into IS NOT NULL)
+        THEN format('its state is %s, and it is merged into account %s', a.state, coalesce(a.merged_into::text, 'NULL'))
+        WHEN a.live <> 0 OR a.pending <> 0 OR a.held <> 0 OR a.state = 1 AND (a.debt <> 0 OR a.posted <> 0)
+        THEN format('it is %s and has points', CASE a.state WHEN 1 THEN 'merged' ELSE 'closed' END)
+        WHEN a.state = 1 AND (i.account_id IS NULL OR i.currency_id <> a.currency_id)
+        THEN format('the account it is merged into, %s, is not there', a.merged_into)
+        WHEN a.state = 1 AND NOT EXISTS (WITH RECURSIVE way AS (SELECT i.state, i.merged_into
+                                             UNION SELECT n.state, n.merged_into FROM way w JOIN loyalty.account n ON n.account_id = w.merged_into)
+                                         SELECT FROM way w WHERE w.state <> 1)
+        THEN 'the accounts it is merged into end nowhere'
+        WHEN a.state = 1 AND a.entries > 0 AND NOT EXISTS (
+            SELECT FROM loyalty.entry e WHERE e.account_id = a.account_id AND e.kind = 'merge' AND e.line ~ '^[0-9]{9,19}$'
+              AND left(e.line, -8) = a.merged_into::text)
+             -- It may be an archived one.
+             AND NOT EXISTS (SELECT FROM loyalty.anchor n WHERE n.account_id = a.account_id)
+        THEN format('no entry says that it is merged into account %s', a.merged_into) END AS problem
+    FROM loyalty.account a LEFT JOIN loyalty.account i ON i.account_id = a.merged_into
+    WHERE a.state <> 0 OR a.merged_into IS NOT NULL) f
+    WHERE f.problem IS NOT NULL
+    UNION ALL
+    SELECT min(a.account_id), NULL, 'not all accounts of its member are merged into those of one other, or closed'
+    FROM (SELECT a.member_id, m.program_id FROM loyalty.account a JOIN loyalty.member m USING (member_id)
+          WHERE a.state <> 0 GROUP BY 1, 2) g
+    JOIN loyalty.currency c ON c.program_id = g.program_id
+    LEFT JOIN loyalty.account a ON a.member_id = g.member_id AND a.currency_id = c.currency_id
+    LEFT JOIN loyalty.account i ON i.account_id = a.merged_into
+    GROUP BY g.member_id
+    HAVING count(DISTINCT a.state) > 1 OR count(DISTINCT i.member_id) > 1 OR count(a.account_id) < count(*)
+    UNION ALL
     SELECT NULL, NULL, format('member %s has the key of another member of its program', max(m.member_id))
     FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1;
 $$;
@@ -505,7 +547,7 @@ BEGIN
     FROM (SELECT 'loyalty._guard()'::regprocedure,
                  unnest(ARRAY['member', 'account', 'actor', 'entry', 'lot', 'allocation', 'hold', 'request', 'checkpoint', 'checkpoint_head',
                               'archived_entry', 'archived_allocation', 'anchor', 'anchor_lot', 'archive_discard',
-                              'tier_progress_bucket', 'tier_change', 'pool_payment'])
+                              'tier_progress_bucket', 'tier_change', 'member_change', 'pool_payment'])
           UNION ALL
           SELECT 'loyalty._refuse_removal()'::regprocedure, unnest(ARRAY['program', 'currency', 'source', 'rule', 'pool', 'pool_member'])) g (function, name)
     WHERE NOT EXISTS (SELECT FROM pg_trigger t

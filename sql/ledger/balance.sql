@@ -97,8 +97,9 @@ CREATE VIEW loyalty.balances AS
            a.earned::numeric AS earned,
            a.redeemed::numeric AS redeemed,
            a.expired::numeric AS expired,
-           loyalty.tier_name(a.tier) AS tier,
-           loyalty.tier_rank(a.tier) AS tier_rank
+           -- Of one merged into another, or closed, it rests.
+           CASE WHEN a.state = 0 THEN loyalty.tier_name(a.tier) END AS tier,
+           CASE WHEN a.state = 0 THEN loyalty.tier_rank(a.tier) END AS tier_rank
     FROM loyalty.account a
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)

@@ -5,8 +5,9 @@
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
--- hold that a redemption captures, the award that a confirmation takes out of its lot. line of a
--- transfer: the id of its other side; of an extension: the end that was, and the one that is. actor_id: who booked it.
+-- hold that a redemption captures, the award that a confirmation takes out of its lot, the merge
+-- that is undone. line of a transfer or merge: the id of its other side; of an extension: the end
+-- that was, and the one that is. actor_id: who booked it.
 CREATE TABLE loyalty.entry (
     account_id  bigint NOT NULL,
     entry_no    int NOT NULL,

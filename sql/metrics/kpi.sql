@@ -84,7 +84,7 @@ COMMENT ON COLUMN loyalty.kpi_daily.refunded IS 'what has been refunded of those
 COMMENT ON COLUMN loyalty.kpi_daily.average_order IS 'revenue / orders; NULL without orders';
 COMMENT ON COLUMN loyalty.kpi_daily.points_issued IS 'points earned or given by hand on the day, less those taken back on it';
 COMMENT ON COLUMN loyalty.kpi_daily.points_redeemed IS 'points redeemed on the day, less those given back on it';
-COMMENT ON COLUMN loyalty.kpi_daily.points_expired IS 'points whose end on the day has been booked';
+COMMENT ON COLUMN loyalty.kpi_daily.points_expired IS 'points whose end on the day has been booked, or that were forfeited on it';
 COMMENT ON COLUMN loyalty.kpi_daily.redemptions IS 'number of redemptions on the day';
 
 CREATE VIEW loyalty.kpi_monthly AS
@@ -141,7 +141,7 @@ COMMENT ON COLUMN loyalty.kpi_monthly.refunded IS 'what has been refunded of tho
 COMMENT ON COLUMN loyalty.kpi_monthly.average_order IS 'revenue / orders; NULL without orders';
 COMMENT ON COLUMN loyalty.kpi_monthly.points_issued IS 'points earned or given by hand in the month, less those taken back in it';
 COMMENT ON COLUMN loyalty.kpi_monthly.points_redeemed IS 'points redeemed in the month, less those given back in it';
-COMMENT ON COLUMN loyalty.kpi_monthly.points_expired IS 'points whose end in the month has been booked';
+COMMENT ON COLUMN loyalty.kpi_monthly.points_expired IS 'points whose end in the month has been booked, or that were forfeited in it';
 COMMENT ON COLUMN loyalty.kpi_monthly.redemptions IS 'number of redemptions in the month';
 
 CREATE VIEW loyalty.cohort_retention AS
@@ -183,7 +183,7 @@ CREATE VIEW loyalty.tier_distribution AS
            count(a.account_id) FILTER (WHERE a.tier_until <= now() + interval '30 days') AS ending_soon
     FROM loyalty.program p
     CROSS JOIN LATERAL loyalty.tiers(p.ladder) t
-    LEFT JOIN (SELECT a.*, c.program_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) WHERE c.is_default) a
+    LEFT JOIN (SELECT a.*, c.program_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) WHERE c.is_default AND a.state = 0) a
         ON a.program_id = p.program_id AND loyalty.tier_rank(a.tier) = t.rank
     GROUP BY p.program_id, p.code, t.name, t.rank, t.threshold;
 COMMENT ON VIEW loyalty.tier_distribution IS 'Members in each tier of each program with a ladder, tiers without members included';
@@ -328,7 +328,8 @@ COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS
 
 CREATE VIEW loyalty.member_360 AS
     SELECT p.code AS program, m.member, m.enrolled_at,
-           b.tier, b.tier_rank, a.tier_since, nullif(a.tier_until, 'infinity') AS tier_until,
+           b.tier, b.tier_rank, CASE WHEN a.state = 0 THEN a.tier_since END AS tier_since,
+           CASE WHEN a.state = 0 THEN nullif(a.tier_until, 'infinity') END AS tier_until,
            coalesce(o.orders, 0) AS orders, coalesce(o.revenue, 0) AS revenue, o.revenue / nullif(o.orders, 0) AS average_order,
            o.first_order_at, o.last_order_at,
            (now() AT TIME ZONE p.time_zone)::date - (o.last_order_at AT TIME ZONE p.time_zone)::date AS days_since_order,

@@ -284,7 +284,7 @@ COMMENT ON FUNCTION loyalty.ifrs15_journal(numeric, numeric, numeric, numeric[],
 -- ---- The ledger
 
 -- Issue months by age in months, in the program's zone. What is neither redeemed nor
--- expired by an entry changes what was issued; the debt is nobody's lot. Of a lot that is
+-- expired or forfeited by an entry changes what was issued; the debt is nobody's lot. Of a lot that is
 -- past its end all that was not redeemed has expired, booked or not, but for what is held.
 -- At the present moment everything in the books counts, so that it ties to the lots.
 -- (An account has an as_of too, hence the long name of the argument.) All of a currency is
@@ -308,9 +308,9 @@ CREATE FUNCTION loyalty._development(money int, zone text, as_of timestamptz, kn
         WHERE a.currency_id = money AND f.recorded_at <= known_at AND (_development.as_of >= now() OR f.event_time <= _development.as_of)
         GROUP BY 1, 2, 3, 4
     ), change AS (
-        SELECT m.cohort, m.month, CASE WHEN m.kind NOT IN ('redeem', 'giveback', 'expire') THEN m.points ELSE 0 END AS issued,
+        SELECT m.cohort, m.month, CASE WHEN m.kind NOT IN ('redeem', 'giveback', 'expire', 'forfeit') THEN m.points ELSE 0 END AS issued,
                CASE WHEN m.kind IN ('redeem', 'giveback') THEN -m.points ELSE 0 END AS redeemed,
-               CASE WHEN m.kind = 'expire' AND m.ended IS NULL THEN -m.points ELSE 0 END AS expired
+               CASE WHEN m.kind = 'forfeit' OR m.kind = 'expire' AND m.ended IS NULL THEN -m.points ELSE 0 END AS expired
         FROM moved m
         UNION ALL
         -- The end is exclusive: points that end at midnight died in the month before. What

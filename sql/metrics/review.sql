@@ -19,7 +19,8 @@ CREATE VIEW loyalty.churn_risk AS
     FROM loyalty._clv_by_member v
     JOIN loyalty.program p ON p.code = v.program
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
-    LEFT JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = v.member;
+    -- Not who was merged, closed or erased since.
+    JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = v.member AND a.state = 0;
 COMMENT ON VIEW loyalty.churn_risk IS
     'Members by what the chance that they have left costs, as of the last refresh of clv_by_member: read it ORDER BY value_at_stake DESC NULLS LAST';
 COMMENT ON COLUMN loyalty.churn_risk.program IS 'code of the program';

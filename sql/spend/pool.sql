@@ -167,6 +167,14 @@ BEGIN
         SELECT * INTO joining FROM loyalty._pool_account(target, member);
     END IF;
 
+    -- Whoever is merged or closed later stays in it, and neither lends nor redeems.
+    PERFORM loyalty._refuse('LY340', 'the member was merged into another', 'The points are there.',
+        'Name the member that loyalty.members shows in merged_into.')
+    FROM loyalty.account a WHERE a.account_id = joining.account_id AND a.state = 1;
+    PERFORM loyalty._refuse('LY341', 'the member is closed', 'No points are earned, spent or received any more.',
+        'loyalty.reopen_member() makes the member one again.')
+    FROM loyalty.account a WHERE a.account_id = joining.account_id AND a.state = 2;
+
     SELECT * INTO before FROM loyalty.pool_member m
     WHERE m.pool_id = (target).pool_id AND m.account_id = joining.account_id ORDER BY m.member_no DESC LIMIT 1;
     IF before.pool_id IS NOT NULL AND before.left_at IS NULL THEN
@@ -240,7 +248,10 @@ BEGIN
     END IF;
     WITH inside AS (
         SELECT m.account_id, m.redeems, m.share, m.keep::numeric AS keep, a.member_key, c.code, c.decimals,
-               c.debt = 'block' AND 0 < CASE WHEN at >= now() THEN a.debt::numeric
+               CASE WHEN at >= now() THEN a.state <> 0
+                    ELSE (SELECT g.kind IN ('merge', 'close', 'erase') FROM loyalty.member_change g
+                          WHERE g.member_id = a.member_id AND g.recorded_at <= at ORDER BY g.change_id DESC LIMIT 1) IS TRUE END
+               OR c.debt = 'block' AND 0 < CASE WHEN at >= now() THEN a.debt::numeric
                    ELSE (SELECT - coalesce(sum(f.points::numeric), 0) FROM loyalty._effect f
                          WHERE f.account_id = m.account_id AND f.lot_no = 0 AND f.event_time <= at) END AS blocked
         FROM loyalty.pool_member m

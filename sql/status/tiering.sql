@@ -16,7 +16,7 @@ CREATE TABLE loyalty.tier_change (
     recorded_at timestamptz NOT NULL,
     from_tier   loyalty.tier,
     to_tier     loyalty.tier,
-    reason      text NOT NULL CHECK (reason IN ('earned', 'reversed', 'review', 'ladder')),
+    reason      text NOT NULL CHECK (reason IN ('earned', 'reversed', 'review', 'ladder', 'merged')),
     metric      loyalty.points NOT NULL,
     PRIMARY KEY (account_id, change_no)
 );
@@ -56,7 +56,7 @@ CREATE FUNCTION loyalty._tiers_to_review(program text, after bigint, n int) RETU
         FROM loyalty.account a
         JOIN loyalty.currency c USING (currency_id)
         JOIN loyalty.program p USING (program_id)
-        WHERE c.is_default AND p.ladder IS NOT NULL AND a.account_id > after
+        WHERE c.is_default AND p.ladder IS NOT NULL AND a.account_id > after AND a.state = 0
           AND (program IS NULL OR p.code = program)
         ORDER BY a.account_id
         LIMIT n) batch
@@ -137,18 +137,27 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
         JOIN loyalty.account a USING (currency_id)
         JOIN loyalty.lot l USING (account_id)
         WHERE c.program_id = owner AND c.is_default AND NOT c.pending_counts AND l.valid_from = 'infinity' AND l.expired > l.waived
+    ), bucket AS (
+        SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,
+               sum(CASE WHEN p.tier_metric = 'points' THEN t.points
+                        WHEN NOT t.first_of_row THEN 0
+                        WHEN p.tier_metric = 'spend' THEN t.spend
+                        ELSE t.visits END) AS metric
+        FROM counted t
+        JOIN loyalty.account a USING (account_id)
+        JOIN loyalty.member m USING (member_id)
+        JOIN loyalty.program p USING (program_id)
+        GROUP BY t.account_id, bucket
+        UNION ALL
+        -- What a merged member did counts for who has the points, where it counts for the first.
+        SELECT i.account_id, loyalty._tier_bucket(i.currency_id, m.enrolled_at, b.bucket), b.metric
+        FROM bucket b
+        JOIN loyalty.account a USING (account_id)
+        JOIN loyalty.account i ON i.account_id = a.merged_into
+        JOIN loyalty.member m ON m.member_id = i.member_id
     )
     INSERT INTO loyalty.tier_progress_bucket (account_id, bucket, metric)
-    SELECT t.account_id, loyalty._tier_bucket(a.currency_id, m.enrolled_at, t.event_time) AS bucket,
-           sum(CASE WHEN p.tier_metric = 'points' THEN t.points
-                    WHEN NOT t.first_of_row THEN 0
-                    WHEN p.tier_metric = 'spend' THEN t.spend
-                    ELSE t.visits END) AS metric
-    FROM counted t
-    JOIN loyalty.account a USING (account_id)
-    JOIN loyalty.member m USING (member_id)
-    JOIN loyalty.program p USING (program_id)
-    GROUP BY t.account_id, bucket;
+    SELECT b.account_id, b.bucket, sum(b.metric) FROM bucket b GROUP BY b.account_id, b.bucket;
 $$;
 
 CREATE FUNCTION loyalty.set_ladder(program text, ladder loyalty.ladder) RETURNS void
@@ -192,7 +201,9 @@ DECLARE
     reached loyalty.points;
     above loyalty.tier;
 BEGIN
-    SELECT a.account_id, a.tier, a.tier_until, p.ladder INTO standing
+    -- Of one merged into another, or closed, it rests.
+    SELECT a.account_id, CASE WHEN a.state = 0 THEN a.tier END AS tier, CASE WHEN a.state = 0 THEN a.tier_until END AS tier_until,
+           p.ladder INTO standing
     FROM loyalty.program p
     JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
     JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = tier_progress.member

@@ -30,6 +30,7 @@
 #include "base/owner.h"
 #include "earn/accrual.h"
 #include "earn/rule.h"
+#include "ledger/merged.h"
 
 #define BATCH_BYTES		(96 * 1024 * 1024)
 #define SORT_MEMORY_KB	(32 * 1024)
@@ -65,7 +66,8 @@ enum
 
 typedef struct Task
 {
-	int64		account_id;
+	int64		account_id;		/* to visit */
+	int64		via;			/* a merged account, in the visit of the one that has its points; 0: the account itself */
 	TimestampTz time;
 	uint32		row;
 	Role		role;
@@ -94,6 +96,7 @@ typedef struct Member
 typedef struct Known
 {
 	int64		account_id;
+	int64		root;			/* account_id, or the account that it was merged into, however often */
 	ItemPointerData tid;
 	bool		wanted;
 } Known;
@@ -140,6 +143,9 @@ struct Accrual
 	members_hash *only;			/* keys of deferred rows, with their places in noted; NULL: take every row */
 	struct Noted **noted;
 	int			nnoted;
+	Task	   *strays;			/* of accounts that were merged, or came apart, since they were found */
+	int			nstrays;
+	int			strays_room;
 	bool		queue_known;	/* whether any row of the source is deferred: */
 	bool		queue_empty;
 };
@@ -687,6 +693,7 @@ own_lot(Account *account, const Booked *booked)
 /* A reversal that waits until the visit's credits are in, so that they can pay for it. */
 typedef struct Reversal
 {
+	Account    *account;
 	const Rule *rule;
 	const Task *task;
 	const Image *image;
@@ -720,6 +727,7 @@ typedef struct Visit
 	Booked	   *group;
 	int			ngroup;
 	members_hash *met;			/* keys of the rows brought to their state */
+	int			nstrays;		/* there were before it */
 } Visit;
 
 static void
@@ -814,6 +822,9 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		else
 			points = rule_points(rule, image->amount, image->refunded);
 
+		if (points < 0)
+			merged_recall(account, -points, own);
+
 		/* Even nothing is booked: it says by which rule a later change is to be rated. */
 		entry = points < 0 ? account_entry(account, ENTRY_REVERSE, account->post->now) :
 			account_entry(account, ENTRY_EARN, image->time);
@@ -879,12 +890,15 @@ describe_reversal(Entry *entry, const Visit *visit, const Reversal *reversal)
 }
 
 static Entry *
-reverse(Visit *visit, Account *account, const Reversal *reversal)
+reverse(Visit *visit, const Reversal *reversal)
 {
-	/* The lot first: booking its end makes an entry of its own. */
+	Account    *account = reversal->account;
+	/* The lot first: booking its end makes an entry of its own, and so does what is brought back to it. */
 	Lot		   *own = own_lot(account, &reversal->booked);
-	Entry	   *entry = account_entry(account, ENTRY_REVERSE, account->post->now);
+	Entry	   *entry;
 
+	merged_recall(account, reversal->points, own);
+	entry = account_entry(account, ENTRY_REVERSE, account->post->now);
 	describe_reversal(entry, visit, reversal);
 	account_take_back(account, entry, reversal->points, own);
 	return entry;
@@ -907,7 +921,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	Booked	   *group = NULL;
 	Points		target;
 	Points		forgiven;
-	Reversal	change = {rule, task, image, *booked};
+	Reversal	change = {account, rule, task, image, *booked};
 	Lot		   *own = NULL;
 	Points		again = 0;
 	LotDates	dates;
@@ -954,7 +968,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 			queue_reversal(visit, &change);
 			return;
 		}
-		entry = reverse(visit, account, &change);
+		entry = reverse(visit, &change);
 		group->points += entry->points;
 		group->forgiven += entry->forgiven;
 		return;
@@ -969,11 +983,12 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	if (target > sums.points || forgiven < sums.forgiven)
 		own = own_lot(account, booked);
 	/* Owed again though it had died: to be let off again if it is taken back once more. */
-	if (own != NULL && forgiven < sums.forgiven && own->waived > 0 && rule->reversal != REVERSAL_NEVER)
+	if (own != NULL && forgiven < sums.forgiven && rule->reversal != REVERSAL_NEVER)
 	{
 		again = Min(own->waived, sums.forgiven - forgiven);
 		own->waived -= again;
-		own->changed = true;
+		own->changed |= again > 0;
+		merged_owe_again(account, own, sums.forgiven - forgiven - again);
 	}
 	entry = account_correction(account);
 	describe_reversal(entry, visit, &change);
@@ -1178,7 +1193,8 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 			return;
 		if (nbooked == 0)
 		{
-			award(visit, account, image, NULL, 0, true);
+			if (!account_is_closed(account))
+				award(visit, account, image, NULL, 0, true);
 			return;
 		}
 	}
@@ -1257,6 +1273,22 @@ is_booked(Visit *visit, Account *account, const Task *task)
 	return any_active(booked, nbooked);
 }
 
+/* The memory of a visit goes with it, and it may begin again. */
+static void
+note_stray(Accrual *accrual, const Task *task)
+{
+	if (accrual->nstrays == accrual->strays_room)
+	{
+		MemoryContext old = MemoryContextSwitchTo(accrual->context);
+
+		accrual->strays_room = accrual->strays_room == 0 ? 8 : accrual->strays_room * 2;
+		accrual->strays = accrual->strays == NULL ? palloc(sizeof(Task) * accrual->strays_room) :
+			repalloc_huge(accrual->strays, sizeof(Task) * accrual->strays_room);
+		MemoryContextSwitchTo(old);
+	}
+	accrual->strays[accrual->nstrays++] = *task;
+}
+
 static void
 award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *rules, int nrules)
 {
@@ -1268,37 +1300,46 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 		state.change = NULL;
 		bring_to_state(visit, account, &state, rules == NULL);
 	}
-	else
+	else if (!account_is_closed(account))
 		award(visit, account, task->image, rules, nrules, true);
 }
 
+/* The tasks of one account, which is the one visited or was merged into it; NULL: it is neither any more. */
 static void
-visit_account(Account *account, void *arg)
+visit_via(Visit *visit, Account *account, int64 via)
 {
-	Visit	   *visit = arg;
+	/* A row of one who is no member any more earns nothing; what others earned before goes on. */
+	bool		closed = account != NULL && account_is_closed(account);
 
-	visit->reversals = NULL;
-	visit->nreversals = visit->reversals_room = 0;
 	visit->event = NULL;
 	visit->met = NULL;
 	for (int i = 0; i < visit->ntasks; i++)
 	{
 		const Task *task = &visit->tasks[i];
-		int			nentries = account->nentries;
+		int			nentries;
 		int			nreversals = visit->nreversals;
 		Booked	   *booked;
 
+		if (task->via != via)
+			continue;
+		if (account == NULL)
+		{
+			note_stray(visit->accrual, task);
+			continue;
+		}
+		nentries = account->nentries;
 		switch (task->role)
 		{
 			case ROLE_NEW:
-				award(visit, account, task->image, NULL, 0, true);
+				if (!closed)
+					award(visit, account, task->image, NULL, 0, true);
 				break;
 			case ROLE_SETTLE:
 				award_or_settle(visit, account, task, NULL, 0);
 				break;
 			case ROLE_FIRST:
-				if (load_booked(visit->accrual, account->post, account->account_id,
-								task->image->event, task->image->line, false, &booked) == 0)
+				if (!closed && load_booked(visit->accrual, account->post, account->account_id,
+										   task->image->event, task->image->line, false, &booked) == 0)
 				{
 					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
@@ -1308,7 +1349,7 @@ visit_account(Account *account, void *arg)
 			case ROLE_JOIN:
 				if (visit->accrual->settles)
 					award_or_settle(visit, account, task, task->change->rules, task->change->nrules);
-				else
+				else if (!closed)
 					award(visit, account, task->image, task->change->rules, task->change->nrules, true);
 				break;
 			case ROLE_STATE:
@@ -1322,8 +1363,38 @@ visit_account(Account *account, void *arg)
 		if (account->nentries > nentries || visit->nreversals > nreversals)
 			note_booked(visit->accrual, task->row);
 	}
+}
+
+static void
+visit_account(Account *account, void *arg)
+{
+	Visit	   *visit = arg;
+	Accrual    *accrual = visit->accrual;
+	int64		last = 0;
+
+	visit->reversals = NULL;
+	visit->nreversals = visit->reversals_room = 0;
+	accrual->nstrays = visit->nstrays;
+	visit_via(visit, account->state == ACCOUNT_MERGED ? NULL : account, 0);
+
+	/* Those merged into it, in the order of their ids. */
+	for (;;)
+	{
+		int64		next = 0;
+
+		for (int i = 0; i < visit->ntasks; i++)
+			if (visit->tasks[i].via > last && (next == 0 || visit->tasks[i].via < next))
+				next = visit->tasks[i].via;
+		if (next == 0)
+			break;
+		visit_via(visit, account_dependent(account, next), next);
+		last = next;
+	}
+	if (account->ndependents > 0 && visit->nreversals > 0)
+		for (int i = account->ndependents - 1; i >= 0; i--)
+			merged_pass_on(account->dependents[i]);
 	for (int i = 0; i < visit->nreversals; i++)
-		(void) reverse(visit, account, &visit->reversals[i]);
+		(void) reverse(visit, &visit->reversals[i]);
 }
 
 /* ----------------------------------------------------------------
@@ -1363,6 +1434,14 @@ want_accounts(Accrual *accrual, const Row *row, Known *known)
 			if (matches[i]->currency->currency_id == accrual->currencies[c]->currency_id)
 				known[c].wanted = true;
 	}
+}
+
+static void
+find_account(Accrual *accrual, Known *known, int32 currency_id, const text *key)
+{
+	known->account_id = known->root = post_find_account(&accrual->post, currency_id, key, &known->tid);
+	if (known->account_id != 0 && post_found_merged(&accrual->post))
+		known->root = post_root(&accrual->post, known->account_id, &known->tid);
 }
 
 /* Opens the accounts that are wanted and not there, of the members in order, enrolling those who are new. */
@@ -1420,7 +1499,7 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 			Known	   *account = &known[lacking[i] * ncurrencies + c];
 
 			if (account->wanted && account->account_id == 0)
-				account->account_id = post_find_account(post, currency_id, accrual->keys[lacking[i]], &account->tid);
+				find_account(accrual, account, currency_id, accrual->keys[lacking[i]]);
 		}
 	}
 	pfree(ids);
@@ -1469,8 +1548,7 @@ find_accounts(Accrual *accrual, const Row *rows, int n)
 			Known	   *account = &known[order[i] * ncurrencies + c];
 
 			CHECK_FOR_INTERRUPTS();
-			account->account_id = post_find_account(&accrual->post, accrual->currencies[c]->currency_id,
-													accrual->keys[order[i]], &account->tid);
+			find_account(accrual, account, accrual->currencies[c]->currency_id, accrual->keys[order[i]]);
 			lacking |= account->wanted && account->account_id == 0;
 		}
 	if (lacking)
@@ -1500,7 +1578,8 @@ add_task(Tasks *tasks, const Known *known, uint32 row, Role role, Image *image, 
 		tasks->tasks = repalloc_huge(tasks->tasks, sizeof(Task) * tasks->room);
 	}
 	task = &tasks->tasks[tasks->n++];
-	task->account_id = known->account_id;
+	task->account_id = known->root;
+	task->via = known->root == known->account_id ? 0 : known->account_id;
 	task->hint = known->tid;
 	task->time = image->time;
 	task->row = row;
@@ -1628,9 +1707,50 @@ compare_tasks(const Task *a, const Task *b)
 static void
 visit_tasks(Accrual *accrual, Task *tasks, int n)
 {
-	Visit		visit = {accrual, tasks, n};
+	Visit		visit = {accrual, tasks, n, .nstrays = accrual->nstrays};
 
 	post_account(&accrual->post, tasks[0].account_id, &tasks[0].hint, visit_account, &visit);
+}
+
+/* In the order of accounts, with which others' statements agree. */
+static void
+visit_all(Accrual *accrual, Task *tasks, int n)
+{
+	if (n > 1)
+		sort_tasks(tasks, n);
+	for (int i = 0, end; i < n; i = end)
+	{
+		for (end = i + 1; end < n && end - i < VISIT_TASKS && tasks[end].account_id == tasks[i].account_id; end++)
+			;
+		visit_tasks(accrual, &tasks[i], end - i);
+	}
+}
+
+/*
+ * What a merge, or the end of one, led astray since the accounts were found.  They are visited
+ * out of order, so two statements of many members that met one merge may each wait for the other.
+ */
+static void
+visit_strays(Accrual *accrual)
+{
+	while (accrual->nstrays > 0)
+	{
+		int			n = accrual->nstrays;
+		Task	   *tasks = palloc_extended(sizeof(Task) * n, MCXT_ALLOC_HUGE);
+
+		memcpy(tasks, accrual->strays, sizeof(Task) * n);
+		accrual->nstrays = 0;
+		post_restart(&accrual->post);
+		for (int i = 0; i < n; i++)
+		{
+			int64		account_id = tasks[i].via ? tasks[i].via : tasks[i].account_id;
+
+			tasks[i].account_id = post_root(&accrual->post, account_id, &tasks[i].hint);
+			tasks[i].via = tasks[i].account_id == account_id ? 0 : account_id;
+		}
+		visit_all(accrual, tasks, n);
+		pfree(tasks);
+	}
 }
 
 /* All in memory, from one batch. */
@@ -1640,16 +1760,10 @@ work_off(Accrual *accrual, Row *rows, int n)
 	Tasks		tasks;
 
 	post_begin(&accrual->post);
+	accrual->nstrays = 0;
 	make_tasks(accrual, rows, n, &tasks);
-	if (tasks.n > 1)
-		sort_tasks(tasks.tasks, tasks.n);
-	for (int i = 0, end; i < tasks.n; i = end)
-	{
-		for (end = i + 1; end < tasks.n && end - i < VISIT_TASKS &&
-			 tasks.tasks[end].account_id == tasks.tasks[i].account_id; end++)
-			;
-		visit_tasks(accrual, &tasks.tasks[i], end - i);
-	}
+	visit_all(accrual, tasks.tasks, tasks.n);
+	visit_strays(accrual);
 	pfree(tasks.tasks);
 	post_end(&accrual->post);
 }
@@ -1838,6 +1952,7 @@ spill_batch(Accrual *accrual)
 		appendStringInfoSpaces(&rest, VARHDRSZ);
 		appendBinaryStringInfo(&rest, (char *) &task->role, sizeof(task->role));
 		appendBinaryStringInfo(&rest, (char *) &task->hint, sizeof(task->hint));
+		appendBinaryStringInfo(&rest, (char *) &task->via, sizeof(task->via));
 		flatten_image(&rest, task->image);
 		appendBinaryStringInfo(&rest, (char *) &nrules, sizeof(nrules));
 		if (nrules >= 0)
@@ -1875,6 +1990,8 @@ read_sorted(Arena *arena, TupleTableSlot *slot, Task *task)
 	from += sizeof(task->role);
 	memcpy(&task->hint, from, sizeof(task->hint));
 	from += sizeof(task->hint);
+	memcpy(&task->via, from, sizeof(task->via));
+	from += sizeof(task->via);
 	task->image = unflatten_image(arena, &from);
 	memcpy(&nrules, from, sizeof(nrules));
 	from += sizeof(nrules);
@@ -1909,7 +2026,7 @@ work_off_sorted(Accrual *accrual)
 		{
 			visit_tasks(accrual, tasks, n);
 			n = 0;
-			if (arena.total > BATCH_BYTES / 8)
+			if (arena.total > BATCH_BYTES / 8 && accrual->nstrays == 0)
 			{
 				MemoryContextReset(texts);
 				memset(&arena, 0, sizeof(arena));
@@ -1920,6 +2037,7 @@ work_off_sorted(Accrual *accrual)
 			break;
 		read_sorted(&arena, slot, &tasks[n++]);
 	}
+	visit_strays(accrual);
 	post_end(&accrual->post);
 	ExecDropSingleTupleTableSlot(slot);
 	tuplesort_end(accrual->sort);

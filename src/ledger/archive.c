@@ -76,6 +76,7 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 {
 	Datum	   *ids;
 	Datum	   *lasts;
+	int64	   *accounts;
 	int			n;
 	int			nlasts;
 	Post		post;
@@ -97,14 +98,19 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 	table_open_for_write(&allocation, "allocation", ALLOCATION_NATTS, post.estate);
 	table_open_for_write(&archived_entry, "archived_entry", ENTRY_NATTS, post.estate);
 	table_open_for_write(&archived_allocation, "archived_allocation", ALLOCATION_NATTS, post.estate);
+	accounts = palloc(sizeof(int64) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		accounts[i] = DatumGetInt64(ids[i]);
+	post_lock_roots(&post, accounts, n);
 	for (int i = 0; i < n; i++)
 	{
-		int64		account_id = DatumGetInt64(ids[i]);
+		int64		account_id = accounts[i];
 
-		post_account(&post, account_id, NULL, lock_account, NULL);
+		post_account_wherever(&post, account_id, lock_account, NULL);
 		taken += take_rows(&post, &entry, "entry_pkey", &archived_entry, account_id, DatumGetInt32(lasts[i]));
 		(void) take_rows(&post, &allocation, "allocation_pkey", &archived_allocation, account_id,
 						 DatumGetInt32(lasts[i]));
+		post_restart(&post);
 	}
 	table_finish(&archived_allocation);
 	table_finish(&archived_entry);

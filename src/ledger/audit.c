@@ -88,7 +88,7 @@ typedef struct Form
 	bool		nothing;		/* or none */
 	bool		award;			/* names source, rule and event */
 	bool		reverses;		/* names an earlier entry */
-	bool		captures;		/* may name one */
+	bool		captures;		/* may name one: the hold captured, the merge undone */
 	bool		holds;			/* says in base what it reserves */
 	bool		pair;			/* names its other side in line */
 	bool		ends;			/* says in line which end it moves, and where to */
@@ -108,6 +108,8 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_TRANSFER] = {.least = -1, .most = 1, .pair = true},
 	[ENTRY_CONFIRM] = {.least = -1, .most = 1, .award = true, .captures = true},
 	[ENTRY_EXTEND] = {.nothing = true, .ends = true},
+	[ENTRY_MERGE] = {.least = -1, .most = 1, .nothing = true, .pair = true, .captures = true},
+	[ENTRY_FORFEIT] = {.least = -1, .most = -1},
 };
 
 /* What entries and allocations did to a lot. */
@@ -321,7 +323,7 @@ add_to_account(Walk *walk, const Entry *entry, TimestampTz recorded_at)
 		add_to(&walk->earned, entry->points);
 	if (entry->kind == ENTRY_REDEEM || entry->kind == ENTRY_GIVEBACK)
 		subtract_from(&walk->redeemed, entry->points);
-	if (entry->kind == ENTRY_EXPIRE)
+	if (entry->kind == ENTRY_EXPIRE || entry->kind == ENTRY_FORFEIT)
 		subtract_from(&walk->expired, entry->points);
 	walk->recorded_at = Max(walk->recorded_at, recorded_at);
 }
@@ -347,9 +349,13 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
 	/* What changes its key goes out of its lot and comes in again: no credit. */
 	if (points > 0 && entry->kind != ENTRY_REKEY)
 		add_to(&lot->credited, points);
-	if (entry->kind != ENTRY_EXPIRE)
+	if (entry->kind != ENTRY_EXPIRE && entry->kind != ENTRY_FORFEIT)
 		return;
 	subtract_from(&lot->expired, points);
+
+	/* What is forfeited may end before its lot does. */
+	if (entry->kind == ENTRY_FORFEIT)
+		return;
 	if (lot->ended_by == 0)
 	{
 		lot->ended_by = entry->entry_no;

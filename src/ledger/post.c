@@ -8,7 +8,9 @@
  * Lots change only together with their account's row, so lots read at the
  * snapshot at which the row was current are current too.  Accounts are
  * visited in ascending order everywhere, so two sessions can't wait for each
- * other within one statement each.
+ * other within one statement each.  An account that was merged into another
+ * has no visits of its own: it is read and written in those of the account that
+ * has its points, under that one's lock (ledger/merged).
  *
  * Memory: an Account and all it holds live in post->context, which is reset
  * before each visit (and each repeat of one); queued rows are copies.
@@ -32,6 +34,7 @@
 #include "base/owner.h"
 #include "ledger/actor.h"
 #include "ledger/chain.h"
+#include "ledger/merged.h"
 #include "ledger/post.h"
 #include "ledger/reserve.h"
 
@@ -50,6 +53,8 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_TRANSFER] = "transfer",
 	[ENTRY_CONFIRM] = "confirm",
 	[ENTRY_EXTEND] = "extend",
+	[ENTRY_MERGE] = "merge",
+	[ENTRY_FORFEIT] = "forfeit",
 };
 
 static const int activity_of[ENTRY_KINDS] = {
@@ -120,6 +125,16 @@ post_renew(Post *post)
 {
 	CommandCounterIncrement();
 	new_snapshot(post);
+}
+
+static void flush(Post *post);
+
+void
+post_restart(Post *post)
+{
+	flush(post);
+	post_renew(post);
+	post->last_account = 0;
 }
 
 static Table *
@@ -442,6 +457,15 @@ post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer ti
 	return DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 }
 
+/* Of columns that are never NULL and before all that vary in size: no more than a comparison. */
+bool
+post_found_merged(Post *post)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_STATE, &isnull)) == ACCOUNT_MERGED;
+}
+
 /* ----------------------------------------------------------------
  *		Reading an account and its lots
  * ---------------------------------------------------------------- */
@@ -477,6 +501,35 @@ post_account_currency(Post *post, int64 account_id)
 	if (!find_row(post, account_id, NULL))
 		return NULL;
 	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
+}
+
+static void
+refuse_missing(int64 account_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+			 errmsg("account " INT64_FORMAT " is not there", account_id),
+			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+}
+
+int64
+post_root(Post *post, int64 account_id, ItemPointer tid)
+{
+	for (;;)
+	{
+		int64		into;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!find_row(post, account_id, NULL))
+			refuse_missing(account_id);
+		into = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_MERGED_INTO, &isnull));
+		if (isnull)
+			break;
+		account_id = into;
+	}
+	ItemPointerCopy(&post->account.slot->tts_tid, tid);
+	return account_id;
 }
 
 void
@@ -527,6 +580,8 @@ read_account(Post *post, TupleTableSlot *slot)
 		memcpy(account->head, VARDATA_ANY(head), Min(VARSIZE_ANY_EXHDR(head), CHAIN_HASH_LEN));
 	}
 	account->key = DatumGetTextPCopy(values[ACCOUNT_KEY]);
+	account->state = DatumGetInt32(values[ACCOUNT_STATE]);
+	account->merged_into = nulls[ACCOUNT_MERGED_INTO] ? 0 : DatumGetInt64(values[ACCOUNT_MERGED_INTO]);
 	ItemPointerCopy(&slot->tts_tid, &account->tid);
 	return account;
 }
@@ -625,6 +680,23 @@ account_read_open(Account *account)
 	scan = scan_open_lots(account, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
 	while (table_scan_next(scan))
 		read_lot(account, account->post->lot.slot);
+	account->all_open = true;
+}
+
+void
+account_read_lots(Account *account)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		read_lot(account, post->lot.slot);
+	}
+	table_scan_end(&scan);
 	account->all_open = true;
 }
 
@@ -893,13 +965,13 @@ move(Account *account, Lot *lot, Points points)
 		account->live = points_add(account->live, points);
 }
 
-/* Brings the totals to the session's time, if a lot or a hold began or ended since. */
-static void
-roll_forward(Account *account)
+/* Brings the totals to a time, if a lot or a hold began or ended since. */
+void
+account_roll_forward(Account *account, TimestampTz time)
 {
-	if (account->post->now <= account->as_of)
+	if (time <= account->as_of)
 		return;
-	account->as_of = account->post->now;
+	account->as_of = time;
 	if (account->as_of < account->next_change)
 		return;
 
@@ -927,6 +999,59 @@ roll_forward(Account *account)
 	}
 }
 
+Account *
+account_dependent(Account *root, int64 account_id)
+{
+	Post	   *post = root->post;
+	Account    *account;
+	Account    *parent;
+
+	check_stack_depth();
+	if (account_id == root->account_id)
+		return root->state == ACCOUNT_MERGED ? NULL : root;
+	for (int i = 0; i < root->ndependents; i++)
+		if (root->dependents[i]->account_id == account_id)
+			return root->dependents[i];
+
+	if (!find_row(post, account_id, NULL))
+		refuse_missing(account_id);
+	account = read_account(post, post->account.slot);
+	parent = account->merged_into == 0 ? NULL : account_dependent(root, account->merged_into);
+	if (parent == NULL)
+		return NULL;
+	account->parent = parent;
+	account_roll_forward(account, parent->as_of);
+	root->dependents = root->ndependents == 0 ? palloc(sizeof(Account *) * 4) :
+		root->ndependents % 4 == 0 ? repalloc(root->dependents, sizeof(Account *) * (root->ndependents + 4)) :
+		root->dependents;
+	return root->dependents[root->ndependents++] = account;
+}
+
+void
+refuse_gone(const Account *account)
+{
+	if (account->state == ACCOUNT_MERGED)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_MEMBER_MERGED),
+				 errmsg("the member was merged into another"),
+				 errdetail("The points are there."),
+				 errhint("Name the member that loyalty.members shows in merged_into.")));
+	if (account->state == ACCOUNT_CLOSED)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_MEMBER_CLOSED),
+				 errmsg("the member is closed"),
+				 errdetail("No points are earned, spent or received any more."),
+				 errhint("loyalty.reopen_member() makes the member one again.")));
+}
+
+bool
+account_is_closed(const Account *account)
+{
+	while (account->parent != NULL)
+		account = account->parent;
+	return account->state == ACCOUNT_CLOSED;
+}
+
 /* ----------------------------------------------------------------
  *		The clock
  *
@@ -940,20 +1065,8 @@ roll_forward(Account *account)
 static void
 end_lots_of_clock(Account *account)
 {
-	Post	   *post = account->post;
-	TableScan	scan;
-	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
-
 	if (account->stored_lots > 0)
-	{
-		table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
-		while (table_scan_next(&scan))
-		{
-			CHECK_FOR_INTERRUPTS();
-			read_lot(account, post->lot.slot);
-		}
-		table_scan_end(&scan);
-	}
+		account_read_lots(account);
 	for (int i = 0; i < account->nlots; i++)
 	{
 		Lot		   *lot = account->lots[i];
@@ -1073,6 +1186,7 @@ count_in(Account *account, const Entry *entry, Points points)
 			account->redeemed = points_sub(account->redeemed, points);
 			break;
 		case ENTRY_EXPIRE:
+		case ENTRY_FORFEIT:
 			account->expired = points_sub(account->expired, points);
 			break;
 		default:
@@ -1106,7 +1220,8 @@ account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 
 	if (rest == 0)
 		return;
-	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER)
+	if (rest == points && entry->kind != ENTRY_GIVEBACK && entry->kind != ENTRY_TRANSFER &&
+		entry->kind != ENTRY_MERGE)
 		entry->lot_no = lot->lot_no;
 	else
 		account_allocate(account, entry, lot->lot_no, rest);
@@ -1176,6 +1291,16 @@ account_expire_lot(Account *account, Lot *lot)
 	account_empty_lot(account, entry, points, lot);
 }
 
+/* More debt, or less. */
+void
+account_change_debt(Account *account, Entry *entry, Points more)
+{
+	account->debt = points_add(account->debt, more);
+	entry->points = points_sub(entry->points, more);
+	count_in(account, entry, -more);
+	account_allocate(account, entry, DEBT_LOT, -more);
+}
+
 int
 lots_by_end(const void *a, const void *b)
 {
@@ -1187,6 +1312,20 @@ lots_by_end(const void *a, const void *b)
 	if (x->earned_at != y->earned_at)
 		return x->earned_at < y->earned_at ? -1 : 1;
 	return x->lot_no < y->lot_no ? -1 : x->lot_no > y->lot_no;
+}
+
+Lot **
+account_open_lots(Account *account, int (*order) (const void *, const void *), int *n)
+{
+	Lot		  **lots;
+
+	account_read_open(account);
+	*n = account->nlots;
+	lots = palloc(sizeof(Lot *) * Max(*n, 1));
+	if (*n > 0)
+		memcpy(lots, account->lots, sizeof(Lot *) * *n);
+	qsort(lots, *n, sizeof(Lot *), order);
+	return lots;
 }
 
 /*
@@ -1201,6 +1340,40 @@ account_settle_lot(Account *account, int32 lot_no)
 	if (lot->dates.expires_at <= account->as_of && lot->remaining > lot->held)
 		account_expire_lot(account, lot);
 	return lot;
+}
+
+/* What is left of all lots ends now; of those that are dead already it ended when they died. */
+void
+account_forfeit(Account *account)
+{
+	Entry	   *entry = NULL;
+	int			n;
+	Lot		  **lots = account_open_lots(account, lots_by_end, &n);
+
+	for (int i = 0; i < n; i++)
+		(void) account_settle_lot(account, lots[i]->lot_no);
+
+	/* What was never confirmed was never earned: by itself, as when it expires. */
+	for (int waiting = 1; waiting >= 0; waiting--)
+		for (int i = 0; i < n; i++)
+		{
+			Points		points = lots[i]->remaining - lots[i]->held;
+
+			if (points == 0 || (lots[i]->dates.valid_from == DT_NOEND) != waiting)
+				continue;
+			if (entry == NULL || waiting)
+				entry = account_entry(account, ENTRY_FORFEIT, account->post->now);
+			if (waiting)
+			{
+				entry->unconfirmed = points;
+				entry->metric_time = lots[i]->earned_at;
+			}
+			lots[i]->expired = points_add(lots[i]->expired, points);
+			account_debit_lot(account, entry, points, lots[i]);
+			if (waiting)
+				entry = NULL;
+		}
+	pfree(lots);
 }
 
 /*
@@ -1237,16 +1410,19 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 				entry->unconfirmed -= part;
 			left -= part;
 		}
+		if (left > 0 && account->parent != NULL)
+		{
+			part = merged_waive(account, own, left, true);
+			entry->forgiven = points_add(entry->forgiven, part);
+			left -= part;
+		}
 	}
 
 	if (left > 0)
 	{
-		Lot		  **lots;
 		int			n;
+		Lot		  **lots = account_open_lots(account, lots_by_end, &n);
 
-		account_read_open(account);
-		n = account->nlots;
-		lots = lots_in_order(account);
 		for (int i = 0; i < n && left > 0; i++)
 		{
 			if (lots[i] == own || !lot_alive(lots[i], account->as_of))
@@ -1270,12 +1446,7 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 				reserve_owe(account, own, left);
 		}
 		else
-		{
-			account->debt = points_add(account->debt, left);
-			entry->points = points_sub(entry->points, left);
-			count_in(account, entry, -left);
-			account_allocate(account, entry, DEBT_LOT, -left);
-		}
+			account_change_debt(account, entry, left);
 	}
 }
 
@@ -1321,6 +1492,9 @@ store_account(Account *account)
 	values[ACCOUNT_KEY] = PointerGetDatum(account->key);
 	values[ACCOUNT_CLOCK_END] = TimestampTzGetDatum(account->clock_end);
 	nulls[ACCOUNT_CLOCK_END] = account->clock_end == DT_NOBEGIN;
+	values[ACCOUNT_STATE] = Int32GetDatum(account->state);
+	values[ACCOUNT_MERGED_INTO] = Int64GetDatum(account->merged_into);
+	nulls[ACCOUNT_MERGED_INTO] = account->merged_into == 0;
 	ExecStoreVirtualTuple(slot);
 	return table_replace_row(table, &account->tid, slot, account->post->snapshot);
 }
@@ -1488,13 +1662,29 @@ review(Account *account)
 		post_review_hook(account);
 }
 
+/* What the work left to be done, and the accounts that go with this one. */
 static void
-refuse_missing(int64 account_id)
+end_work(Account *account)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-			 errmsg("account " INT64_FORMAT " is not there", account_id),
-			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+	for (int i = account->ndependents - 1; i >= 0; i--)
+		if (account->dependents[i]->parent != NULL)
+			merged_pass_on(account->dependents[i]);
+	if (account->state == ACCOUNT_CLOSED && account->changed)
+		account_forfeit(account);
+	for (int i = 0; i < account->ndependents; i++)
+		account->changed |= account->dependents[i]->changed;
+	if (account->state == ACCOUNT_MERGED && account->changed)
+		elog(ERROR, "account " INT64_FORMAT " was merged and changes by itself", account->account_id);
+}
+
+/* An account that was merged is written under the lock of the one that has its points. */
+static void
+store_dependents(Account *account)
+{
+	for (int i = 0; i < account->ndependents; i++)
+		if (account->dependents[i]->changed && !store_visit(account->dependents[i]))
+			elog(ERROR, "account " INT64_FORMAT " changed under the lock of the one it was merged into",
+				 account->dependents[i]->account_id);
 }
 
 void
@@ -1527,20 +1717,117 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 			refuse_missing(account_id);
 		account = read_account(post, post->account.slot);
 		ItemPointerCopy(&account->tid, &tid);
-		roll_forward(account);
+		account_roll_forward(account, post->now);
 		work(account, arg);
+		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
+			end_work(account);
 		review(account);
 		Assert(!(post->reading && account->changed));
 		if (!account->changed || store_visit(account))
+		{
+			store_dependents(account);
 			break;
+		}
 
-		/* Somebody else was first.  Wait for our turn, and look again. */
+		/*
+		 * Somebody else was first.  Wait for our turn, and look again; but one that was merged is
+		 * not waited for: who has its points has its row too, and may wait for us.
+		 */
+		new_snapshot(post);
+		if (find_row(post, account_id, NULL) && post_found_merged(post))
+		{
+			hint = NULL;
+			locked = false;
+			continue;
+		}
 		table_lock_row(&post->account, &tid, post->snapshot);
 		new_snapshot(post);
 		locked = true;
 		hint = &tid;
 	}
 	MemoryContextSwitchTo(old);
+}
+
+typedef struct Wherever
+{
+	int64		account_id;
+	AccountWork work;
+	void	   *arg;
+	bool		moved;			/* to the visits of another account, meanwhile */
+} Wherever;
+
+static void
+work_wherever(Account *account, void *arg)
+{
+	Wherever   *wherever = arg;
+	Account    *found = account_dependent(account, wherever->account_id);
+
+	wherever->moved = found == NULL;
+	if (found != NULL)
+		wherever->work(found, wherever->arg);
+}
+
+void
+post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg)
+{
+	Wherever	wherever = {account_id, work, arg};
+
+	do
+	{
+		ItemPointerData tid;
+		int64		root;
+
+		if (wherever.moved)
+			post_restart(post);
+		root = post_root(post, account_id, &tid);
+		post_account(post, root, &tid, work_wherever, &wherever);
+	} while (wherever.moved);
+}
+
+void
+post_lock(Post *post, const int64 *accounts, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData tid;
+
+		if (!find_row(post, accounts[i], NULL))
+			refuse_missing(accounts[i]);
+		ItemPointerCopy(&post->account.slot->tts_tid, &tid);
+		table_lock_row(&post->account, &tid, post->snapshot);
+	}
+	post_restart(post);
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+post_lock_roots(Post *post, const int64 *accounts, int n)
+{
+	int64	   *roots = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *locked = palloc0(sizeof(int64) * Max(n, 1));
+
+	for (;;)
+	{
+		ItemPointerData tid;
+
+		for (int i = 0; i < n; i++)
+			roots[i] = post_root(post, accounts[i], &tid);
+		qsort(roots, n, sizeof(int64), compare_ids);
+		if (memcmp(roots, locked, sizeof(int64) * n) == 0)
+			break;
+		post_lock(post, roots, n);
+		memcpy(locked, roots, sizeof(int64) * n);
+	}
+	pfree(roots);
+	pfree(locked);
 }
 
 void
@@ -1572,14 +1859,17 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
 			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
 		accounts[i] = read_account(post, post->account.slot);
-		roll_forward(accounts[i]);
+		account_roll_forward(accounts[i], post->now);
 	}
 	work(accounts, n, arg);
 	for (int i = 0; i < n; i++)
 	{
+		if (accounts[i]->state == ACCOUNT_CLOSED || accounts[i]->ndependents > 0)
+			end_work(accounts[i]);
 		review(accounts[i]);
 		if (accounts[i]->changed && !store_visit(accounts[i]))
 			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
+		store_dependents(accounts[i]);
 	}
 	MemoryContextSwitchTo(old);
 	pfree(tids);

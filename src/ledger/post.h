@@ -34,6 +34,8 @@ typedef enum EntryKind
 	ENTRY_TRANSFER,
 	ENTRY_CONFIRM,
 	ENTRY_EXTEND,
+	ENTRY_MERGE,
+	ENTRY_FORFEIT,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -49,7 +51,7 @@ typedef struct Entry
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold that a redemption captures */
+	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured; the merge undone */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */
@@ -58,7 +60,7 @@ typedef struct Entry
 	int			visits;
 	Points		unconfirmed;	/* what ended before it was confirmed, or ended so and is let off now (below zero) */
 	text	   *event;
-	text	   *line;			/* of an event; the other side of a transfer; the ends of an extension;
+	text	   *line;			/* of an event; the other side of a transfer or merge; the ends of an extension;
 								 * what a pool's payment is a part of */
 	text	   *reason;
 } Entry;
@@ -103,6 +105,14 @@ typedef struct MetricShift
 
 typedef struct Post Post;
 
+/* Whose member is still one: in loyalty.account.state. */
+typedef enum AccountState
+{
+	ACCOUNT_OPEN,
+	ACCOUNT_MERGED,				/* into another, which has its points */
+	ACCOUNT_CLOSED
+} AccountState;
+
 typedef struct Account
 {
 	Post	   *post;
@@ -129,6 +139,13 @@ typedef struct Account
 	TimestampTz tier_until;		/* 0: none */
 	bool		has_tier_until;
 	uint8		head[32];
+	AccountState state;
+	int64		merged_into;	/* 0: none */
+
+	/* See merged.h. */
+	struct Account *parent;		/* in a visit of the account that has its points: the next on the way there */
+	struct Account **dependents;	/* read in this visit, parents before their own */
+	int			ndependents;
 
 	ItemPointerData tid;
 	bool		changed;
@@ -231,6 +248,24 @@ extern int64 post_find_account(Post *post, int32 currency_id, const text *key, I
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
 
+/* Whether the account that post_find_account() has just found was merged into another. */
+extern bool post_found_merged(Post *post);
+
+/*
+ * The account in whose visits this one is written: itself, or the last of those it was merged into.
+ * *tid is a hint for post_account().
+ */
+extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
+
+/* Locks accounts, given in ascending order; they may be visited in any order then. */
+extern void post_lock(Post *post, const int64 *accounts, int n);
+
+/* Those in whose visits these are written, in that order, found again should they have changed meanwhile. */
+extern void post_lock_roots(Post *post, const int64 *accounts, int n);
+
+/* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
+extern void post_restart(Post *post);
+
 /* Refuses a role that is confined to other programs than the account's (42501). */
 extern void post_check_access(Post *post, int64 account_id);
 
@@ -251,6 +286,9 @@ extern void post_several(Post *post, const int64 *ids, int n, SeveralWork work, 
 typedef void (*PairWork) (Account *a, Account *b, void *arg);
 extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 
+/* One visit of the account, or of the one that has its points with this as a dependent. */
+extern void post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg);
+
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
@@ -261,6 +299,21 @@ extern void account_take_back(Account *account, Entry *entry, Points points, Lot
 extern void account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern void account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot);	/* an entry that touches no other */
 extern void account_expire_lot(Account *account, Lot *lot);
+extern void account_forfeit(Account *account);
+extern void account_change_debt(Account *account, Entry *entry, Points more);
+extern void account_roll_forward(Account *account, TimestampTz time);
+
+/* Reads every lot, used ones too. */
+extern void account_read_lots(Account *account);
+
+/* An account merged, by whatever way, into the one visited; NULL: it is not any more. */
+extern Account *account_dependent(Account *root, int64 account_id);
+
+/* LY340, LY341: whoever's account this was has none of their own any more. */
+extern void refuse_gone(const Account *account);
+
+/* Whether the one who has the account's points is a member no more. */
+extern bool account_is_closed(const Account *account);
 
 /* The clock ends then; lots of one that ran out before stay dead. */
 extern void account_set_clock(Account *account, TimestampTz end);
@@ -268,6 +321,9 @@ extern void account_set_clock(Account *account, TimestampTz end);
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
 extern bool lot_alive(const Lot *lot, TimestampTz at);
+
+/* The open lots, and whichever others were read, in an order; the caller's to free. */
+extern Lot **account_open_lots(Account *account, int (*order) (const void *, const void *), int *n);
 
 /* Into a lot that is dead: it repays no debt. */
 extern void account_return_dead(Account *account, Entry *entry, Points points, Lot *lot);
@@ -310,11 +366,12 @@ extern void (*post_store_hook) (Account *account);
 /* Columns of the ledger's tables */
 enum
 {
-	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS,
+	ACCOUNT_ID = 1, ACCOUNT_MEMBER, ACCOUNT_CURRENCY, ACCOUNT_ENTRIES, ACCOUNT_LOTS, ACCOUNT_STATE,
 	ACCOUNT_POSTED, ACCOUNT_LIVE, ACCOUNT_PENDING, ACCOUNT_HELD, ACCOUNT_DEBT,
 	ACCOUNT_EARNED, ACCOUNT_REDEEMED, ACCOUNT_EXPIRED, ACCOUNT_AS_OF, ACCOUNT_NEXT_CHANGE,
 	ACCOUNT_TIER, ACCOUNT_TIER_SINCE, ACCOUNT_TIER_UNTIL, ACCOUNT_HEAD, ACCOUNT_KEY, ACCOUNT_CLOCK_END,
-	ACCOUNT_NATTS = ACCOUNT_CLOCK_END
+	ACCOUNT_MERGED_INTO,
+	ACCOUNT_NATTS = ACCOUNT_MERGED_INTO
 };
 enum
 {

@@ -154,7 +154,7 @@ move_kind(const text *kind)
 		return MOVE_REDEEM;
 	if (text_is(kind, "giveback"))
 		return MOVE_GIVEBACK;
-	if (text_is(kind, "expire"))
+	if (text_is(kind, "expire") || text_is(kind, "forfeit"))
 		return MOVE_EXPIRE;
 	return MOVE_ISSUE;
 }

@@ -36,6 +36,10 @@ book_ends(Account *account, void *arg)
 	Expiry	   *expiry = arg;
 
 	expiry->booked = 0;
+
+	/* What it had has gone to another since it was chosen. */
+	if (account->state == ACCOUNT_MERGED)
+		return;
 	account_read_open(account);
 	for (int i = 0; i < account->nlots; i++)
 	{
@@ -152,6 +156,7 @@ extend_work(Account *account, void *arg)
 	extension->answer = request_answer(account->post, &extension->request);
 	if (extension->answer != 0)
 		return;
+	refuse_gone(account);
 	if (extension->lot_no != 0)
 	{
 		Lot		   *lot;

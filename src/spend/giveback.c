@@ -22,6 +22,7 @@
 
 #include "base/errors.h"
 #include "earn/rule.h"
+#include "ledger/merged.h"
 #include "ledger/reserve.h"
 #include "spend/pool.h"
 #include "spend/spend.h"
@@ -368,19 +369,25 @@ sum_up(Account *account, LetOffs *found)
 	}
 }
 
-/* Takes of points that came back to a lot, or instead of it to another, what was let off of the lot. */
-static void
+/*
+ * Takes of points that came back to a lot, or instead of it to another, what was let off of the lot;
+ * answers what is left of them.
+ */
+static Points
 make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points, TimestampTz at)
 {
-	points = Min(points, let_off_of(found, paid));
-	for (int i = 0; i < found->n && points > 0; i++)
+	Points		owed = Min(points, let_off_of(found, paid));
+	Points		made_up = 0;
+
+	for (int i = 0; i < found->n && made_up < owed; i++)
 	{
 		LetOff	   *award = &found->awards[i];
-		Points		part = Min(points, award->forgiven);
+		Points		part = Min(owed - made_up, award->forgiven);
 		Entry	   *entry;
 
 		if (award->lot_no != paid->lot_no || part <= 0)
 			continue;
+		merged_recall(account, part, into);
 		entry = account_entry(account, ENTRY_REVERSE, at);
 		entry->source_id = award->source_id;
 		entry->rule_id = award->rule_id;
@@ -389,8 +396,9 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 		account_take_back(account, entry, part, into);
 		entry->forgiven = -part;
 		award->forgiven -= part;
-		points -= part;
+		made_up += part;
 	}
+	return points - made_up;
 }
 
 static Points
@@ -431,6 +439,43 @@ typedef struct Returned
 	Lot		   *into;
 	Points		points;
 } Returned;
+
+/*
+ * Purchases of who was merged into this one, of which points were spent here: what was let off of
+ * them is known by the dates of the lot.
+ */
+static void
+make_up_merged(Account *account, Returned *returned, int nreturned)
+{
+	Account    *root = account;
+	int64	   *merged;
+	int			n = merged_accounts(account, &merged);
+
+	while (root->parent != NULL)
+		root = root->parent;
+	for (int i = 0; i < n; i++)
+	{
+		Account    *from = account_dependent(root, merged[i]);
+		LetOffs		let_offs = {0};
+
+		if (from == NULL)
+			continue;
+		find_awards(from, &let_offs);
+		if (let_offs.n > 0)
+			sum_up(from, &let_offs);
+		for (int j = 0; j < nreturned; j++)
+			for (int k = 0; k < let_offs.n; k++)
+			{
+				Lot		   *own = let_offs.awards[k].lot_no == 0 ? NULL :
+					account_lot(from, let_offs.awards[k].lot_no);
+
+				if (own != NULL && returned[j].points > 0 && merged_same_dates(own, &returned[j].paid->dates))
+					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points,
+													account->post->now);
+			}
+		make_up_merged(from, returned, nreturned);
+	}
+}
 
 /* What of an allocation was not given back yet. */
 static Points
@@ -515,8 +560,11 @@ return_parts(Account *account, const Giveback *giveback, int32 redeem_no, const 
 	{
 		sum_up(account, &let_offs);
 		for (int i = 0; i < nreturned; i++)
-			make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points, account->post->now);
+			returned[i].points = make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points,
+										 account->post->now);
 	}
+	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
+		make_up_merged(account, returned, nreturned);
 
 	/* What died meanwhile comes back dead. */
 	for (int i = 0; i < ndead; i++)
@@ -597,6 +645,12 @@ give_back_pool(Account **accounts, int n, void *arg)
 	{
 		Receiver   *receiver = &receivers[i];
 
+		if (accounts[i]->state == ACCOUNT_MERGED)
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_NO_MERGE_NOW),
+					 errmsg("what a merged member paid in a pool can't be given back now"),
+					 errdetail("Of those who paid one was merged into another member since."),
+					 errhint("Take them apart with loyalty.unmerge_member(), give back, and merge again.")));
 		receiver->account = accounts[i];
 		for (int p = 0; receiver->redeem_no == 0; p++)
 			if (giveback->payments[p].account_id == accounts[i]->account_id)
@@ -720,7 +774,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 											giveback.all ? "all" : text, PG_GETARG_INT64(0), grace,
 											reason_content(giveback.reason));
 	}
-	post_account(&post, account_id, NULL, give_back, &giveback);
+	post_account_wherever(&post, account_id, give_back, &giveback);
 	if (giveback.answer == 0 && giveback.line != NULL)
 	{
 		int			n;

@@ -41,6 +41,7 @@ hold_work(Account *account, void *arg)
 	holding->answer = request_answer(account->post, &holding->request);
 	if (holding->answer != 0)
 		return;
+	refuse_gone(account);
 	refuse_blocked(account);
 	count = spendable_lots(account, account->as_of, left, &lots);
 

@@ -208,7 +208,10 @@ redeem_work(Account **accounts, int n, void *arg)
 	for (int i = 0; i < n; i++)
 	{
 		if (accounts[i]->account_id == redemption->account_id)
+		{
+			refuse_gone(accounts[i]);
 			refuse_blocked(accounts[i]);
+		}
 		payers[i].account = accounts[i];
 		payers[i].limit = limit(redemption, accounts[i], &redemption->lenders[i]);
 	}
@@ -343,6 +346,7 @@ read_members(Post *post, Redemption *redemption)
 	{
 		Datum	   *values = table.slot->tts_values - 1;
 		Lender		lender;
+		ItemPointerData tid;
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table.slot);
@@ -355,6 +359,9 @@ read_members(Post *post, Redemption *redemption)
 			redeems = DatumGetBool(values[POOL_MEMBER_REDEEMS]);
 		}
 		else if (DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(lender.share), NumericGetDatum(int64_to_numeric(0)))))
+			continue;
+		/* One that was merged has nothing, and is written under another's lock: it is not waited for. */
+		else if (post_root(post, lender.account_id, &tid) != lender.account_id)
 			continue;
 		if (redemption->nlenders == room)
 			redemption->lenders = repalloc(redemption->lenders, sizeof(Lender) * (room *= 2));

@@ -149,6 +149,7 @@ spend_work(Account *account, void *arg)
 	spending->answer = request_answer(account->post, &spending->request);
 	if (spending->answer != 0)
 		return;
+	refuse_gone(account);
 	if (spending->kind == ENTRY_REDEEM)
 		refuse_blocked(account);
 

@@ -43,6 +43,8 @@ transfer_work(Account *from, Account *to, void *arg)
 	transfer->answer = request_answer(from->post, &transfer->request);
 	if (transfer->answer != 0)
 		return;
+	refuse_gone(from);
+	refuse_gone(to);
 	refuse_blocked(from);
 
 	/* A lot must be alive by the clocks of both, or it would be given dead. */

@@ -313,6 +313,18 @@ metric_of(const Program *program, Points points, Points spend, int visits)
 	return 0;
 }
 
+static Standing *
+standing_of(Account *account)
+{
+	if (account->status == NULL)
+		account->status = palloc0(sizeof(Standing));
+	return account->status;
+}
+
+/*
+ * What a member who was merged does counts for who has the points as well: by where it counts
+ * for the first, so that the bucket alone says what to take off again when they come apart.
+ */
 static void
 count(Account *account, Standing *standing, TimestampTz time, Points metric)
 {
@@ -323,6 +335,8 @@ count(Account *account, Standing *standing, TimestampTz time, Points metric)
 	standing->lowered |= metric < 0;
 	bucket = find_bucket(account, standing, bucket_of(account, standing, time));
 	bucket->metric = points_add(bucket->metric, metric);
+	if (account->parent != NULL)
+		count(account->parent, standing_of(account->parent), bucket->start, metric);
 }
 
 static void
@@ -567,17 +581,82 @@ review(Account *account)
 
 	if (account->currency->program->ladder == NULL || !account->currency->is_default)
 		return;
-	standing = account->status;
-	if (standing == NULL)
+	if (account->status != NULL || account->state == ACCOUNT_MERGED)
+		return;
+	for (int i = 0; i < account->ndependents; i++)
+		count_entries(account->dependents[i], standing_of(account->dependents[i]));
+	if (account->nentries == 0 && account->nshifts == 0 && account->status == NULL)
+		return;
+	standing = standing_of(account);
+	count_entries(account, standing);
+	if (standing->nbuckets == 0 && !standing->confirmed && !(account->has_tier_until && account->tier_until <= account->as_of))
+		return;
+	decide(account, standing, false, NULL);
+}
+
+/* All that the one's buckets have, to its parent's and on from there; sign -1: off them. */
+static void
+count_buckets(Account *account, int sign)
+{
+	Post	   *post = account->post;
+	Table	   *table = post_table(post, &post->progress, "tier_progress_bucket", PROGRESS_NATTS);
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	Bucket	   *buckets = NULL;
+	int			n = 0;
+
+	table_scan_begin(&scan, table, "tier_progress_bucket_pkey", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
 	{
-		if (account->nentries == 0 && account->nshifts == 0)
-			return;
-		standing = account->status = palloc0(sizeof(Standing));
-		count_entries(account, standing);
-		if (standing->nbuckets == 0 && !standing->confirmed && !(account->has_tier_until && account->tier_until <= account->as_of))
-			return;
-		decide(account, standing, false, NULL);
+		Datum	   *values = table->slot->tts_values - 1;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(table->slot);
+		buckets = n == 0 ? palloc(sizeof(Bucket) * 64) :
+			n % 64 == 0 ? repalloc(buckets, sizeof(Bucket) * (n + 64)) : buckets;
+		buckets[n].start = DatumGetTimestampTz(values[PROGRESS_BUCKET]);
+		buckets[n++].metric = DatumGetPoints(values[PROGRESS_METRIC]);
 	}
+	table_scan_end(&scan);
+	for (int i = 0; i < n; i++)
+		count(account->parent, standing_of(account->parent), buckets[i].start, sign * buckets[i].metric);
+}
+
+/* What the member did counts for the other from now on; who had the higher tier brings it along. */
+void
+tiering_join(Account *account)
+{
+	Account    *into = account->parent;
+
+	if (into->currency->program->ladder == NULL || !into->currency->is_default)
+		return;
+	count_buckets(account, 1);
+	if (current_rank(account) > current_rank(into))
+	{
+		Standing   *standing = standing_of(into);
+
+		change_tier(into, standing, current_rank(account), into->as_of, "merged",
+					metric_in(into, standing, window_at(into, standing, into->as_of)));
+		into->has_tier_until = account->has_tier_until;
+		into->tier_until = account->tier_until;
+	}
+	decide(into, standing_of(into), false, NULL);
+}
+
+/* Before they come apart: what the member did counts for the others no more. */
+void
+tiering_leave(Account *account)
+{
+	if (account->currency->program->ladder != NULL && account->currency->is_default)
+		count_buckets(account, -1);
+}
+
+/* After they came apart, and after a time in which tiers rested. */
+void
+tiering_resume(Account *account)
+{
+	if (account->currency->program->ladder != NULL && account->currency->is_default)
+		decide(account, standing_of(account), true, NULL);
 }
 
 static void
@@ -674,7 +753,9 @@ review_work(Account *account, void *arg)
 {
 	Standing   *standing;
 
-	if (account->currency->program->ladder == NULL || !account->currency->is_default)
+	/* The tier of one who is no member of its own rests. */
+	if (account->currency->program->ladder == NULL || !account->currency->is_default ||
+		account->state != ACCOUNT_OPEN)
 		return;
 	standing = account->status = palloc0(sizeof(Standing));
 	decide(account, standing, true, arg);

@@ -9,7 +9,7 @@ CREATE FUNCTION pg_temp.books() RETURNS TABLE (account bigint, fault text) LANGU
 		SELECT account_id, sum(points::numeric) AS points,
 			coalesce(sum(points::numeric) FILTER (WHERE kind IN ('earn', 'reverse')), 0) AS earned,
 			-coalesce(sum(points::numeric) FILTER (WHERE kind IN ('redeem', 'giveback')), 0) AS redeemed,
-			-coalesce(sum(points::numeric) FILTER (WHERE kind = 'expire'), 0) AS expired,
+			-coalesce(sum(points::numeric) FILTER (WHERE kind IN ('expire', 'forfeit')), 0) AS expired,
 			max(entry_no) AS last, count(*) AS n
 		FROM loyalty.entry GROUP BY 1
 	), lots AS (
@@ -47,6 +47,8 @@ CREATE FUNCTION pg_temp.books() RETURNS TABLE (account bigint, fault text) LANGU
 	SELECT l.account_id, format('lot %s did not expire by its entries', l.lot_no) FROM loyalty._lot l
 	WHERE l.expired::numeric <> -(SELECT coalesce(sum(e.points::numeric), 0) FROM loyalty.entry e
 		WHERE e.account_id = l.account_id AND e.lot_no = l.lot_no AND e.kind = 'expire')
+		-(SELECT coalesce(sum(a.points::numeric), 0) FROM loyalty.allocation a JOIN loyalty.entry e USING (account_id, entry_no)
+		WHERE a.account_id = l.account_id AND a.lot_no = l.lot_no AND e.kind = 'forfeit')
 	UNION ALL
 	SELECT account_id, 'the totals are wrong' FROM loyalty.account a JOIN lots l USING (account_id)
 		LEFT JOIN entry e USING (account_id)

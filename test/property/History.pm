@@ -271,6 +271,7 @@ sub operation
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
 		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer', 3 => 'extend',
+		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen',
 		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()),
 		($self->{config}{pools} ? (18 => 'pool_redeem', 2 => 'join', 1 => 'leave') : ()));
 	my $config = $self->{config};
@@ -348,6 +349,17 @@ sub operation
 			points => weighted(50 => $unit * between(1, 60 * 10000 / $unit), 5 => 10000 * between(100, 600), 1 => $unit / 2,
 				($self->{at_once} ? () : (10 => 'all'))),
 			request => $self->request, reason => pick(undef, 'gift') };
+	}
+	if ($do =~ /^(merge|unmerge|close|reopen)$/)
+	{
+		# What is undone mostly was done.
+		my $done = $self->{ $do eq 'unmerge' ? 'merges' : 'closures' } //= [];
+		my ($program, $member) = (pick(map { $_->{code} } @{ $config->{programs} }), chance(0.03) ? 'nobody' : pick(@{ $config->{members} }));
+		($program, $member) = @{ pick(@$done) } if $do =~ /^(unmerge|reopen)$/ && @$done && chance(0.9);
+		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close)$/;
+		return { do => $do, program => $program, member => $member,
+			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
+			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
 	}
 	if ($do =~ /^(pool_redeem|join|leave)$/)
 	{

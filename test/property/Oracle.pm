@@ -29,13 +29,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, pools => {}, pooled => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, pools => {}, pooled => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds pools pooled);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed pools pooled);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -398,7 +398,7 @@ sub credit
 # other live lots; the rest is let off or becomes a debt.
 sub take_back
 {
-	my ($self, $account, $entry, $own, $points) = @_;
+	my ($self, $world, $account, $entry, $own, $points) = @_;
 	my $from = sub {
 		my ($lot) = @_;
 		my $free = free($account, $lot);
@@ -413,6 +413,9 @@ sub take_back
 		my $died = $own->{expired} - $own->{waived};
 		$died = $points if $died > $points;
 		$own->{waived} += $died;
+		$entry->{forgiven} += $died;
+		$points -= $died;
+		$died = $points > 0 ? waive_above($world, $entry->{account}, $own, $points, 1) : 0;
 		$entry->{forgiven} += $died;
 		$points -= $died;
 	}
@@ -436,6 +439,361 @@ sub currency_of
 {
 	my ($key) = @_;
 	return $key =~ s{/[^/]*$}{}r;
+}
+
+# ---------------------------------------------------------------- merged and closed members
+
+# The account that has a merged one's points, perhaps passing them on.
+sub parent
+{
+	my ($world, $key) = @_;
+	my ($program, $currency, $member) = split m{/}, $key;
+	my $into = $world->{merged}{"$program/$member"} // return undef;
+	return "$program/$currency/$into";
+}
+
+sub root
+{
+	my ($world, $key) = @_;
+	while (defined(my $parent = parent($world, $key))) { $key = $parent }
+	return $key;
+}
+
+sub member_of
+{
+	my ($key) = @_;
+	my ($program, $currency, $member) = split m{/}, $key;
+	return "$program/$member";
+}
+
+sub refuse_gone
+{
+	my ($world, $key) = @_;
+	refuse('LY340') if defined $world->{merged}{ member_of($key) };
+	refuse('LY341') if $world->{closed}{ member_of($key) };
+}
+
+# An account and those on the way to its points, which have one clock; noted, parents first.
+sub join_visit
+{
+	my ($world, $key, $now, $joined) = @_;
+	my $parent = parent($world, $key);
+	return visit($world, $key, $now) if !defined $parent;
+	my $above = join_visit($world, $parent, $now, $joined);
+	my $account = visit($world, $key, $above->{now});
+	push @$joined, $key if !grep { $_ eq $key } @$joined;
+	return $account;
+}
+
+# What an account has that was merged, or owes, is its parent's; and a closed one has nothing.
+sub end_visit
+{
+	my ($self, $world, $root, $now, $joined) = @_;
+	$self->pass_on($world, $_, $now) foreach reverse @$joined;
+	return if !$world->{closed}{ member_of($root) };
+	my $account = account($world, $root);
+	settle($world, $root, $account, $_) foreach in_order_of_paying(@{ $account->{lots} });
+	my $all;
+	my @left = grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} });
+	foreach my $lot ((grep { $_->{from} == NEVER } @left), (grep { $_->{from} != NEVER } @left))
+	{
+		# What waits to be confirmed by itself, as it would have ended.
+		my $entry = $lot->{from} == NEVER ? entry($world, $root, 'forfeit', $now) : ($all //= entry($world, $root, 'forfeit', $now));
+		my $points = free($account, $lot);
+		move($account, $entry, $lot, -$points);
+		$lot->{expired} += $points;
+	}
+}
+
+# Live lots by their end, then those that wait.
+sub in_order_of_use
+{
+	my @lots = in_order_of_paying(@_);
+	return ((grep { $_->{from} == ALWAYS } @lots), (grep { $_->{from} != ALWAYS } @lots));
+}
+
+sub alike
+{
+	my ($lot, $dates) = @_;
+	return $lot->{from} == $dates->{from} && $lot->{to} == $dates->{to} && $lot->{issued} == $dates->{issued};
+}
+
+sub dates_of
+{
+	my ($lot) = @_;
+	return { map { $_ => $lot->{$_} } qw(from to issued) };
+}
+
+# A way between an account and its parent; what it did to each lot of the account is kept until they come apart.
+sub way
+{
+	my ($world, $key, $now, $do) = @_;
+	my ($account, $parent) = map { account($world, $_) } $key, parent($world, $key);
+	my $before = @{ $account->{effects} };
+	$do->($account, entry($world, $key, 'merge', $now), $parent, entry($world, parent($world, $key), 'merge', $now));
+	$account->{gone}{ $_->[1] } -= $_->[2] foreach @{ $account->{effects} }[ $before .. $#{ $account->{effects} } ];
+}
+
+sub pass_on
+{
+	my ($self, $world, $key, $now) = @_;
+	my $account = account($world, $key);
+	settle($world, $key, $account, $_) foreach in_order_of_use(@{ $account->{lots} });
+	my @lots = grep { $_->{remaining} } in_order_of_use(@{ $account->{lots} });
+	return if !@lots && !$account->{debt};
+	way($world, $key, $now, sub {
+		my ($from, $out, $to, $in) = @_;
+		foreach my $lot (@lots)
+		{
+			my $points = $lot->{remaining};
+			move($from, $out, $lot, -$points);
+			credit($world, $to, $in, dates_of($lot), $now, $points);
+		}
+		my $left = $from->{debt};
+		return if !$left;
+		move($from, $out, undef, $left);
+		foreach my $lot (grep { alive($_, $to->{now}) } in_order_of_use(@{ $to->{lots} }))
+		{
+			my $free = free($to, $lot);
+			my $part = $left < $free ? $left : $free;
+			move($to, $in, $lot, -$part) if $part > 0;
+			$left -= $part;
+		}
+		move($to, $in, undef, -$left) if $left > 0;
+	});
+}
+
+# What the parent can give back of these dates and, if any will do, of others.
+sub returnable
+{
+	my ($account, $lot, $dates, $any) = @_;
+	return 0 if $lot->{to} <= $account->{now};
+	return free($account, $lot) if ($dates && alike($lot, $dates)) || ($any && alive($lot, $account->{now}));
+	return 0;
+}
+
+sub bring_back
+{
+	my ($self, $world, $key, $now, $points, $dates, $own, $any) = @_;
+	my $parent_key = parent($world, $key);
+	$self->bring_back($world, $parent_key, $now, $points, $dates, undef, $any) if defined parent($world, $parent_key);
+	my $parent = account($world, $parent_key);
+	my @lots = grep { returnable($parent, $_, $dates, $any) } in_order_of_use(@{ $parent->{lots} });
+	return if !@lots;
+	way($world, $key, $now, sub {
+		my ($to, $in, $from, $out) = @_;
+		foreach my $lot ((grep { $dates && alike($_, $dates) } @lots), (grep { !$dates || !alike($_, $dates) } @lots))
+		{
+			my $part = returnable($from, $lot, $dates, $any);
+			$part = $points if $part > $points;
+			next if $part == 0;
+			move($from, $out, $lot, -$part);
+			if ($own && $dates && alike($lot, $dates)) { credit_lot($to, $in, $own, $part) }
+			else { credit($world, $to, $in, dates_of($lot), $now, $part) }
+			$points -= $part;
+		}
+	});
+}
+
+# What had died where it went is let off.
+sub waive_above
+{
+	my ($world, $key, $own, $points, $really) = @_;
+	my $waived = 0;
+	while (defined($key = parent($world, $key)))
+	{
+		my $account = account($world, $key);
+		foreach my $lot (grep { alike($_, $own) } @{ $account->{lots} })
+		{
+			last if $waived == $points;
+			settle($world, $key, $account, $lot);
+			my $part = $lot->{expired} - $lot->{waived};
+			$part = $points - $waived if $part > $points - $waived;
+			$waived += $part;
+			$lot->{waived} += $part if $really;
+		}
+	}
+	return $waived;
+}
+
+sub owe_above
+{
+	my ($world, $key, $own, $points) = @_;
+	while (defined($key = parent($world, $key)))
+	{
+		foreach my $lot (grep { alike($_, $own) } @{ account($world, $key)->{lots} })
+		{
+			my $part = $points < $lot->{waived} ? $points : $lot->{waived};
+			next if $part <= 0;
+			$lot->{waived} -= $part;
+			$points -= $part;
+		}
+	}
+}
+
+# Before a reversal takes points, those that it will take come back.
+sub recall
+{
+	my ($self, $world, $key, $now, $points, $own) = @_;
+	return if !defined parent($world, $key);
+	my $account = account($world, $key);
+	foreach my $lot (@{ $account->{lots} })
+	{
+		$points -= free($account, $lot) if ($own && $lot == $own) || alive($lot, $account->{now});
+	}
+	if ($own)
+	{
+		$points -= $own->{expired} - $own->{waived};
+		$points -= waive_above($world, $key, $own, $points, 0) if $points > 0;
+	}
+	$self->bring_back($world, $key, $now, $points, $own ? dates_of($own) : undef, $own, 1) if $points > 0;
+}
+
+sub currencies_of
+{
+	my ($self, $program) = @_;
+	return grep { $self->{config}{currencies}{$_}{program} eq $program } sort keys %{ $self->{config}{currencies} };
+}
+
+sub refuse_held
+{
+	my ($self, $world, $program, $member, $to_merge) = @_;
+	# The program's first comes first.
+	my %first = map { $_ => $self->{config}{currencies}{$_}{code} eq 'points' } $self->currencies_of($program);
+	foreach my $currency (sort { $first{$b} <=> $first{$a} || $a cmp $b } keys %first)
+	{
+		my $account = account($world, "$currency/$member");
+		my $config = $self->{config}{currencies}{$currency};
+		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
+		refuse('LY347') if $to_merge && ($config->{confirm} || $config->{activity});
+	}
+}
+
+sub merge
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($program, $from, $into) = @$op{qw(program member to)};
+	refuse('LY002') if grep { !$world->{members}{"$program/$_"} } $from, $into;
+	refuse('LY342') if $from eq $into;
+	my $content = join ' ', 'merge', $from, $into, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+	refuse_gone($world, "$program//$_") foreach $from, $into;
+	foreach my $currency ($self->currencies_of($program))
+	{
+		my ($a, $b) = map { visit($world, "$currency/$_", $now) } $from, $into;
+		$_->{now} = $a->{now} > $b->{now} ? $a->{now} : $b->{now} foreach $a, $b;
+	}
+	$self->refuse_held($world, $program, $from, 1);
+	$world->{merged}{"$program/$from"} = $into;
+	foreach my $key (map { "$_/$from" } $self->currencies_of($program))
+	{
+		delete account($world, $key)->{gone};
+		$world->{statement} = ++$statements;
+		$self->pass_on($world, $key, $now);
+	}
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer } if defined $op->{request};
+	return $answer;
+}
+
+sub unmerge
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($program, $member) = @$op{qw(program member)};
+	refuse('LY002') if !$world->{members}{"$program/$member"};
+	my $content = join ' ', 'unmerge', $member, $op->{reason} // '';
+	my $before = answered($world, $program, $op->{request}, $content);
+	return $before if defined $before;
+	refuse('LY345') if !defined $world->{merged}{"$program/$member"};
+	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
+	{
+		my $account = join_visit($world, $key, $now, []);
+		my $parent_key = parent($world, $key);
+		my $parent = account($world, $parent_key);
+		my $passed = defined parent($world, $parent_key);
+		my %gone = %{ $account->{gone} // {} };
+		my $owed = -(delete $gone{0} // 0);
+		my $borrowed = 0;
+		$borrowed -= $_ foreach grep { $_ < 0 } values %gone;
+		$world->{statement} = ++$statements;
+		my @due;
+		foreach my $lot (in_order_of_paying(grep { ($gone{ $_->{no} } // 0) > 0 } @{ $account->{lots} }))
+		{
+			my $points = $gone{ $lot->{no} };
+			my $part = $borrowed < $points ? $borrowed : $points;
+			$borrowed -= $part;
+			push @due, [ $lot, $points - $part ];
+		}
+		foreach (@due)
+		{
+			$self->bring_back($world, $parent_key, $now, $_->[1], dates_of($_->[0]), undef, 0) if $passed && $_->[1];
+		}
+		$self->bring_debt_back($world, $parent_key, $now, $owed - $parent->{debt}) if $passed && $owed > $parent->{debt};
+		way($world, $key, $now, sub {
+			my ($to, $in, $from, $out) = @_;
+			foreach (@due)
+			{
+				my ($own, $left) = @$_;
+				foreach my $lot (in_order_of_use(@{ $from->{lots} }))
+				{
+					my $part = returnable($from, $lot, dates_of($own), 0);
+					$part = $left if $part > $left;
+					next if $part <= 0;
+					move($from, $out, $lot, -$part);
+					credit_lot($to, $in, $own, $part);
+					$left -= $part;
+				}
+			}
+			$owed = $from->{debt} if $owed > $from->{debt};
+			return if $owed <= 0;
+			move($from, $out, undef, $owed);
+			move($to, $in, undef, -$owed);
+		});
+		# What passed through and was not wanted goes on; a closed one keeps nothing.
+		my @joined;
+		join_visit($world, $parent_key, $now, \@joined);
+		$self->end_visit($world, root($world, $parent_key), $now, \@joined);
+	}
+	delete $world->{merged}{"$program/$member"};
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer } if defined $op->{request};
+	return $answer;
+}
+
+sub bring_debt_back
+{
+	my ($self, $world, $key, $now, $points) = @_;
+	my $parent_key = parent($world, $key);
+	my $parent = account($world, $parent_key);
+	$self->bring_debt_back($world, $parent_key, $now, $points - $parent->{debt})
+	  if defined parent($world, $parent_key) && $points > $parent->{debt};
+	$points = $parent->{debt} if $points > $parent->{debt};
+	return if $points == 0;
+	way($world, $key, $now, sub {
+		my ($to, $in, $from, $out) = @_;
+		move($from, $out, undef, $points);
+		move($to, $in, undef, -$points);
+	});
+}
+
+sub close_or_reopen
+{
+	my ($self, $world, $op, $now) = @_;
+	my ($program, $member) = @$op{qw(program member)};
+	refuse('LY002') if !$world->{members}{"$program/$member"};
+	if ($op->{do} eq 'reopen')
+	{
+		refuse('LY340') if defined $world->{merged}{"$program/$member"};
+		refuse('LY346') if !$world->{closed}{"$program/$member"};
+		delete $world->{closed}{"$program/$member"};
+		visit($world, "$_/$member", $now) foreach $self->currencies_of($program);
+		return '';
+	}
+	refuse_gone($world, "$program//$member");
+	visit($world, "$_/$member", $now) foreach $self->currencies_of($program);
+	$self->refuse_held($world, $program, $member);
+	$world->{closed}{"$program/$member"} = 1;
+	$self->end_visit($world, "$_/$member", $now, []) foreach $self->currencies_of($program);
+	return '';
 }
 
 # ---------------------------------------------------------------- changed rows
@@ -535,18 +893,33 @@ sub statement
 			}
 		}
 	}
-	foreach my $key (sort keys %tasks)
+	# Those merged into one another together, who has the points first.
+	my %visits;
+	push @{ $visits{ root($world, $_) } }, $_ foreach keys %tasks;
+	foreach my $root (sort keys %visits)
 	{
-		$self->work_off($world, $source, $now, $key,
-			sort { $a->{at} <=> $b->{at} || $a->{n} <=> $b->{n} } @{ $tasks{$key} });
+		my (@joined, @reversals);
+		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @{ $visits{$root} })
+		{
+			join_visit($world, $key, $now, \@joined);
+			push @reversals, $self->work_off($world, $source, $now, $key,
+				sort { $a->{at} <=> $b->{at} || $a->{n} <=> $b->{n} } @{ $tasks{$key} });
+		}
+		if (@reversals)
+		{
+			$self->pass_on($world, $_, $now) foreach reverse @joined;
+		}
+		$self->reverse_award($world, $now, @$_) foreach @reversals;
+		$self->end_visit($world, $root, $now, \@joined);
 	}
 }
 
 sub work_off
 {
 	my ($self, $world, $source, $now, $key, @tasks) = @_;
-	my $account = visit($world, $key, $now);
+	my $account = account($world, $key);
 	my $currency = currency_of($key);
+	my $closed = $world->{closed}{ member_of(root($world, $key)) };
 	my @reversals;
 
 	my $award = sub {
@@ -578,6 +951,7 @@ sub work_off
 		my $image = $task->{image};
 		if ($task->{do} eq 'award')
 		{
+			next if $closed;
 			$award->($image, $task->{rules} ? @{ $task->{rules} } : $self->rules_in_force($source, $image->{at}));
 			next;
 		}
@@ -616,7 +990,7 @@ sub work_off
 					$award->{forgiven} += $stands;
 					next;
 				}
-				push @reversals, [ $award, $stands - $due ];
+				push @reversals, [ $key, $award, $stands - $due ];
 				next;
 			}
 			my $forgiven = $due < $award->{points} ? $award->{points} - $due : 0;
@@ -627,7 +1001,9 @@ sub work_off
 			if ($own && $rule->{reversal} ne 'never')
 			{
 				my $again = $award->{forgiven} - $forgiven;
-				$own->{waived} -= $again < $own->{waived} ? $again : $own->{waived} if $again > 0;
+				my $part = $again < $own->{waived} ? $again : $own->{waived};
+				$own->{waived} -= $part if $again > 0;
+				owe_above($world, $key, $own, $again - $part) if $again > 0;
 			}
 			my $entry = entry($world, $key, 'earn', $now);
 			$entry->{forgiven} = $forgiven - $award->{forgiven};
@@ -648,17 +1024,21 @@ sub work_off
 		$award->($image, @fresh);
 	}
 
-	foreach (@reversals)
-	{
-		my ($award, $points) = @$_;
-		my $own = lot($account, $award->{own});
-		settle($world, $key, $account, $own) if $own;
-		my $entry = entry($world, $key, 'reverse', $now);
-		$self->take_back($account, $entry, $own, $points);
-		$award->{points} += $entry->{points};
-		$award->{forgiven} += $entry->{forgiven};
-		$award->{let_off} += $entry->{forgiven};
-	}
+	return @reversals;
+}
+
+sub reverse_award
+{
+	my ($self, $world, $now, $key, $award, $points) = @_;
+	my $account = account($world, $key);
+	my $own = lot($account, $award->{own});
+	settle($world, $key, $account, $own) if $own;
+	$self->recall($world, $key, $now, $points, $own);
+	my $entry = entry($world, $key, 'reverse', $now);
+	$self->take_back($world, $account, $entry, $own, $points);
+	$award->{points} += $entry->{points};
+	$award->{forgiven} += $entry->{forgiven};
+	$award->{let_off} += $entry->{forgiven};
 }
 
 # A change of rows of a table, which several programs may watch.
@@ -734,6 +1114,7 @@ sub spend
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
 	$self->activity($account, $key, $op->{do}, $now);
@@ -777,7 +1158,8 @@ sub give_back
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
-	my $account = visit($world, $key, $now);
+	my @joined;
+	my $account = join_visit($world, $key, $now, \@joined);
 	my $paid = $account->{paid}{ $op->{entry} };
 	my $left = 0;
 	$left += $_->{points} - $_->{returned} foreach @$paid;
@@ -797,7 +1179,7 @@ sub give_back
 		$points -= $part;
 		push @parts, [ $payment->{lot}, $part ];
 	}
-	$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, @parts);
+	$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, \@joined, @parts);
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
 	  if defined $op->{request};
 	return $answer;
@@ -806,7 +1188,7 @@ sub give_back
 # Points of a redemption come back to the lots of an account: [number, points], in that order.
 sub into_lots
 {
-	my ($self, $world, $key, $account, $entry, $now, $grace, @parts) = @_;
+	my ($self, $world, $key, $account, $entry, $now, $grace, $joined, @parts) = @_;
 	my $currency = currency_of($key);
 	my (@dead, @returned);
 	foreach (@parts)
@@ -832,9 +1214,11 @@ sub into_lots
 	}
 	if ($self->{config}{currencies}{$currency}{debt} eq 'forgive')
 	{
-		$self->make_up($world, $key, $account, $now, @$_) foreach @returned;
+		$_->[2] = $self->make_up($world, $key, $account, $now, @$_) foreach @returned;
+		$self->make_up_merged($world, $key, $now, $joined, @returned);
 	}
 	settle($world, $key, $account, $_) foreach @dead;
+	$self->end_visit($world, root($world, $key), $now, $joined);
 }
 
 # Points of undone purchases that were let off since they had been spent, and come back, are
@@ -843,16 +1227,42 @@ sub make_up
 {
 	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
 	my $owed = $self->let_off($account, $paid);
+	my $rest = $points;
 	$points = $owed if $points > $owed;
 	foreach my $award ($self->awards_of($account, $paid))
 	{
 		my $part = $points < $award->{let_off} ? $points : $award->{let_off};
 		next if $part <= 0;
+		$self->recall($world, $key, $now, $part, $into);
 		my $entry = entry($world, $key, 'reverse', $now);
 		move($account, $entry, $into, -$part);
 		$entry->{forgiven} = -$part;
 		$award->{$_} -= $part foreach qw(points forgiven let_off);
 		$points -= $part;
+		$rest -= $part;
+	}
+	return $rest;
+}
+
+# Also of purchases of those who were merged into this one: of lots of equal dates.
+sub make_up_merged
+{
+	my ($self, $world, $key, $now, $joined, @returned) = @_;
+	my ($program, $currency, $member) = split m{/}, $key;
+	my @merged = map { "$program/$currency/$_" } map { m{^\Q$program\E/(.*)} ? $1 : () } grep { $world->{merged}{$_} eq $member } keys %{ $world->{merged} };
+	foreach my $from (sort { ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @merged)
+	{
+		my $account = join_visit($world, $from, $now, $joined);
+		my @awards = map { sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$_} } }
+		  sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} };
+		foreach my $back (@returned)
+		{
+			foreach my $own (grep { $_ && alike($back->[0], $_) } map { lot($account, $_->{own}) } @awards)
+			{
+				$back->[2] = $self->make_up($world, $from, $account, $now, $own, $own, $back->[2]) if $back->[2] > 0;
+			}
+		}
+		$self->make_up_merged($world, $from, $now, $joined, @returned);
 	}
 }
 
@@ -871,6 +1281,7 @@ sub hold
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency);
 	my @parts = map { { lot => $_->[0]{no}, points => $_->[1], captured => 0, owed => 0 } } payments($account, $points, $account->{now});
@@ -988,6 +1399,7 @@ sub transfer
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse_gone($world, $_) foreach $from_key, $to_key;
 	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
 	$self->refuse_blocked($from, $currency);
 	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
@@ -1042,6 +1454,7 @@ sub extend
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	my $end = $self->{dates}{"until $currency $op->{until}"}{to};
 	my @lots = grep { $_->{remaining} } @{ $account->{lots} };
@@ -1097,6 +1510,7 @@ sub pool_balance
 	my ($self, $world, $pool, $currency, $member, $now) = @_;
 	my $own = $world->{accounts}{"$currency/$member"};
 	return 0 if !$world->{pools}{$pool}{$member}{redeems};
+	return 0 if defined $world->{merged}{ member_of("$currency/$member") } || $world->{closed}{ member_of("$currency/$member") };
 	return 0 if $own && $own->{debt} > 0 && $self->{config}{currencies}{$currency}{debt} eq 'block';
 	my $sum = 0;
 	$sum += $self->payable($world, $pool, $currency, $member, $_, clock($world, $currency, $_, $now)) foreach keys %{ $world->{pools}{$pool} };
@@ -1117,6 +1531,7 @@ sub redeem_pool
 	my $inside = $world->{pools}{$pool};
 	refuse('LY361') if !$inside->{$member};
 	refuse('LY362') if !$inside->{$member}{redeems};
+	refuse_gone($world, "$currency/$member");
 	my $own = $world->{accounts}{"$currency/$member"};
 	$self->refuse_blocked($own, $currency) if $own;
 
@@ -1168,6 +1583,7 @@ sub give_back_pool
 	return $before if defined $before;
 
 	my @paid = map { {%$_} } @{ $redemption->{paid} };
+	refuse('LY347') if grep { defined $world->{merged}{ member_of("$currency/$_->{payer}") } } @paid;
 	my $left = 0;
 	$left += $_->{points} - $_->{returned} foreach @paid;
 	my $points = $op->{points} // $left;
@@ -1189,7 +1605,7 @@ sub give_back_pool
 		my $account = visit($world, $key, $now);
 		my $entry = entry($world, $key, 'giveback', $now);
 		$entry->{pooled} = $op->{entry};
-		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, @{ $parts{$payer} });
+		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
 	}
 	$world->{pooled}{ $op->{entry} } = { currency => $currency, paid => \@paid };
 	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
@@ -1203,6 +1619,7 @@ sub change_pool
 	my ($world, $op) = @_;
 	my %inside = %{ $world->{pools}{ $op->{pool} } };
 	refuse('LY361') if $op->{do} eq 'leave' && !$inside{ $op->{member} };
+	refuse_gone($world, "$op->{currency}/$op->{member}") if $op->{do} eq 'join';
 	delete $inside{ $op->{member} };
 	$inside{ $op->{member} } = $op->{permissions} if $op->{do} eq 'join';
 	$world->{pools}{ $op->{pool} } = \%inside;
@@ -1299,6 +1716,9 @@ sub perform_one
 	return $self->capture($world, $op, $now, $answer) if $do eq 'capture';
 	return $self->release($world, $op, $now) if $do eq 'release';
 	return $self->transfer($world, $op, $now, $answer) if $do eq 'transfer';
+	return $self->merge($world, $op, $now, $answer) if $do eq 'merge';
+	return $self->unmerge($world, $op, $now, $answer) if $do eq 'unmerge';
+	return $self->close_or_reopen($world, $op, $now) if $do eq 'close' || $do eq 'reopen';
 	return $self->confirm($world, $op, $now, $answer) if $do eq 'confirm';
 	return $self->extend($world, $op, $now, $answer) if $do eq 'extend';
 	return $self->redeem_pool($world, $op, $now, $answer) if $do eq 'pool_redeem';

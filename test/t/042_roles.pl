@@ -131,6 +131,7 @@ allowed('till', q{
 	"1\n|\n105|0\n200000005\n|", 'it keeps pools, redeems from them and gives back');
 my @administration = ("adjust('club', 'anna', 1000, 'me')", "create_program('mine')", "create_currency('club', 'mine')", "add_rule('club', 'mine', 1)",
 	"change_rule('club', 'base', 9)", "end_rule('club', 'base')", "set_ladder('club', 'x:0')", "attach('orders', 'club', 'customer')",
+	"merge_members('club', 'anna', 'ben')", "unmerge_member('club', 'anna')", "close_member('club', 'anna')", "reopen_member('club', 'anna')", "erase_member('club', 'anna')",
 	"detach('orders', 'club')", "backfill('orders', 'club')", "retry_deferred('orders', 'club')", "checkpoint()", "create_roles()",
 	'discard_archive()', "_archive_accounts('{1}', '{1}', now())", "_move_to_archive('{1}', '{1}')",
 	"_expire_accounts('{1}', now())", "_balance_then(1, now())", "_register_source('orders', 'club', 'customer', NULL, NULL, 'x', NULL, NULL, NULL, NULL, NULL, 'row', 'fail')");
@@ -156,7 +157,7 @@ allowed('bi', q{
 	"anna|55\nben|105\ncarl|0\n7\n2\n1\n1|1\n105|0|0\n105\nt\n0\n160|t\nt\nt\n0\n0", 'reports read views, statements, proofs and what the points cost');
 refused('bi', "SELECT loyalty.$_", "bi: not $_") for "create_pool('club', 'x')", "join_pool('club', 'home', 'ben')", "leave_pool('club', 'home', 'ben')", "close_pool('club', 'home')",
 	"redeem_pool('club', 'home', 'ben', 1)", "redeem('club', 'ben', 1)", 'giveback(200000002)', "enrol('club', 'x')";
-refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|points_liability|pools|pool_members|pool_redemptions|tier_distribution|tier_history)$/ } @relations;
+refused('bi', "SELECT * FROM loyalty.$_", "bi does not read $_") for grep { !/^(archives|balances|campaign_results|checkpoints|churn_risk|clv_by_member|cohort_retention|entries|holds|kpi_daily|kpi_monthly|lots|member_360|members|points_liability|pools|pool_members|pool_redemptions|tier_distribution|tier_history)$/ } @relations;
 
 # ---------------------------------------------------------------- what a user plants
 
@@ -348,6 +349,18 @@ allowed('mallory', qq{$hostile
 	DROP TABLE $tree},
 	"t\nt|t|t\n1|1\n0\n7|8\n\nb|8\n|", 'nor by way of tables of his own');
 
+allowed('mallory', qq{$hostile
+	SELECT loyalty.create_program('people') IS NOT NULL, loyalty.enrol('people', 'one') IS NOT NULL, loyalty.enrol('people', 'two') IS NOT NULL;
+	SELECT loyalty.adjust('people', 'one', 5, 'x') IS NOT NULL;
+	SELECT loyalty.merge_members('people', 'one', 'two') IS NOT NULL;
+	SELECT loyalty.create_currency('people', 'late') IS NOT NULL;
+	SELECT loyalty.balance('people', 'two');
+	SELECT loyalty.unmerge_member('people', 'one') IS NOT NULL;
+	SELECT loyalty.close_member('people', 'one', 'x', true);
+	SELECT loyalty.reopen_member('people', 'one');
+	SELECT loyalty.erase_member('people', 'one') IS NOT NULL},
+	"t|t|t\nt\nt\nt\n5\nt\n\n\nt", 'nor when members are merged, closed and erased');
+
 # By a superuser who does not mind his path: the jobs, and each internal function by itself.
 my ($status, $out, $err) = $node->psql('postgres', qq{$hostile
 	CALL loyalty.expire(); CALL loyalty.review_tiers();
@@ -430,7 +443,9 @@ allowed('desk', q{SELECT loyalty.unconfine('clerk', 'cafe')}, '', 'taken back');
 closed('clerk', q{SELECT loyalty.balance('cafe', 'pia')}, 'it is closed again');
 $node->safe_psql('postgres', q{GRANT loyalty_admin TO clerk});
 closed('clerk', "SELECT loyalty.$_", "a confined administrator: not $_") for "unconfine('clerk')", "confine('till', 'club')", 'checkpoint()', "create_program('mine')",
-	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)", "extend('cafe', 'pia', '2900-01-01')", "change_currency('cafe', debt => 'block')";
+	"adjust('cafe', 'pia', 1, 'x')", "add_rule('cafe', 'more', 1)", "merge_members('cafe', 'pia', 'quy')", "unmerge_member('cafe', 'pia')",
+	"close_member('cafe', 'pia')", "reopen_member('cafe', 'pia')", "erase_member('cafe', 'pia')",
+	"extend('cafe', 'pia', '2900-01-01')", "change_currency('cafe', debt => 'block')";
 allowed('postgres', q{SELECT loyalty.unconfine('clerk'); SET ROLE clerk; SELECT loyalty.balance('cafe', 'pia')}, "\n100", 'with none left it is free');
 as('desk', "SELECT loyalty.confine(4711::oid::regrole, 'club')");
 like($error, qr/ERROR:  42704: role 4711 does not exist/, 'one that is not there can\'t be confined');

@@ -53,6 +53,10 @@ CALL loyalty.expire('club');
 SELECT loyalty.change_rule('club', 'base', points_per => 2);
 SELECT loyalty.checkpoint();
 SELECT loyalty.confine('pg_monitor', 'club');
+-- Two keys of one person, one who left, and one who is forgotten.
+SELECT loyalty.enrol('club', 'dora'), loyalty.enrol('club', 'eli'), loyalty.enrol('club', 'fay');
+SELECT loyalty.merge_members('club', 'dan', 'dora', 'merge-1', 'moved house');
+SELECT loyalty.close_member('club', 'eli', 'asked for it'), loyalty.erase_member('club', 'fay');
 
 -- An archive that was let go, and one that is there, which purchases are refunded from.
 SELECT loyalty.create_program('vault');

@@ -1,0 +1,536 @@
+/*
+ * merged.c
+ *		Accounts that were merged into another, and the way of their points.
+ *
+ * A merged account keeps its entries and goes on getting those of its own
+ * orders, so that each order's are in one chain whatever is merged or taken
+ * apart when.  Its points are in the account it was merged into, its parent:
+ * whatever comes in is passed on at the end of the visit, and what a reversal
+ * is about to take is brought back for it.  Each way is a pair of entries of
+ * kind merge, one in either chain, that name each other and sum to zero.
+ *
+ * Points keep their dates on the way, and points of equal dates are the same to
+ * the ledger.  So which points are whose is told by their dates: where an
+ * account and its parent had points of equal dates and some were spent, those
+ * left count as the merged account's as far as they can be.
+ *
+ * The parent may have been merged itself: points pass through.  All of them are
+ * read and written in visits of the last one, under its lock.
+ */
+#include "postgres.h"
+
+#include "access/nbtree.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "ledger/merged.h"
+
+/* Both sides of a way. */
+typedef struct Way
+{
+	Entry	   *out;
+	Entry	   *in;
+} Way;
+
+static text *
+entry_id_text(const Account *account, const Entry *entry)
+{
+	return cstring_to_text(psprintf(INT64_FORMAT, ENTRY_ID(account->account_id, entry->entry_no)));
+}
+
+static Way
+begin_way(Account *from, Account *to)
+{
+	Way			way;
+
+	way.out = account_entry(from, ENTRY_MERGE, from->post->now);
+	way.in = account_entry(to, ENTRY_MERGE, to->post->now);
+	way.out->line = entry_id_text(to, way.in);
+	way.in->line = entry_id_text(from, way.out);
+	return way;
+}
+
+static void
+carry(Account *from, Account *to, const Way *way, Lot *lot, Points points, Lot *into)
+{
+	account_debit_lot(from, way->out, points, lot);
+	if (into != NULL)
+		account_credit_lot(to, way->in, points, into);
+	else
+		account_credit(to, way->in, points, &lot->dates);
+}
+
+/* Lots that can be spent first, soonest end first; then those that are pending. */
+static int
+lots_by_use(const void *a, const void *b)
+{
+	const Lot  *x = *(Lot *const *) a;
+	const Lot  *y = *(Lot *const *) b;
+	bool		x_waits = x->dates.valid_from != DT_NOBEGIN;
+	bool		y_waits = y->dates.valid_from != DT_NOBEGIN;
+
+	if (x_waits != y_waits)
+		return x_waits - y_waits;
+	return lots_by_end(a, b);
+}
+
+/* A debt is settled with what the parent can spend, soonest end first; the rest it owes. */
+static void
+carry_debt(Account *from, Account *to, const Way *way)
+{
+	Points		left = from->debt;
+	Lot		  **lots;
+	int			n;
+
+	if (left == 0)
+		return;
+	account_change_debt(from, way->out, -left);
+	lots = account_open_lots(to, lots_by_use, &n);
+	for (int i = 0; i < n && left > 0; i++)
+	{
+		Points		part = lot_alive(lots[i], to->as_of) ? Min(left, lots[i]->remaining - lots[i]->held) : 0;
+
+		if (part > 0)
+			account_debit_lot(to, way->in, part, lots[i]);
+		left -= part;
+	}
+	if (left > 0)
+		account_change_debt(to, way->in, left);
+}
+
+static Entry *
+pass_on(Account *account, bool always)
+{
+	Account    *to = account->parent;
+	int			n;
+	Lot		  **lots = account_open_lots(account, lots_by_use, &n);
+	bool		any = account->debt > 0;
+	Way			way;
+
+	for (int i = 0; i < n; i++)
+		any |= account_settle_lot(account, lots[i]->lot_no)->remaining > 0;
+	if (!any && !always)
+		return NULL;
+
+	way = begin_way(account, to);
+	for (int i = 0; i < n; i++)
+		if (lots[i]->remaining > 0)
+			carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
+	carry_debt(account, to, &way);
+	return way.out;
+}
+
+void
+merged_pass_on(Account *account)
+{
+	(void) pass_on(account, false);
+}
+
+void
+merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
+{
+	Entry	   *out = pass_on(account, true);
+	Account    *to = account->parent;
+
+	out->event = request_id;
+	out->reason = to->entries[to->nentries - 1].reason = reason;
+	*entry_no = out->entry_no;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+int
+merged_accounts(Account *account, int64 **accounts)
+{
+	Post	   *post = account->post;
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	int			n = 0;
+
+	*accounts = NULL;
+	table_scan_begin(&scan, &post->account, "account_merged_idx", post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		*accounts = n == 0 ? palloc(sizeof(int64) * 8) :
+			n % 8 == 0 ? repalloc(*accounts, sizeof(int64) * (n + 8)) : *accounts;
+		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
+	}
+	table_scan_end(&scan);
+	if (n > 1)
+		qsort(*accounts, n, sizeof(int64), by_id);
+	return n;
+}
+
+/* ----------------------------------------------------------------
+ *		Back
+ * ---------------------------------------------------------------- */
+
+bool
+merged_same_dates(const Lot *lot, const LotDates *dates)
+{
+	return lot->dates.expires_at == dates->expires_at && lot->dates.valid_from == dates->valid_from &&
+		lot->dates.issued == dates->issued;
+}
+
+/* What the parent can give back of these dates; any: and of other points that can be spent. */
+static Points
+returnable(Account *from, const Lot *lot, const LotDates *dates, bool any)
+{
+	if (lot->dates.expires_at <= from->as_of)
+		return 0;
+	if ((dates != NULL && merged_same_dates(lot, dates)) || (any && lot_alive(lot, from->as_of)))
+		return lot->remaining - lot->held;
+	return 0;
+}
+
+/* Points of the dates from the parent, then, if any will do, of others; as many as there are. */
+static void
+bring_back(Account *account, Points points, const LotDates *dates, Lot *own, bool any)
+{
+	Account    *from = account->parent;
+	Lot		  **lots;
+	int			n;
+	Points		there = 0;
+	Way			way;
+
+	if (from->parent != NULL)
+		bring_back(from, points, dates, NULL, any);
+	lots = account_open_lots(from, lots_by_use, &n);
+	for (int i = 0; i < n; i++)
+		there = points_add(there, returnable(from, lots[i], dates, any));
+	points = Min(points, there);
+	if (points == 0)
+		return;
+
+	way = begin_way(from, account);
+	for (int others = 0; others <= 1 && points > 0; others++)
+		for (int i = 0; i < n && points > 0; i++)
+		{
+			bool		its_own = dates != NULL && merged_same_dates(lots[i], dates);
+			Points		part = Min(points, returnable(from, lots[i], dates, any));
+
+			if (part == 0 || its_own == others)
+				continue;
+			carry(from, account, &way, lots[i], part, its_own ? own : NULL);
+			points -= part;
+		}
+}
+
+void
+merged_recall(Account *account, Points points, Lot *own)
+{
+	if (account->parent == NULL)
+		return;
+	account_read_open(account);
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i] == own || lot_alive(account->lots[i], account->as_of))
+			points -= account->lots[i]->remaining - account->lots[i]->held;
+	if (own != NULL)
+	{
+		points -= own->expired - own->waived;
+		if (points > 0)
+			points -= merged_waive(account, own, points, false);
+	}
+	if (points > 0)
+		bring_back(account, points, own ? &own->dates : NULL, own, true);
+}
+
+Points
+merged_waive(Account *account, const Lot *own, Points points, bool really)
+{
+	Points		waived = 0;
+
+	for (Account *at = account->parent; at != NULL; at = at->parent)
+	{
+		account_read_lots(at);
+		for (int i = 0; i < at->nlots && waived < points; i++)
+		{
+			Lot		   *lot = at->lots[i];
+			Points		part;
+
+			if (!merged_same_dates(lot, &own->dates))
+				continue;
+			(void) account_settle_lot(at, lot->lot_no);
+			part = Min(points - waived, lot->expired - lot->waived);
+			waived += part;
+			if (really && part > 0)
+			{
+				lot->waived += part;
+				lot->changed = true;
+				at->changed = true;
+			}
+		}
+	}
+	return waived;
+}
+
+void
+merged_owe_again(Account *account, const Lot *own, Points points)
+{
+	for (Account *at = account->parent; at != NULL; at = at->parent)
+	{
+		account_read_lots(at);
+		for (int i = 0; i < at->nlots && points > 0; i++)
+		{
+			Lot		   *lot = at->lots[i];
+			Points		part = merged_same_dates(lot, &own->dates) ? Min(points, lot->waived) : 0;
+
+			if (part == 0)
+				continue;
+			lot->waived -= part;
+			lot->changed = true;
+			at->changed = true;
+			points -= part;
+		}
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		The end of a merge
+ * ---------------------------------------------------------------- */
+
+/* Of one lot, or (lot 0) of the debt: what went, less what came back. */
+typedef struct Gone
+{
+	int32		lot_no;
+	Points		points;
+	Lot		   *lot;
+} Gone;
+
+typedef struct Merge
+{
+	int32		entry_no;		/* that began it, */
+	int32		parent_no;		/* and its other side */
+	int32	   *entries;		/* of all ways to and fro */
+	int			nentries;
+	int32		last_archived;	/* of the account's entries */
+	Gone	   *gone;
+	int			n;
+	int			room;
+} Merge;
+
+static void
+add_gone(Merge *merge, int32 lot_no, Points points)
+{
+	for (int i = 0; i < merge->n; i++)
+		if (merge->gone[i].lot_no == lot_no)
+		{
+			merge->gone[i].points = points_add(merge->gone[i].points, points);
+			return;
+		}
+	if (merge->n == merge->room)
+	{
+		merge->room = merge->room == 0 ? 16 : merge->room * 2;
+		merge->gone = merge->gone == NULL ? palloc(sizeof(Gone) * merge->room) :
+			repalloc(merge->gone, sizeof(Gone) * merge->room);
+	}
+	merge->gone[merge->n++] = (Gone) {lot_no, points, NULL};
+}
+
+static void
+add_allocations(Account *account, Merge *merge, int32 entry_no)
+{
+	Post	   *post = account->post;
+	bool		archived = entry_no <= merge->last_archived;
+	Table	   *table = archived ?
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	TableScan	scan;
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
+	};
+
+	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+
+		slot_getallattrs(table->slot);
+		add_gone(merge, DatumGetInt32(values[ALLOCATION_LOT]), -DatumGetPoints(values[ALLOCATION_POINTS]));
+	}
+	table_scan_end(&scan);
+}
+
+/* Looks for the ways to and from the parent in a table of entries. */
+static void
+find_ways(Account *account, Merge *merge, Table *table, const char *index)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+		bool	   *nulls = table->slot->tts_isnull - 1;
+		int64		other;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(table->slot);
+		if (strcmp(TextDatumGetCString(values[ENTRY_KIND]), entry_kind_name(ENTRY_MERGE)) != 0)
+			continue;
+		other = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
+		if (other / ENTRIES_PER_ACCOUNT != account->parent->account_id)
+			continue;
+
+		/* One that names another ended an earlier merge into the same. */
+		if (!nulls[ENTRY_REVERSES])
+		{
+			merge->entry_no = 0;
+			merge->nentries = 0;
+			continue;
+		}
+		if (merge->entry_no == 0)
+		{
+			merge->entry_no = DatumGetInt32(values[ENTRY_NO]);
+			merge->parent_no = (int32) (other % ENTRIES_PER_ACCOUNT);
+		}
+		if (merge->nentries % 16 == 0)
+			merge->entries = merge->entries == NULL ? palloc(sizeof(int32) * 16) :
+				repalloc(merge->entries, sizeof(int32) * (merge->nentries + 16));
+		merge->entries[merge->nentries++] = DatumGetInt32(values[ENTRY_NO]);
+	}
+	table_scan_end(&scan);
+}
+
+/* Reads what went to the parent since it is the parent; LY020 if some of the account's entries are nowhere. */
+static void
+read_merge(Account *account, Merge *merge)
+{
+	Post	   *post = account->post;
+
+	memset(merge, 0, sizeof(*merge));
+	post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
+	if (post_has_archive(post))
+	{
+		find_ways(account, merge, &post->archived_entry, "archived_entry_pkey");
+		merge->last_archived = merge->nentries > 0 ? merge->entries[merge->nentries - 1] : 0;
+	}
+	find_ways(account, merge, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey");
+	for (int i = 0; i < merge->nentries; i++)
+		add_allocations(account, merge, merge->entries[i]);
+}
+
+static int
+gone_by_end(const void *a, const void *b)
+{
+	return lots_by_end(&((const Gone *) a)->lot, &((const Gone *) b)->lot);
+}
+
+/*
+ * What is to come back of each lot, soonest end first; *owed is for the debt.  Where a reversal
+ * took points of the parent's own, as many stay there, of those that end first.
+ */
+static void
+settle_gone(Account *account, Merge *merge, Points *owed)
+{
+	Points		borrowed = 0;
+	int			n = 0;
+
+	*owed = 0;
+	for (int i = 0; i < merge->n; i++)
+	{
+		Gone	   *gone = &merge->gone[i];
+
+		if (gone->lot_no == DEBT_LOT)
+			*owed = Max(-gone->points, 0);
+		else if (gone->points < 0)
+			borrowed = points_add(borrowed, -gone->points);
+		else if (gone->points > 0)
+		{
+			gone->lot = account_lot(account, gone->lot_no);
+			merge->gone[n++] = *gone;
+		}
+	}
+	merge->n = n;
+	if (n > 1)
+		qsort(merge->gone, n, sizeof(Gone), gone_by_end);
+	for (int i = 0; i < n; i++)
+	{
+		Points		part = Min(borrowed, merge->gone[i].points);
+
+		merge->gone[i].points -= part;
+		borrowed -= part;
+	}
+}
+
+/* A debt that went and is not repaid, from the parent's parents to the parent. */
+static void
+bring_debt_back(Account *account, Points points)
+{
+	Account    *from = account->parent;
+	Way			way;
+
+	if (from->parent != NULL && points > from->debt)
+		bring_debt_back(from, points - from->debt);
+	points = Min(points, from->debt);
+	if (points == 0)
+		return;
+	way = begin_way(from, account);
+	account_change_debt(from, way.out, -points);
+	account_change_debt(account, way.in, points);
+}
+
+void
+merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
+{
+	Account    *from = account->parent;
+	Merge		merge;
+	Points		owed;
+	Way			way;
+
+	read_merge(account, &merge);
+	settle_gone(account, &merge, &owed);
+
+	/* First to the parent, if it was merged itself. */
+	for (int i = 0; i < merge.n && from->parent != NULL; i++)
+		if (merge.gone[i].points > 0)
+			bring_back(from, merge.gone[i].points, &merge.gone[i].lot->dates, NULL, false);
+	if (from->parent != NULL && owed > from->debt)
+		bring_debt_back(from, owed - from->debt);
+
+	way = begin_way(from, account);
+	way.in->reverses = merge.entry_no;
+	way.out->reverses = merge.parent_no;
+	way.in->event = request_id;
+	way.in->reason = way.out->reason = reason;
+	for (int i = 0; i < merge.n; i++)
+	{
+		Points		left = merge.gone[i].points;
+		Lot		   *own = merge.gone[i].lot;
+		Lot		  **lots;
+		int			n;
+
+		lots = account_open_lots(from, lots_by_use, &n);
+		for (int j = 0; j < n && left > 0; j++)
+		{
+			Points		part = Min(left, returnable(from, lots[j], &own->dates, false));
+
+			if (part > 0)
+				carry(from, account, &way, lots[j], part, own);
+			left -= part;
+		}
+		pfree(lots);
+	}
+	owed = Min(owed, from->debt);
+	if (owed > 0)
+	{
+		account_change_debt(from, way.out, -owed);
+		account_change_debt(account, way.in, owed);
+	}
+	account->state = ACCOUNT_OPEN;
+	account->merged_into = 0;
+	account->parent = NULL;
+	*entry_no = way.in->entry_no;
+}

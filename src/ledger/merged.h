@@ -1,0 +1,37 @@
+/*
+ * merged.h
+ *		Accounts that were merged into another, and the way of their points.
+ */
+#ifndef LOYALTY_MERGED_H
+#define LOYALTY_MERGED_H
+
+#include "ledger/post.h"
+
+/* Into its parent, with an entry on either side though there be nothing to pass on; *entry_no is the account's. */
+extern void merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no);
+
+/* Back from its parent what came and is still there; the account stands by itself again. */
+extern void merged_end(Account *account, text *request_id, text *reason, int32 *entry_no);
+
+/* To its parent what it has, or owes. */
+extern void merged_pass_on(Account *account);
+
+/*
+ * Brings back what account_take_back() is about to take of a merged account, from the award's own
+ * dates first; own may be NULL.  To be called before the entry that takes it is made.
+ */
+extern void merged_recall(Account *account, Points points, Lot *own);
+
+/* How much of an own lot's points, up to so many, died where they are now; really: and is let off for it. */
+extern Points merged_waive(Account *account, const Lot *own, Points points, bool really);
+
+/* Of points let off for having died where they are now, so many are owed again. */
+extern void merged_owe_again(Account *account, const Lot *own, Points points);
+
+/* The accounts merged into this one, ascending, not those merged into them; their number. */
+extern int	merged_accounts(Account *account, int64 **accounts);
+
+/* Points of equal dates are the same to the ledger. */
+extern bool merged_same_dates(const Lot *lot, const LotDates *dates);
+
+#endif							/* LOYALTY_MERGED_H */
