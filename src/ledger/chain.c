@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
-#if defined(USE_OPENSSL)
+/* A server may have been built with it on another machine. */
+#if defined(USE_OPENSSL) && __has_include(<openssl/evp.h>)
+#define ASK_OPENSSL
 #include <openssl/evp.h>
 #else
 #include "common/cryptohash.h"
@@ -121,7 +123,7 @@ chain_bytes(int64 account_id, const Entry *entry, const text *kind,
 	return bytes.data;
 }
 
-#if defined(USE_OPENSSL)
+#ifdef ASK_OPENSSL
 
 void
 chain_sha256(const uint8 *data, int len, uint8 *hash)
