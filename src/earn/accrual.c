@@ -191,15 +191,6 @@ accrual_within_trigger(Accrual *accrual)
 	accrual->within_trigger = true;
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* One text and number for each member of the batch. */
 static void
 note_member(Accrual *accrual, Image *image)

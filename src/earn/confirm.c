@@ -82,15 +82,6 @@ copy_text(TupleTableSlot *slot, int column)
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /* The award that the entry made, or carried on under another key; LY004. */
 static void
 read_award(Account *account, Confirmation *confirmation)

@@ -137,15 +137,6 @@ merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 	*entry_no = out->entry_no;
 }
 
-static int
-by_id(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 int
 merged_accounts(Account *account, int64 **accounts)
 {
@@ -167,7 +158,7 @@ merged_accounts(Account *account, int64 **accounts)
 	}
 	table_scan_end(&scan);
 	if (n > 1)
-		qsort(*accounts, n, sizeof(int64), by_id);
+		qsort(*accounts, n, sizeof(int64), post_compare_ids);
 	return n;
 }
 

@@ -1799,8 +1799,8 @@ post_lock(Post *post, const int64 *accounts, int n)
 	post_restart(post);
 }
 
-static int
-compare_ids(const void *a, const void *b)
+int
+post_compare_ids(const void *a, const void *b)
 {
 	int64		x = *(const int64 *) a;
 	int64		y = *(const int64 *) b;
@@ -1820,7 +1820,7 @@ post_lock_roots(Post *post, const int64 *accounts, int n)
 
 		for (int i = 0; i < n; i++)
 			roots[i] = post_root(post, accounts[i], &tid);
-		qsort(roots, n, sizeof(int64), compare_ids);
+		qsort(roots, n, sizeof(int64), post_compare_ids);
 		if (memcmp(roots, locked, sizeof(int64) * n) == 0)
 			break;
 		post_lock(post, roots, n);

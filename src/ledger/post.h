@@ -289,6 +289,19 @@ extern void post_pair(Post *post, int64 a, int64 b, PairWork work, void *arg);
 /* One visit of the account, or of the one that has its points with this as a dependent. */
 extern void post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg);
 
+/* For qsort() of account ids: the order in which they are visited. */
+extern int	post_compare_ids(const void *a, const void *b);
+
+/* Of an event's and a line's keys; NULL is like NULL. */
+static inline bool
+same_text(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */

@@ -184,18 +184,9 @@ make_summary(const int64 *count, Numeric *amount, Node *escontext)
 static Numeric
 read_amount(char *text, Node *escontext)
 {
-	LOCAL_FCINFO(call, 3);
 	Datum		amount;
 
-	InitFunctionCallInfoData(*call, NULL, 3, InvalidOid, escontext, NULL);
-	call->args[0].value = CStringGetDatum(text);
-	call->args[0].isnull = false;
-	call->args[1].value = ObjectIdGetDatum(InvalidOid);
-	call->args[1].isnull = false;
-	call->args[2].value = Int32GetDatum(-1);
-	call->args[2].isnull = false;
-	amount = numeric_in(call);
-	return SOFT_ERROR_OCCURRED(escontext) ? NULL : DatumGetNumeric(amount);
+	return summary_read_value(numeric_in, text, escontext, &amount) ? DatumGetNumeric(amount) : NULL;
 }
 
 Datum

@@ -691,15 +691,6 @@ give_back_pool(Account **accounts, int n, void *arg)
 	}
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 /* The accounts that paid the redemption, by their ids; LY004 for a part of one. */
 static int64 *
 read_payments(Post *post, Giveback *giveback, int64 account_id, int *n)
@@ -719,8 +710,8 @@ read_payments(Post *post, Giveback *giveback, int64 account_id, int *n)
 	ids = palloc(sizeof(int64) * giveback->npayments);
 	for (int i = 0; i < giveback->npayments; i++)
 		ids[i] = payments[i].account_id;
-	qsort(ids, giveback->npayments, sizeof(int64), compare_ids);
-	*n = qunique(ids, giveback->npayments, sizeof(int64), compare_ids);
+	qsort(ids, giveback->npayments, sizeof(int64), post_compare_ids);
+	*n = qunique(ids, giveback->npayments, sizeof(int64), post_compare_ids);
 	return ids;
 }
 

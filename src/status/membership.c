@@ -51,15 +51,6 @@ read_accounts(ArrayType *array, int *n)
 	return accounts;
 }
 
-static int
-by_id(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* What a hold keeps would be lost to who holds it. */
 static void
 refuse_held(Account *account)
@@ -161,7 +152,7 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 									  from[0], into[0], reason_part(change.reason));
 	memcpy(both, from, sizeof(int64) * n);
 	memcpy(both + n, into, sizeof(int64) * n);
-	qsort(both, 2 * n, sizeof(int64), by_id);
+	qsort(both, 2 * n, sizeof(int64), post_compare_ids);
 
 	post_begin(&post);
 	post_lock(&post, both, 2 * n);
@@ -289,7 +280,7 @@ visit_each(ArrayType *array, AccountWork work, Change *change)
 	int			n;
 	int64	   *accounts = read_accounts(array, &n);
 
-	qsort(accounts, n, sizeof(int64), by_id);
+	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
 	post_lock(&post, accounts, n);
 	for (int i = 0; i < n; i++)
