@@ -96,9 +96,20 @@ extern MathStatus process_log_likelihood(const Process *process, const History *
 extern MathStatus process_p_alive(const Process *process, const History *history,
 								  double *result);
 
-/* Repeat purchases in (T, T + t[i]]; the times ascend. */
+/*
+ * Repeat purchases expected of a customer who is so alive: the sum over i of
+ * weight[i] times those in (T, T + t[i]].  The times ascend, and there are at
+ * most TIMES_AT_ONCE.  When the last purchase was does not matter.
+ */
+#define TIMES_AT_ONCE		60
+
+extern MathStatus process_expected_alive(const Process *process, const History *history,
+										 int n, const double *t, const double *weight,
+										 double *result);
+
+/* The product of the two, for one time. */
 extern MathStatus process_expected_purchases(const Process *process, const History *history,
-											 int n, const double *t, double *result);
+											 double t, double *result);
 
 /*
  * Discounted expected purchases from T on, without end.  The rate is
