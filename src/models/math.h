@@ -165,7 +165,7 @@ typedef struct Fit
 /* Nonzero asks the fit to stop; it then unwinds and returns MATH_INTERRUPTED. */
 typedef int (*FitPoll) (void *arg);
 
-/* The order rows must be in: the result then depends on nothing else. Here, so that a sort can inline it. */
+/* The order rows must be in: the result then depends on nothing else. */
 static inline int
 fit_row_compare(const FitRow *a, const FitRow *b)
 {
@@ -179,6 +179,12 @@ fit_row_compare(const FitRow *a, const FitRow *b)
 		return a->history.monetary < b->history.monetary ? -1 : 1;
 	return 0;
 }
+
+/*
+ * Puts rows in that order and makes one of equal ones, with the sum of their
+ * counts; n becomes smaller.  No number in them is negative or NaN.
+ */
+extern MathStatus collapse_rows(FitRow *rows, size_t *n, FitPoll poll, void *poll_arg);
 
 /*
  * Maximum likelihood over sorted rows (at least one), each of which passed
