@@ -28,8 +28,8 @@
 #define DEFAULT_FAMILY		FAMILY_MBGNBD
 #define FIRST_CAPACITY		32
 
-/* From so many rows on (five megabytes) room is made by collapsing before more is taken. */
-#define COLLAPSE_FROM		(128 * 1024)
+/* From so many rows on (40 megabytes) room is made by collapsing before more is taken. */
+#define COLLAPSE_FROM		(1024 * 1024)
 
 typedef struct RowSet
 {
