@@ -10,7 +10,8 @@
  *	  differences of the latter.
  * 3. No NaN, and no infinity, for any parameters that are accepted.
  * 4. Degenerate data: every fit ends, with finite parameters and a warning.
- * 5. The distributions of tests, to 1e-12 relative where they are not beyond
+ * 5. Rows collapsed by their ranks against rows sorted and merged one by one.
+ * 6. The distributions of tests, to 1e-12 relative where they are not beyond
  *	  the tail's 1e-30.
  *
  * Prints one line a part, and their count at last; exits with 1 if any failed.
@@ -510,6 +511,56 @@ check_distributions(void)
 	printf("distributions: %d values, worst error %.2g\n", n, worst);
 }
 
+/* Rows of few and of many distinct values, small and large, whole and not; and a single one. */
+static void
+check_collapse(void)
+{
+	static FitRow row[20000];
+	static FitRow want[20000];
+	long		rows = 0;
+
+	for (int draw = 0; draw < 40; draw++)
+	{
+		size_t		n = draw < 4 ? 1 + draw : 20000;
+		size_t		left = n;
+		size_t		kept = 0;
+		double		values = draw % 2 ? 6.0 : log_uniform(10.0, 1e6);
+
+		for (size_t i = 0; i < n; i++)
+		{
+			double		unit = draw % 3 ? 1.0 : 1.0 / 7.0;
+			double		t_x = floor(uniform(0.0, values)) * unit;
+
+			row[i].history.frequency = floor(log_uniform(1.0, draw % 5 ? 100.0 : 1e12));
+			row[i].history.recency = t_x;
+			row[i].history.age = t_x + floor(uniform(0.0, values)) * unit;
+			row[i].history.monetary = draw % 7 ? 0.0 : uniform(0.0, 4.0);
+			row[i].count = floor(uniform(1.0, 5.0));
+		}
+		memcpy(want, row, n * sizeof(FitRow));
+		qsort(want, n, sizeof(FitRow), compare_rows);
+		for (size_t i = 1; i < n; i++)
+			if (compare_rows(&want[kept], &want[i]) == 0)
+				want[kept].count += want[i].count;
+			else
+				want[++kept] = want[i];
+		rows += n;
+		if (collapse_rows(row, &left, NULL, NULL) != MATH_OK || left != kept + 1
+			|| memcmp(row, want, left * sizeof(FitRow)) != 0)
+		{
+			failures++;
+			printf("collapse: %zu of %zu rows, not %zu, or in another order\n", left, n, kept + 1);
+		}
+		if (collapse_rows(row, &left, stop_at_once, NULL) != MATH_INTERRUPTED
+			|| left != kept + 1 || memcmp(row, want, left * sizeof(FitRow)) != 0)
+		{
+			failures++;
+			printf("collapse: did not stop when asked to, or not without a trace\n");
+		}
+	}
+	printf("collapse: %ld rows\n", rows);
+}
+
 /* The path of the oracle, for a part that takes none. */
 static const char *oracle_path = "test/models/oracle.sql";
 
@@ -523,7 +574,8 @@ int
 main(int argc, char **argv)
 {
 	void		(*const part[]) (void) = {
-		check_oracle_file, check_gradient, check_finite, check_degenerate, check_distributions
+		check_oracle_file, check_gradient, check_finite, check_degenerate, check_collapse,
+		check_distributions
 	};
 	int			parts = sizeof(part) / sizeof(part[0]);
 	int			bad = 0;

@@ -106,6 +106,26 @@ FROM with_spend(bgnbd(0.243, 4.414, 0.793, 2.426), gamma_gamma(6.25, 3.74, 15.44
 SELECT pg_temp.near(clv(m, r, 3000, 1, exp(delta) - 1), dert(m, r, delta) * expected_spend(m, r), 2e-3, 'a long horizon comes to what DERT says')
 FROM with_spend(pareto_nbd(0.553, 10.578, 0.606, 11.669), gamma_gamma(6.25, 3.74, 15.44)) m, rfm(2, 30.43, 38.86, 22.35) r, (VALUES (0.003)) v(delta);
 
+-- What is remembered between rows does not show: many customers of two models at once, each asked again in another order, each model and time in turn as well.
+CREATE TEMP TABLE asked AS
+SELECT n, family, m, rfm(x, CASE x WHEN 0 THEN 0 ELSE age * (n % 13 + 1) / 14 END, age, CASE x WHEN 0 THEN NULL ELSE 5 + n % 9 END) AS r, 10 + n % 3 AS t
+FROM (SELECT n, n % 17 AS x, (30 + n % 523)::float8 AS age FROM generate_series(1, 4000) n) c,
+	(VALUES ('mbgnbd', with_spend(mbgnbd(0.525, 6.183, 0.891, 1.614), gamma_gamma(6.25, 3.74, 15.44))), ('pareto_nbd', with_spend(pareto_nbd(0.553, 10.578, 0.606, 11.669), gamma_gamma(6.25, 3.74, 15.44)))) v(family, m);
+SELECT is(count(*) FILTER (WHERE a.got IS DISTINCT FROM b.got), 0::bigint, 'the same by model and at random')
+FROM (SELECT n, family, ARRAY[p_alive(m, r), expected_purchases(m, r, t), expected_purchases(m, r, 10), clv(m, r, 12, 1, 0.01)] AS got FROM (SELECT * FROM asked ORDER BY family, t, n) s) a
+JOIN (SELECT n, family, ARRAY[p_alive(m, r), expected_purchases(m, r, t), expected_purchases(m, r, 10), clv(m, r, 12, 1, 0.01)] AS got FROM (SELECT * FROM asked ORDER BY md5(n::text)) s) b USING (n, family);
+-- FHLb (A4) as it is printed
+SELECT is(count(*) FILTER (WHERE abs(e / (p * (0.553 + x) / (10.578 + age) * (11.669 + age) / (0.606 - 1) * (1 - ((11.669 + age) / (11.669 + age + 20)) ^ (0.606 - 1))) - 1) > 1e-12), 0::bigint, 'Pareto/NBD: expected purchases of the living, times P(alive)')
+FROM (SELECT expected_purchases(m, r, 20) AS e, p_alive(m, r) AS p, frequency(r) AS x, age(r) AS age FROM asked WHERE family = 'pareto_nbd') a;
+-- The sum of docs/clv.md, from purchases until each step, over a year of 52 weeks and over a century of months, which is more than is summed at once
+SELECT is(count(*) FILTER (WHERE abs(direct / summed - 1) > 1e-11), 0::bigint, format('CLV of %s steps is the sum of its steps', steps))
+FROM (SELECT steps, n, family, min(direct) AS direct, sum((e - before) / 1.01 ^ i) * min(each) AS summed
+	FROM (SELECT steps, n, family, i, clv(m, r, 4.345 * (steps - 0.5), 4.345, 0.01) AS direct, expected_spend(m, r) AS each, e, coalesce(lag(e) OVER (PARTITION BY steps, n, family ORDER BY i), 0) AS before
+		FROM unnest('{12, 120}'::int[]) steps, asked, generate_series(1, steps) i, LATERAL (SELECT expected_purchases(m, r, 4.345 * least(i, steps - 0.5)) AS e) p
+		WHERE n % 40 = 0) s
+	GROUP BY steps, n, family) t
+GROUP BY steps ORDER BY steps;
+
 -- The probabilities of 0, 1, 2, … are 1 together, and their mean is the expectation.
 SELECT unnest(ARRAY[pg_temp.near(total, 1, 1e-9, family || ': probabilities sum to 1'), pg_temp.near(mean, expected_purchases(pg_temp.model(family, p), t), 1e-8, family || ': their mean is the expectation')])
 FROM (VALUES ('bgnbd', '{0.243, 4.414, 0.793, 2.426}'::float8[], 20), ('mbgnbd', '{0.525, 6.183, 0.891, 1.614}', 20), ('pareto_nbd', '{0.553, 10.578, 0.606, 11.669}', 20),
@@ -140,6 +160,12 @@ SELECT ok(abs(log_likelihood(two) / log_likelihood(one) - 2) < 1e-12
 			FROM jsonb_object_keys(parameters(one)) k),
 	'counts weigh as rows do')
 FROM (SELECT (SELECT clv_fit(r) FROM customer) AS one, (SELECT clv_fit(r) FROM customer, generate_series(1, 2)) AS two) f;
+
+-- More than a million, which are collapsed on the way, and again and again from then on.
+SELECT ok(customers(many) = 800 * 1500 AND abs(log_likelihood(many) / log_likelihood(one) - 800) < 1e-9
+		AND (SELECT bool_and(abs((parameters(many)->>k)::float8 / (parameters(one)->>k)::float8 - 1) < 1e-9) FROM jsonb_object_keys(parameters(one)) k),
+	'a million customers')
+FROM (SELECT (SELECT clv_fit(r) FROM customer) AS one, (SELECT clv_fit(r) FROM customer, generate_series(1, 800)) AS many) f;
 
 -- Through workers: to the last bit the same.
 CREATE TABLE clv_parallel AS SELECT r FROM customer, generate_series(1, 20);
