@@ -602,6 +602,16 @@ table_scan_again(TableScan *scan, const TableKey *keys)
 	MemoryContextSwitchTo(old);
 }
 
+void
+table_scan_probe(TableScan *scan, Table *table, const char *index,
+				 Snapshot snapshot, int nkeys, const TableKey *keys)
+{
+	if (scan->scan != NULL)
+		table_scan_again(scan, keys);
+	else
+		table_scan_begin(scan, table, index, snapshot, nkeys, keys);
+}
+
 /*
  * The row of an index entry, as the heap's own fetch has it but for when the
  * page is pruned: our pages are kept with room for updates, and core would
@@ -662,6 +672,7 @@ void
 table_scan_end(TableScan *scan)
 {
 	index_endscan(scan->scan);
+	scan->scan = NULL;
 	if (scan->own_index)
 		index_close(scan->index, NoLock);
 }

@@ -92,24 +92,12 @@ drop_snapshot(Post *post)
 static void
 close_scans(Post *post)
 {
-	if (post->scanning_account_by_id)
-		table_scan_end(&post->account_by_id);
-	if (post->scanning_account_by_key)
-		table_scan_end(&post->account_by_key);
-	if (post->scanning_lot_open)
-		table_scan_end(&post->lot_open);
-	if (post->scanning_lot_by_no)
-		table_scan_end(&post->lot_by_no);
-	post->scanning_account_by_id = post->scanning_account_by_key = false;
-	if (post->scanning_member_by_key)
-		table_scan_end(&post->member_by_key);
-	if (post->scanning_entry_by_event)
-		table_scan_end(&post->entry_by_event);
-	post->scanning_lot_open = post->scanning_lot_by_no = false;
-	if (post->scanning_archived_by_event)
-		table_scan_end(&post->archived_by_event);
-	post->scanning_member_by_key = post->scanning_entry_by_event = false;
-	post->scanning_archived_by_event = false;
+	TableScan  *scans[] = {&post->member_by_key, &post->account_by_id, &post->account_by_key, &post->lot_open,
+	&post->lot_by_no, &post->entry_by_event, &post->archived_by_event};
+
+	for (int i = 0; i < (int) lengthof(scans); i++)
+		if (scans[i]->scan != NULL)
+			table_scan_end(scans[i]);
 }
 
 static void
@@ -272,11 +260,7 @@ post_find_member(Post *post, int32 program_id, const text *key)
 
 	if (post->member.rel == NULL)
 		table_open_for_read(&post->member, "member", MEMBER_NATTS);
-	if (!post->scanning_member_by_key)
-		table_scan_begin(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->member_by_key, keys);
-	post->scanning_member_by_key = true;
+	table_scan_probe(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
 
 	if (!table_scan_next(&post->member_by_key))
 	{
@@ -331,12 +315,8 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 	};
 
 	post_table(post, &post->entry, "entry", ENTRY_NATTS);
-	if (!post->scanning_entry_by_event)
-		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx",
-						 post->latest ? post->latest : post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->entry_by_event, keys);
-	post->scanning_entry_by_event = true;
+	table_scan_probe(&post->entry_by_event, &post->entry, "entry_event_idx",
+					 post->latest ? post->latest : post->snapshot, 2, keys);
 	post->in_archive = false;
 }
 
@@ -359,12 +339,8 @@ enter_archive(Post *post)
 		return false;
 	for (int i = 0; i < 2; i++)
 		keys[i] = (TableKey) {BTEqualStrategyNumber, post->entry_by_event.keys[i].sk_argument};
-	if (!post->scanning_archived_by_event)
-		table_scan_begin(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
-						 post->latest ? post->latest : post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->archived_by_event, keys);
-	post->scanning_archived_by_event = true;
+	table_scan_probe(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
+					 post->latest ? post->latest : post->snapshot, 2, keys);
 	post->in_archive = true;
 	return true;
 }
@@ -441,12 +417,7 @@ post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer ti
 	};
 	bool		isnull;
 
-	if (!post->scanning_account_by_key)
-		table_scan_begin(&post->account_by_key, &post->account, "account_key",
-						 post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->account_by_key, keys);
-	post->scanning_account_by_key = true;
+	table_scan_probe(&post->account_by_key, &post->account, "account_key", post->snapshot, 2, keys);
 
 	if (!table_scan_next(&post->account_by_key))
 	{
@@ -485,11 +456,7 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
 		return true;
 
-	if (!post->scanning_account_by_id)
-		table_scan_begin(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
-	else
-		table_scan_again(&post->account_by_id, &key);
-	post->scanning_account_by_id = true;
+	table_scan_probe(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
 	return table_scan_next(&post->account_by_id);
 }
 
@@ -658,15 +625,9 @@ scan_open_lots(Account *account, StrategyNumber strategy, TimestampTz expires_at
 	};
 
 	post_table(post, &post->lot, "lot", LOT_NATTS);
-	if (post->scanning_lot_open && post->lot_open.keys[2].sk_strategy == strategy)
-		table_scan_again(&post->lot_open, keys);
-	else
-	{
-		if (post->scanning_lot_open)
-			table_scan_end(&post->lot_open);
-		table_scan_begin(&post->lot_open, &post->lot, "lot_pkey", post->snapshot, 3, keys);
-	}
-	post->scanning_lot_open = true;
+	if (post->lot_open.scan != NULL && post->lot_open.keys[2].sk_strategy != strategy)
+		table_scan_end(&post->lot_open);
+	table_scan_probe(&post->lot_open, &post->lot, "lot_pkey", post->snapshot, 3, keys);
 	return &post->lot_open;
 }
 
@@ -815,11 +776,7 @@ account_lot(Account *account, int32 lot_no)
 	if (lot != NULL)
 		return lot;
 	post_table(post, &post->lot, "lot", LOT_NATTS);
-	if (!post->scanning_lot_by_no)
-		table_scan_begin(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->lot_by_no, keys);
-	post->scanning_lot_by_no = true;
+	table_scan_probe(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
 	if (!table_scan_next(&post->lot_by_no))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_LEDGER_DAMAGED),

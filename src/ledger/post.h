@@ -194,6 +194,7 @@ struct Post
 	Table		request;
 	Table		progress;		/* the status wing's */
 	Table		tier_change;
+	/* Open from their first use until the snapshot changes. */
 	TableScan	member_by_key;
 	TableScan	account_by_id;
 	TableScan	account_by_key;
@@ -201,13 +202,6 @@ struct Post
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
 	TableScan	archived_by_event;
-	bool		scanning_member_by_key;
-	bool		scanning_account_by_id;
-	bool		scanning_account_by_key;
-	bool		scanning_lot_open;
-	bool		scanning_lot_by_no;
-	bool		scanning_entry_by_event;
-	bool		scanning_archived_by_event;
 	bool		in_archive;		/* entries of an event come from there now */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
