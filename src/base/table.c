@@ -29,6 +29,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/array.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/table.h"
@@ -331,12 +332,7 @@ table_new_row(Table *table)
 
 	if (table->queued == table->made)
 	{
-		if (table->made == table->room)
-		{
-			table->room = table->room == 0 ? 4 : table->room * 2;
-			table->queue = table->queue == NULL ? palloc(sizeof(TupleTableSlot *) * table->room) :
-				repalloc(table->queue, sizeof(TupleTableSlot *) * table->room);
-		}
+		table->queue = array_grow(table->queue, table->made, &table->room, sizeof(TupleTableSlot *));
 		table->queue[table->made++] = table_slot_create(table->rel, NULL);
 	}
 	MemoryContextSwitchTo(old);

@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplesort.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
 #include "earn/accrual.h"
@@ -229,13 +230,7 @@ note_member(Accrual *accrual, Image *image)
 		member->number = accrual->nmembers;
 	}
 
-	if (accrual->nmembers == accrual->members_room)
-	{
-		accrual->members_room = accrual->members_room ? accrual->members_room * 2 : 4;
-		accrual->keys = accrual->keys ?
-			repalloc_huge(accrual->keys, sizeof(text *) * accrual->members_room) :
-			palloc(sizeof(text *) * accrual->members_room);
-	}
+	accrual->keys = array_grow(accrual->keys, accrual->nmembers, &accrual->members_room, sizeof(text *));
 	accrual->keys[accrual->nmembers] = image->member;
 	image->member_no = accrual->nmembers++;
 }
@@ -361,10 +356,9 @@ accrual_only_deferred(Accrual *accrual)
 	TableKey	key = {BTEqualStrategyNumber, source_id};
 	Table		table;
 	TableScan	scan;
-	int			room = 64;
+	int			room = 0;
 
 	accrual->only = members_create(accrual->context, 64, NULL);
-	accrual->noted = palloc(sizeof(Noted *) * room);
 	table_open_for_read(&table, "deferred", DEFERRED_NATTS);
 	table_scan_begin(&scan, &table, "deferred_pkey", snapshot, 1, &key);
 	while (table_scan_next(&scan))
@@ -379,11 +373,7 @@ accrual_only_deferred(Accrual *accrual)
 		if (VARSIZE_ANY_EXHDR(DatumGetTextPP(values[DEFERRED_LINE])) > 0)
 			noted->line = DatumGetTextPCopy(values[DEFERRED_LINE]);
 		noted->member = DatumGetTextPCopy(values[DEFERRED_MEMBER]);
-		if (accrual->nnoted == room)
-		{
-			room *= 2;
-			accrual->noted = repalloc_huge(accrual->noted, sizeof(Noted *) * room);
-		}
+		accrual->noted = array_grow(accrual->noted, accrual->nnoted, &room, sizeof(Noted *));
 		first = members_insert(accrual->only, row_key(noted->event, noted->line), &found);
 		noted->next = found ? first->number : -1;
 		first->number = accrual->nnoted;
@@ -500,13 +490,7 @@ add_row(Accrual *accrual, const Row *row)
 		note_member(accrual, row->before);
 	if (row->after != NULL)
 		note_member(accrual, row->after);
-	if (accrual->nrows == accrual->rows_room)
-	{
-		accrual->rows_room = accrual->rows_room ? accrual->rows_room * 2 : 4;
-		accrual->rows = accrual->rows ?
-			repalloc_huge(accrual->rows, sizeof(Row) * accrual->rows_room) :
-			palloc(sizeof(Row) * accrual->rows_room);
-	}
+	accrual->rows = array_grow(accrual->rows, accrual->nrows, &accrual->rows_room, sizeof(Row));
 	accrual->rows[accrual->nrows++] = *row;
 	MemoryContextSwitchTo(old);
 
@@ -854,13 +838,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 static void
 queue_reversal(Visit *visit, const Reversal *reversal)
 {
-	if (visit->nreversals == visit->reversals_room)
-	{
-		visit->reversals_room = visit->reversals_room ? visit->reversals_room * 2 : 8;
-		visit->reversals = visit->reversals ?
-			repalloc(visit->reversals, sizeof(Reversal) * visit->reversals_room) :
-			palloc(sizeof(Reversal) * visit->reversals_room);
-	}
+	visit->reversals = array_grow(visit->reversals, visit->nreversals, &visit->reversals_room, sizeof(Reversal));
 	visit->reversals[visit->nreversals++] = *reversal;
 }
 
@@ -1268,15 +1246,10 @@ is_booked(Visit *visit, Account *account, const Task *task)
 static void
 note_stray(Accrual *accrual, const Task *task)
 {
-	if (accrual->nstrays == accrual->strays_room)
-	{
-		MemoryContext old = MemoryContextSwitchTo(accrual->context);
+	MemoryContext old = MemoryContextSwitchTo(accrual->context);
 
-		accrual->strays_room = accrual->strays_room == 0 ? 8 : accrual->strays_room * 2;
-		accrual->strays = accrual->strays == NULL ? palloc(sizeof(Task) * accrual->strays_room) :
-			repalloc_huge(accrual->strays, sizeof(Task) * accrual->strays_room);
-		MemoryContextSwitchTo(old);
-	}
+	accrual->strays = array_grow(accrual->strays, accrual->nstrays, &accrual->strays_room, sizeof(Task));
+	MemoryContextSwitchTo(old);
 	accrual->strays[accrual->nstrays++] = *task;
 }
 

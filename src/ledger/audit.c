@@ -32,17 +32,16 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/compat.h"
 #include "ledger/chain.h"
 #include "ledger/checkpoint.h"
@@ -156,14 +155,14 @@ typedef struct Walk
 {
 	ReturnSetInfo *result;
 	int64		last;
-	int32	   *sources;		/* those there are, ascending */
+	const int32 *sources;		/* those there are, ascending */
 	int			nsources;
-	int32	   *rules;
-	int32	   *rule_currencies;
+	const int32 *rules;
+	const int32 *rule_currencies;
 	int			nrules;
-	int32	   *actors;
+	const int32 *actors;
 	int			nactors;
-	int32	   *currencies;		/* of the accounts to walk; NULL: all */
+	const int32 *currencies;		/* of the accounts to walk; NULL: all */
 	int			ncurrencies;
 	Cursor		account;
 	Cursor		entry;
@@ -892,19 +891,6 @@ account_agrees(Walk *walk)
  *		The functions
  * ---------------------------------------------------------------- */
 
-static int32 *
-read_ids(ArrayType *array, int *n)
-{
-	Datum	   *elements;
-	int32	   *ids;
-
-	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, n);
-	ids = palloc(sizeof(int32) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		ids[i] = DatumGetInt32(elements[i]);
-	return ids;
-}
-
 static Cursor *
 cursor_of(Walk *walk, int n)
 {
@@ -976,14 +962,14 @@ begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
 	if (walk->result->setDesc->natts != WALK_NATTS)
 		elog(ERROR, "the walk does not have the columns that this library knows");
 	walk->last = PG_GETARG_INT64(1);
-	walk->sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
-	walk->rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
-	walk->rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
+	walk->sources = array_int32s(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
+	walk->rules = array_int32s(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
+	walk->rule_currencies = array_int32s(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
 	if (ncurrencies != walk->nrules)
 		elog(ERROR, "expected a currency for each rule");
-	walk->actors = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
+	walk->actors = array_int32s(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
 	if (!PG_ARGISNULL(6))
-		walk->currencies = read_ids(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
+		walk->currencies = array_int32s(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
 	walk->context = CurrentMemoryContext;
 	walk->scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
 

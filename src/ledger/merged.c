@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "ledger/merged.h"
 
 /* Both sides of a way. */
@@ -319,12 +320,7 @@ add_gone(Merge *merge, int32 lot_no, Points points)
 			merge->gone[i].points = points_add(merge->gone[i].points, points);
 			return;
 		}
-	if (merge->n == merge->room)
-	{
-		merge->room = merge->room == 0 ? 16 : merge->room * 2;
-		merge->gone = merge->gone == NULL ? palloc(sizeof(Gone) * merge->room) :
-			repalloc(merge->gone, sizeof(Gone) * merge->room);
-	}
+	merge->gone = array_grow(merge->gone, merge->n, &merge->room, sizeof(Gone));
 	merge->gone[merge->n++] = (Gone) {lot_no, points, NULL};
 }
 

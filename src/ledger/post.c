@@ -23,13 +23,13 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
 #include "ledger/actor.h"
@@ -558,13 +558,7 @@ add_lot(Account *account)
 {
 	Lot		   *lot = palloc0(sizeof(Lot));
 
-	if (account->nlots == account->lots_room)
-	{
-		account->lots_room = account->lots_room ? account->lots_room * 2 : 8;
-		account->lots = account->lots ?
-			repalloc(account->lots, sizeof(Lot *) * account->lots_room) :
-			palloc(sizeof(Lot *) * account->lots_room);
-	}
+	account->lots = array_grow(account->lots, account->nlots, &account->lots_room, sizeof(Lot *));
 	account->lots[account->nlots++] = lot;
 	return lot;
 }
@@ -747,15 +741,14 @@ account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, 
 	LotCursor	cursor;
 	Lot		   *lot;
 	Points		found = 0;
-	int			room = 8;
+	int			room = 0;
 
-	*live = palloc(sizeof(Lot *) * room);
+	*live = NULL;
 	*count = 0;
 	account_open_live(account, at, &cursor);
 	while (found < wanted && (lot = account_next_live(&cursor)) != NULL)
 	{
-		if (*count == room)
-			*live = repalloc(*live, sizeof(Lot *) * (room *= 2));
+		*live = array_grow(*live, *count, &room, sizeof(Lot *));
 		(*live)[(*count)++] = lot;
 		found = points_add(found, lot->remaining - lot->held);
 	}
@@ -1066,13 +1059,7 @@ add_entry(Account *account, EntryKind kind, TimestampTz event_time)
 {
 	Entry	   *entry;
 
-	if (account->nentries == account->entries_room)
-	{
-		account->entries_room = account->entries_room ? account->entries_room * 2 : 8;
-		account->entries = account->entries ?
-			repalloc(account->entries, sizeof(Entry) * account->entries_room) :
-			palloc(sizeof(Entry) * account->entries_room);
-	}
+	account->entries = array_grow(account->entries, account->nentries, &account->entries_room, sizeof(Entry));
 	if (account->last_entry + 1 >= ENTRIES_PER_ACCOUNT)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_ACCOUNT_FULL),
@@ -1117,13 +1104,8 @@ account_allocate(Account *account, const Entry *entry, int32 lot_no, Points poin
 	Allocation *allocation = palloc0(sizeof(Allocation));
 	Allocation *last = account->nallocations ? account->allocations[account->nallocations - 1] : NULL;
 
-	if (account->nallocations == account->allocations_room)
-	{
-		account->allocations_room = account->allocations_room ? account->allocations_room * 2 : 8;
-		account->allocations = account->allocations ?
-			repalloc(account->allocations, sizeof(Allocation *) * account->allocations_room) :
-			palloc(sizeof(Allocation *) * account->allocations_room);
-	}
+	account->allocations = array_grow(account->allocations, account->nallocations, &account->allocations_room,
+									  sizeof(Allocation *));
 	account->allocations[account->nallocations++] = allocation;
 	allocation->entry_no = entry->entry_no;
 	allocation->allocation_no = last && last->entry_no == entry->entry_no ? last->allocation_no + 1 : 1;

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "earn/rule.h"
 #include "ledger/merged.h"
@@ -213,12 +214,7 @@ note_award(LetOffs *found, LetOff award)
 {
 	if (rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
 		return;
-	if (found->n == found->room)
-	{
-		found->room = found->room == 0 ? 8 : found->room * 2;
-		found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
-			repalloc(found->awards, sizeof(LetOff) * found->room);
-	}
+	found->awards = array_grow(found->awards, found->n, &found->room, sizeof(LetOff));
 	award.event = copy_text(award.event);
 	award.line = copy_text(award.line);
 	found->awards[found->n++] = award;

@@ -12,9 +12,9 @@
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "ledger/merged.h"
 #include "ledger/request.h"
@@ -37,19 +37,6 @@ typedef struct Change
 	text	   *reason;
 	text	   *key;
 } Change;
-
-static int64 *
-read_accounts(ArrayType *array, int *n)
-{
-	Datum	   *elements;
-	int64	   *accounts;
-
-	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, n);
-	accounts = palloc(sizeof(int64) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		accounts[i] = DatumGetInt64(elements[i]);
-	return accounts;
-}
 
 /* What a hold keeps would be lost to who holds it. */
 static void
@@ -138,8 +125,8 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 	Post		post;
 	int			n;
 	int			ninto;
-	int64	   *from = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &n);
-	int64	   *into = read_accounts(PG_GETARG_ARRAYTYPE_P(1), &ninto);
+	const int64 *from = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
+	const int64 *into = array_int64s(PG_GETARG_ARRAYTYPE_P(1), &ninto);
 	int64	   *both = palloc(sizeof(int64) * 2 * Max(n, 1));
 	int32		entry_no = 0;
 
@@ -199,7 +186,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	Change		change = {{0}};
 	Post		post;
 	int			n;
-	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &n);
+	const int64 *accounts = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
 	int32		entry_no = 0;
 
 	if (n == 0)
@@ -272,11 +259,11 @@ reopen_work(Account *account, void *arg)
 }
 
 static void
-visit_each(ArrayType *array, AccountWork work, Change *change)
+visit_each(ArrayType *copy, AccountWork work, Change *change)
 {
 	Post		post;
 	int			n;
-	int64	   *accounts = read_accounts(array, &n);
+	int64	   *accounts = array_int64s(copy, &n);
 
 	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
@@ -292,7 +279,7 @@ loyalty_membership_close(PG_FUNCTION_ARGS)
 {
 	Change		change = {.forfeit = PG_GETARG_BOOL(1)};
 
-	visit_each(PG_GETARG_ARRAYTYPE_P(0), close_work, &change);
+	visit_each(PG_GETARG_ARRAYTYPE_P_COPY(0), close_work, &change);
 	PG_RETURN_VOID();
 }
 
@@ -302,7 +289,7 @@ loyalty_membership_reopen(PG_FUNCTION_ARGS)
 {
 	Change		change = {{0}};
 
-	visit_each(PG_GETARG_ARRAYTYPE_P(0), reopen_work, &change);
+	visit_each(PG_GETARG_ARRAYTYPE_P_COPY(0), reopen_work, &change);
 	PG_RETURN_VOID();
 }
 
@@ -478,12 +465,12 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 	int			nmembers;
 	int			naccounts;
 	int			nkeys;
-	int64	   *members = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &nmembers);
-	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
+	const int64 *members = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &nmembers);
+	const int64 *accounts = array_int64s(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
 	Datum	   *keys;
 	Datum	   *account_keys;
 	int			nothers;
-	int64	   *others = read_accounts(PG_GETARG_ARRAYTYPE_P(5), &nothers);
+	const int64 *others = array_int64s(PG_GETARG_ARRAYTYPE_P(5), &nothers);
 	Table		archived_entry;
 	int32		program_id = PG_GETARG_INT32(4);
 
