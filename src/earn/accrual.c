@@ -557,15 +557,6 @@ booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
 }
 
-static bool
-is_of_kind(Datum kind, EntryKind known)
-{
-	const text *word = DatumGetTextPP(kind);
-	const char *name = entry_kind_name(known);
-
-	return VARSIZE_ANY_EXHDR(word) == strlen(name) && memcmp(VARDATA_ANY(word), name, strlen(name)) == 0;
-}
-
 /* Of the row itself, or (line NULL) of all lines of an event. */
 static int
 load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
@@ -589,7 +580,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 			nulls[ENTRY_RULE])
 			continue;
 		if (whole_event ? nulls[ENTRY_LINE] :
-			!same_text(line, nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE])) ||
+			!same_text(line, slot_text(slot, ENTRY_LINE)) ||
 			booked_just_now(accrual, slot))
 			continue;
 		sum = booked_of_rule(booked, &n, DatumGetInt32(values[ENTRY_RULE]));
@@ -606,7 +597,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 		{
 			sum->first_entry = entry_no;
 			sum->time = DatumGetTimestampTz(values[ENTRY_EVENT_TIME]);
-			sum->whole = !is_of_kind(values[ENTRY_KIND], ENTRY_REVERSE);
+			sum->whole = entry_kind_of(values[ENTRY_KIND]) != ENTRY_REVERSE;
 		}
 		if (DatumGetPoints(values[ENTRY_POINTS]) <= 0)
 			continue;

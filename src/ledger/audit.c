@@ -420,19 +420,6 @@ of_account(const Walk *walk, const Cursor *cursor)
 	return cursor->there && cursor->account_id == walk->account_id;
 }
 
-static EntryKind
-kind_of(const text *name)
-{
-	for (int kind = 0; kind < ENTRY_KINDS; kind++)
-	{
-		const char *known = entry_kind_name(kind);
-
-		if (strlen(known) == VARSIZE_ANY_EXHDR(name) && memcmp(known, VARDATA_ANY(name), strlen(known)) == 0)
-			return kind;
-	}
-	return ENTRY_KINDS;
-}
-
 /* ----------------------------------------------------------------
  *		An entry
  * ---------------------------------------------------------------- */
@@ -660,9 +647,9 @@ check_entry(Walk *walk)
 	entry.rule_id = DatumGetInt32(values[ENTRY_RULE]);
 	entry.reverses = DatumGetInt32(values[ENTRY_REVERSES]);
 	entry.actor_id = DatumGetInt32(values[ENTRY_ACTOR]);
-	entry.kind = kind_of(kind);
-	entry.event = nulls[ENTRY_EVENT] ? NULL : DatumGetTextPP(values[ENTRY_EVENT]);
-	entry.line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
+	entry.kind = entry_kind_of(PointerGetDatum(kind));
+	entry.event = slot_text(walk->entry.table.slot, ENTRY_EVENT);
+	entry.line = slot_text(walk->entry.table.slot, ENTRY_LINE);
 
 	check_number(walk, entry.entry_no);
 	check_hash(walk, &entry, kind, recorded_at, hash);

@@ -327,18 +327,10 @@ add_gone(Merge *merge, int32 lot_no, Points points)
 static void
 add_allocations(Account *account, Merge *merge, int32 entry_no)
 {
-	Post	   *post = account->post;
-	bool		archived = entry_no <= merge->last_archived;
-	Table	   *table = archived ?
-		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
-		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
+	Table	   *table = post_scan_allocations(account->post, &scan, account->account_id, entry_no,
+											  entry_no <= merge->last_archived);
 
-	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -365,7 +357,7 @@ find_ways(Account *account, Merge *merge, Table *table, const char *index)
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
-		if (strcmp(TextDatumGetCString(values[ENTRY_KIND]), entry_kind_name(ENTRY_MERGE)) != 0)
+		if (entry_kind_of(values[ENTRY_KIND]) != ENTRY_MERGE)
 			continue;
 		other = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
 		if (other / ENTRIES_PER_ACCOUNT != account->parent->account_id)

@@ -69,6 +69,18 @@ entry_kind_name(EntryKind kind)
 	return kind_names[kind];
 }
 
+EntryKind
+entry_kind_of(Datum name)
+{
+	const text *word = DatumGetTextPP(name);
+	EntryKind	kind = 0;
+
+	while (kind < ENTRY_KINDS && (strlen(kind_names[kind]) != VARSIZE_ANY_EXHDR(word) ||
+								  memcmp(kind_names[kind], VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)) != 0))
+		kind++;
+	return kind;
+}
+
 /* ----------------------------------------------------------------
  *		The session
  * ---------------------------------------------------------------- */
@@ -362,23 +374,40 @@ post_next_entry(Post *post)
 	return table->slot;
 }
 
-/* Whether the last entry that an anchor is of is in the archive. */
-static bool
-is_archive_there(Post *post, int64 account_id, int32 entries)
+TupleTableSlot *
+post_entry(Post *post, int64 account_id, int32 entry_no, bool archived)
 {
+	Table	   *table = archived ? post_table(post, &post->archived_entry, "archived_entry", ENTRY_NATTS) :
+		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entries)}
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
 	bool		found;
 
-	if (!post_has_archive(post))
-		return false;
-	table_scan_begin(&scan, &post->archived_entry, "archived_entry_pkey", post->snapshot, 2, keys);
+	table_scan_begin(&scan, table, archived ? "archived_entry_pkey" : "entry_pkey", post->snapshot, 2, keys);
 	found = table_scan_next(&scan);
 	table_scan_end(&scan);
-	return found;
+	if (!found)
+		return NULL;
+	slot_getallattrs(table->slot);
+	return table->slot;
+}
+
+Table *
+post_scan_allocations(Post *post, TableScan *scan, int64 account_id, int32 entry_no, bool archived)
+{
+	Table	   *table = archived ?
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
+	};
+
+	table_scan_begin(scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
+	return table;
 }
 
 void
@@ -395,9 +424,10 @@ post_refuse_discarded(Post *post, int64 account_id, TimestampTz time)
 	{
 		Datum	   *values = table->slot->tts_values - 1;
 
+		/* With its last entry all that the anchor is of is there, or gone. */
 		slot_getallattrs(table->slot);
 		if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
-			!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
+			!(post_has_archive(post) && post_entry(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES]), true)))
 			ereport(ERROR,
 					(errcode(ERRCODE_LY_ARCHIVED),
 					 errmsg("what it is about is archived"),
@@ -468,6 +498,24 @@ post_account_currency(Post *post, int64 account_id)
 	if (!find_row(post, account_id, NULL))
 		return NULL;
 	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
+}
+
+const Currency *
+post_entry_currency(Post *post, int64 entry_id, int64 *account_id, int32 *entry_no, ItemPointer tid)
+{
+	const Currency *currency;
+
+	*account_id = entry_id / ENTRIES_PER_ACCOUNT;
+	*entry_no = (int32) (entry_id % ENTRIES_PER_ACCOUNT);
+	if (entry_id <= 0 || *entry_no == 0)
+		return NULL;
+	currency = post_account_currency(post, *account_id);
+	if (currency == NULL)
+		return NULL;
+	program_check_access(currency->program->program_id);
+	if (tid != NULL)
+		ItemPointerCopy(&post->account.slot->tts_tid, tid);
+	return currency;
 }
 
 static void
@@ -779,13 +827,13 @@ account_lot(Account *account, int32 lot_no)
 }
 
 static int32
-first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
+allocated_lot(Post *post, int64 account_id, int32 entry_no, bool archived)
 {
 	TableScan	scan;
+	Table	   *table = post_scan_allocations(post, &scan, account_id, entry_no, archived);
 	int32		lot_no = 0;
 	bool		isnull;
 
-	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
 	while (lot_no == 0 && table_scan_next(&scan))
 		lot_no = DatumGetInt32(slot_getattr(table->slot, ALLOCATION_LOT, &isnull));
 	table_scan_end(&scan);
@@ -795,20 +843,9 @@ first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
 int32
 post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 {
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
-	int32		lot_no;
+	int32		lot_no = allocated_lot(post, account_id, entry_no, false);
 
-	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	lot_no = first_lot(post, &post->allocation, "allocation_pkey", keys);
-	if (lot_no == 0 && post_has_archive(post))
-	{
-		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS);
-		lot_no = first_lot(post, &post->archived_allocation, "archived_allocation_pkey", keys);
-	}
-	return lot_no;
+	return lot_no == 0 && post_has_archive(post) ? allocated_lot(post, account_id, entry_no, true) : lot_no;
 }
 
 static bool

@@ -21,14 +21,6 @@ reused(const Request *request)
 			 errhint("Repeat a call with its own id; make a new id for a new call.")));
 }
 
-static Table *
-requests(Post *post)
-{
-	if (post->request.rel == NULL)
-		table_open_for_write(&post->request, "request", REQUEST_NATTS, post->estate);
-	return &post->request;
-}
-
 int64
 request_answer(Post *post, const Request *request)
 {
@@ -42,7 +34,7 @@ request_answer(Post *post, const Request *request)
 
 	if (request->id == NULL)
 		return 0;
-	table = requests(post);
+	table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	table_scan_begin(&scan, table, "request_pkey", post->snapshot, 2, keys);
 	if (table_scan_next(&scan))
 	{
@@ -67,7 +59,7 @@ request_keep(Post *post, const Request *request, int64 account_id, int32 entry_n
 
 	if (request->id == NULL)
 		return;
-	table = requests(post);
+	table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	slot = table_new_row(table);
 	values = slot->tts_values - 1;
 	values[REQUEST_PROGRAM] = Int32GetDatum(request->program_id);

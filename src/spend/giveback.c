@@ -48,41 +48,6 @@ typedef struct Giveback
 	int			npayments;
 } Giveback;
 
-int64
-split_entry_id(int64 entry_id, int32 *entry_no)
-{
-	*entry_no = (int32) (entry_id % ENTRIES_PER_ACCOUNT);
-	if (entry_id <= 0 || *entry_no == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
-				 errmsg("entry " INT64_FORMAT " does not exist", entry_id),
-				 errdetail("No entry has such an id."),
-				 errhint("Use the id that loyalty.redeem() answered.")));
-	return entry_id / ENTRIES_PER_ACCOUNT;
-}
-
-/* False: it is not in this table. */
-static bool
-find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed, text **line)
-{
-	TableScan	scan;
-	bool		found;
-
-	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
-	found = table_scan_next(&scan);
-	if (found)
-	{
-		bool		isnull;
-		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
-
-		*redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
-		kind = slot_getattr(table->slot, ENTRY_LINE, &isnull);
-		*line = isnull ? NULL : DatumGetTextPCopy(kind);
-	}
-	table_scan_end(&scan);
-	return found;
-}
-
 /*
  * The allocations of a redemption, in the order they paid, in account->allocations.
  * Its line: it has one when other accounts may have paid as well.
@@ -92,31 +57,27 @@ read_redemption(Account *account, int32 entry_no)
 {
 	Post	   *post = account->post;
 	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
 	Table	   *table;
-	bool		found;
 	bool		archived = false;
-	bool		redeemed = false;
-	text	   *line = NULL;
+	TupleTableSlot *slot = post_entry(post, account->account_id, entry_no, false);
+	text	   *line;
 
-	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed, &line);
-	if (!found && post_has_archive(post))
-		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed, &line);
-	if (!found && entry_no <= account->last_entry)
+	if (slot == NULL && post_has_archive(post))
+	{
+		slot = post_entry(post, account->account_id, entry_no, true);
+		archived = slot != NULL;
+	}
+	if (slot == NULL && entry_no <= account->last_entry)
 		post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
-	if (!redeemed)
+	if (slot == NULL || entry_kind_of(slot->tts_values[ENTRY_KIND - 1]) != ENTRY_REDEEM)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
 				 errmsg("entry " INT64_FORMAT " is not a redemption", ENTRY_ID(account->account_id, entry_no)),
 				 errdetail("Only redeemed points can be given back."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
+	line = copy_text(slot_text(slot, ENTRY_LINE));
 
-	table = archived ? post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
-		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
+	table = post_scan_allocations(post, &scan, account->account_id, entry_no, archived);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -198,15 +159,9 @@ read_award(TupleTableSlot *slot, LetOff *award)
 	memset(award, 0, sizeof(*award));
 	award->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
 	award->rule_id = DatumGetInt32(values[ENTRY_RULE]);
-	award->event = DatumGetTextPP(values[ENTRY_EVENT]);
-	award->line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
+	award->event = slot_text(slot, ENTRY_EVENT);
+	award->line = slot_text(slot, ENTRY_LINE);
 	return true;
-}
-
-static text *
-copy_text(const text *from)
-{
-	return from == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(from), VARSIZE_ANY_EXHDR(from));
 }
 
 static void
@@ -719,7 +674,6 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 	const Currency *currency;
 
 	require_argument(fcinfo, 0, "entry_id");
-	account_id = split_entry_id(PG_GETARG_INT64(0), &giveback.redeem_no);
 	giveback.all = PG_ARGISNULL(1);
 	giveback.points = giveback.all ? 0 : PG_GETARG_POINTS(1);
 	giveback.request.id = ARG_TEXT_OR_NULL(2);
@@ -735,14 +689,13 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 				 errhint("Leave it out to give expired points back expired.")));
 
 	post_begin(&post);
-	currency = post_account_currency(&post, account_id);
+	currency = post_entry_currency(&post, PG_GETARG_INT64(0), &account_id, &giveback.redeem_no, NULL);
 	if (currency == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
 				 errmsg("entry " INT64_FORMAT " does not exist", PG_GETARG_INT64(0)),
 				 errdetail("No entry has such an id."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
-	program_check_access(currency->program->program_id);
 	if (!giveback.all)
 		check_points(currency, giveback.points);
 	giveback.request.program_id = currency->program->program_id;

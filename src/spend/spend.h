@@ -18,8 +18,6 @@ extern void spend_accounts(Post *post, const Currency *currency, const text **ke
 						   ItemPointer tid);
 extern int64 spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid);
 
-extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
-
 /* LY302 where the currency blocks spending until a debt is repaid. */
 extern void refuse_blocked(const Account *account);
 

@@ -351,15 +351,13 @@ rename_member(Post *post, int64 member_id, text *key)
 static void
 erase_request(Post *post, int32 program_id, Datum request_id)
 {
-	Table	   *table = &post->request;
+	Table	   *table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int32GetDatum(program_id)},
 		{BTEqualStrategyNumber, request_id}
 	};
 
-	if (table->rel == NULL)
-		table_open_for_write(table, "request", REQUEST_NATTS, post->estate);
 	table_scan_begin(&scan, table, "request_pkey", post->snapshot, 2, keys);
 	if (table_scan_next(&scan))
 	{
@@ -436,9 +434,9 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 		if (!nulls[ENTRY_REASON])
 		{
 			TupleTableSlot *slot = copy_row(table, &tid);
-			char	   *kind = TextDatumGetCString(values[ENTRY_KIND]);
+			EntryKind	kind = entry_kind_of(values[ENTRY_KIND]);
 
-			if (strcmp(kind, entry_kind_name(ENTRY_TRANSFER)) == 0 || strcmp(kind, entry_kind_name(ENTRY_MERGE)) == 0)
+			if (kind == ENTRY_TRANSFER || kind == ENTRY_MERGE)
 			{
 				others = n == 0 ? palloc(sizeof(int64) * 16) :
 					n % 16 == 0 ? repalloc(others, sizeof(int64) * (n + 16)) : others;
