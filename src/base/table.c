@@ -22,6 +22,7 @@
 #include "catalog/pg_am_d.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
@@ -647,6 +648,8 @@ table_scan_next(TableScan *scan)
 	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
 	bool		found = false;
 
+	/* Here, so that no loop over rows can forget it. */
+	CHECK_FOR_INTERRUPTS();
 	if (scan->table->rel->rd_tableam == GetHeapamTableAmRoutine())
 	{
 		ItemPointer tid;

@@ -17,7 +17,6 @@
 
 #include "access/nbtree.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/errors.h"
@@ -187,10 +186,7 @@ read_shares(Account *account, Confirmation *confirmation)
 	confirmation->carried = 0;
 	table_scan_begin(&scan, &post->entry, "entry_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		add_entry(account, confirmation, post->entry.slot);
-	}
 	table_scan_end(&scan);
 }
 

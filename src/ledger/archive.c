@@ -13,7 +13,6 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "miscadmin.h"
 
 #include "base/array.h"
 #include "base/errors.h"
@@ -61,7 +60,6 @@ take_rows(Post *post, Table *from, const char *index, Table *to, int64 account_i
 	table_scan_begin(&scan, from, index, post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
 		take_row(from, to);
 		taken++;
 	}

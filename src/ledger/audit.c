@@ -560,7 +560,6 @@ read_allocations(Walk *walk, const Entry *entry)
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		walk->has_entries = true;
 		if (entry == NULL || cursor->entry_no < entry->entry_no)
 			tell(walk, FAULT_ORPHAN, cursor->entry_no, "allocations name an entry that is not there");
@@ -602,7 +601,6 @@ check_checkpoints(Walk *walk, const Entry *entry)
 		bool		seen = !(cursor->table.slot->tts_isnull - 1)[CHECKPOINT_HEAD_HEAD];
 		int32		number = DatumGetInt32(values[CHECKPOINT_HEAD_NUMBER]);
 
-		CHECK_FOR_INTERRUPTS();
 		walk->checkpoint_no = Max(walk->checkpoint_no, number);
 		if (cursor->entry_no == 0)
 		{
@@ -697,7 +695,6 @@ begin_after_anchors(Walk *walk)
 		Datum	   *values = anchor->table.slot->tts_values - 1;
 		bool		proved = false;
 
-		CHECK_FOR_INTERRUPTS();
 		walk->has_entries = true;
 		walk->entry_no = anchor->entry_no;
 		set_head(walk, values[ANCHOR_HASH]);
@@ -815,7 +812,6 @@ account_agrees(Walk *walk)
 		TimestampTz expires_at = DatumGetTimestampTz(lot[LOT_EXPIRES_AT]);
 		Points		remaining = DatumGetPoints(lot[LOT_REMAINING]);
 
-		CHECK_FOR_INTERRUPTS();
 		agrees = agrees && lot_agrees(walk, lot);
 		if (agrees && expires_at == LOT_ON_CLOCK)
 		{
@@ -985,7 +981,6 @@ check_entries(Walk *walk, int32 last)
 
 	while (of_account(walk, &walk->entry) && walk->entry.entry_no <= last)
 	{
-		CHECK_FOR_INTERRUPTS();
 		check_entry(walk);
 		MemoryContextReset(walk->scratch);
 		advance(walk, &walk->entry);
@@ -1063,7 +1058,6 @@ lots_agree(Walk *walk, int32 entries)
 		bool	   *nulls = cursor->table.slot->tts_isnull - 1;
 		const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]));
 
-		CHECK_FOR_INTERRUPTS();
 		n++;
 		agree = agree && cursor->entry_no == entries && sum != NULL &&
 			DatumGetPoints(values[ANCHOR_LOT_POINTS]) == sum->points &&
@@ -1083,10 +1077,7 @@ static void
 skip_to(Walk *walk, Cursor *cursor, int32 entry_no)
 {
 	while (of_account(walk, cursor) && cursor->entry_no <= entry_no)
-	{
-		CHECK_FOR_INTERRUPTS();
 		advance(walk, cursor);
-	}
 }
 
 /*

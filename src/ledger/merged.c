@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/array.h"
@@ -152,7 +151,6 @@ merged_accounts(Account *account, int64 **accounts)
 	{
 		bool		isnull;
 
-		CHECK_FOR_INTERRUPTS();
 		*accounts = n == 0 ? palloc(sizeof(int64) * 8) :
 			n % 8 == 0 ? repalloc(*accounts, sizeof(int64) * (n + 8)) : *accounts;
 		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
@@ -355,7 +353,6 @@ find_ways(Account *account, Merge *merge, Table *table, const char *index)
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		int64		other;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
 		if (entry_kind_of(values[ENTRY_KIND]) != ENTRY_MERGE)
 			continue;

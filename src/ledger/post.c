@@ -695,10 +695,7 @@ account_read_lots(Account *account)
 
 	table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		read_lot(account, post->lot.slot);
-	}
 	table_scan_end(&scan);
 	account->all_open = true;
 }

@@ -22,7 +22,6 @@
 
 #include "access/nbtree.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 
 #include "base/array.h"
 #include "ledger/reserve.h"
@@ -121,10 +120,7 @@ open_holds(Account *account, const Lot *lot, Hold ***holds)
 
 	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		(void) read_hold(account, account->post->hold.slot);
-	}
 	table_scan_end(&scan);
 
 	/* Those that this visit made are among the known ones, too. */
@@ -229,7 +225,6 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 	table_scan_begin(&scan, hold_table(account), "hold_pkey", account->post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
 		*holds = array_grow(*holds, *count, &room, sizeof(Hold *));
 		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
 	}

@@ -17,7 +17,6 @@
 
 #include "access/nbtree.h"
 #include "lib/qunique.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/array.h"
@@ -197,7 +196,6 @@ note_awards(Account *account, Table *table, const char *index, LetOffs *found)
 		LetOff		award;
 		bool		isnull;
 
-		CHECK_FOR_INTERRUPTS();
 		(void) slot_getattr(table->slot, ENTRY_FORGIVEN, &isnull);
 		if (!isnull && read_award(table->slot, &award))
 			note_award(found, award);
@@ -271,7 +269,6 @@ add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 		LetOff	   *sum;
 		int32		lot_no = 0;
 
-		CHECK_FOR_INTERRUPTS();
 		if (!read_award(table->slot, &award))
 			continue;
 		sum = bsearch(&award, found->awards, found->n, sizeof(LetOff), compare_awards);

@@ -15,7 +15,6 @@
 
 #include "access/nbtree.h"
 #include "lib/pairingheap.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -266,7 +265,6 @@ pool_payments(Post *post, int64 account_id, int32 entry_no, Payment **payments)
 	{
 		Datum	   *values = table.slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table.slot);
 		*payments = array_grow(*payments, n, &room, sizeof(Payment));
 		(*payments)[n++] = (Payment) {
@@ -347,7 +345,6 @@ read_members(Post *post, Redemption *redemption)
 		Lender		lender;
 		ItemPointerData tid;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table.slot);
 		lender.account_id = DatumGetInt64(values[POOL_MEMBER_ACCOUNT]);
 		lender.share = DatumGetNumericCopy(values[POOL_MEMBER_SHARE]);

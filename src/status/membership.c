@@ -11,7 +11,6 @@
 
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/array.h"
@@ -427,7 +426,6 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 		Datum	   *values = table->slot->tts_values - 1;
 		bool	   *nulls = table->slot->tts_isnull - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
 		if (nulls[ENTRY_SOURCE] && !nulls[ENTRY_EVENT])
 			erase_request(post, program_id, values[ENTRY_EVENT]);

@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
@@ -609,7 +608,6 @@ count_buckets(Account *account, int sign)
 	{
 		Datum	   *values = table->slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
 		buckets = n == 0 ? palloc(sizeof(Bucket) * 64) :
 			n % 64 == 0 ? repalloc(buckets, sizeof(Bucket) * (n + 64)) : buckets;
