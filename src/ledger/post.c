@@ -127,7 +127,22 @@ post_renew(Post *post)
 	new_snapshot(post);
 }
 
-static void flush(Post *post);
+static void
+flush(Post *post)
+{
+	if (post->lot.rel != NULL)
+		table_flush(&post->lot);
+	if (post->allocation.rel != NULL)
+		table_flush(&post->allocation);
+	if (post->hold.rel != NULL)
+		table_flush(&post->hold);
+	if (post->entry.rel != NULL)
+		table_flush(&post->entry);
+	if (post->progress.rel != NULL)
+		table_flush(&post->progress);
+	if (post->tier_change.rel != NULL)
+		table_flush(&post->tier_change);
+}
 
 void
 post_restart(Post *post)
@@ -197,23 +212,6 @@ void
 post_begin_reading(Post *post)
 {
 	begin(post, true);
-}
-
-static void
-flush(Post *post)
-{
-	if (post->lot.rel != NULL)
-		table_flush(&post->lot);
-	if (post->allocation.rel != NULL)
-		table_flush(&post->allocation);
-	if (post->hold.rel != NULL)
-		table_flush(&post->hold);
-	if (post->entry.rel != NULL)
-		table_flush(&post->entry);
-	if (post->progress.rel != NULL)
-		table_flush(&post->progress);
-	if (post->tier_change.rel != NULL)
-		table_flush(&post->tier_change);
 }
 
 void
@@ -700,18 +698,6 @@ account_read_lots(Account *account)
 	account->all_open = true;
 }
 
-/* All that are known, those of a clock among them, by when they end. */
-static Lot **
-lots_in_order(Account *account)
-{
-	Lot		  **lots = palloc(sizeof(Lot *) * Max(account->nlots, 1));
-
-	if (account->nlots > 0)
-		memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
-	qsort(lots, account->nlots, sizeof(Lot *), lots_by_end);
-	return lots;
-}
-
 bool
 lot_alive(const Lot *lot, TimestampTz at)
 {
@@ -736,9 +722,7 @@ account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
 	/* The index has lots of a clock last, whenever that ends. */
 	if (account->clock_end != DT_NOBEGIN)
 	{
-		account_read_open(account);
-		cursor->sorted = lots_in_order(account);
-		cursor->nsorted = account->nlots;
+		cursor->sorted = account_open_lots(account, lots_by_end, &cursor->nsorted);
 		return;
 	}
 	post_table(post, &post->lot, "lot", LOT_NATTS);
@@ -1149,10 +1133,11 @@ account_allocate(Account *account, const Entry *entry, int32 lot_no, Points poin
 	return allocation;
 }
 
-/* The account's totals that an entry of that kind is part of. */
+/* Points into (or, negative, out of) an entry, and the account's totals that one of its kind is part of. */
 static void
-count_in(Account *account, const Entry *entry, Points points)
+book(Account *account, Entry *entry, Points points)
 {
+	entry->points = points_add(entry->points, points);
 	account->posted = points_add(account->posted, points);
 	switch (entry->kind)
 	{
@@ -1182,8 +1167,7 @@ repay(Account *account, Entry *entry, Points points)
 {
 	Points		repaid = Min(points, account->debt);
 
-	entry->points = points_add(entry->points, points);
-	count_in(account, entry, points);
+	book(account, entry, points);
 	if (repaid > 0)
 	{
 		account->debt -= repaid;
@@ -1227,8 +1211,7 @@ account_credit(Account *account, Entry *entry, Points points, const LotDates *da
 void
 account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 {
-	entry->points = points_sub(entry->points, points);
-	count_in(account, entry, -points);
+	book(account, entry, -points);
 	account_allocate(account, entry, lot->lot_no, -points);
 	move(account, lot, -points);
 }
@@ -1237,16 +1220,14 @@ void
 account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot)
 {
 	entry->lot_no = lot->lot_no;
-	entry->points = points_sub(entry->points, points);
-	count_in(account, entry, -points);
+	book(account, entry, -points);
 	move(account, lot, -points);
 }
 
 void
 account_return_dead(Account *account, Entry *entry, Points points, Lot *lot)
 {
-	entry->points = points_add(entry->points, points);
-	count_in(account, entry, points);
+	book(account, entry, points);
 	account_allocate(account, entry, lot->lot_no, points);
 	lot->credited = points_add(lot->credited, points);
 	move(account, lot, points);
@@ -1275,8 +1256,7 @@ void
 account_change_debt(Account *account, Entry *entry, Points more)
 {
 	account->debt = points_add(account->debt, more);
-	entry->points = points_sub(entry->points, more);
-	count_in(account, entry, -more);
+	book(account, entry, -more);
 	account_allocate(account, entry, DEBT_LOT, -more);
 }
 
