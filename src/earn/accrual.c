@@ -260,6 +260,13 @@ same_for_points(const Image *a, const Image *b)
 		(!a->earning || (a->amount == b->amount && a->refunded == b->refunded && a->time == b->time));
 }
 
+/* In the queue a row without a line has an empty one, since it is of the key. */
+static Datum
+queued_line(const Image *image)
+{
+	return image->line ? PointerGetDatum(image->line) : CStringGetTextDatum("");
+}
+
 /* Notes a row whose points could not be booked; one noted before is noted anew. */
 static void
 defer(const Source *source, const Image *image, int state, const char *message)
@@ -271,7 +278,7 @@ defer(const Source *source, const Image *image, int state, const char *message)
 		return;
 	args[0] = Int32GetDatum(source->source_id);
 	args[1] = PointerGetDatum(image->event);
-	args[2] = image->line ? PointerGetDatum(image->line) : CStringGetTextDatum("");
+	args[2] = queued_line(image);
 	args[3] = PointerGetDatum(image->member);
 	args[4] = CStringGetTextDatum(unpack_sql_state(state));
 	args[5] = CStringGetTextDatum(message);
@@ -332,9 +339,9 @@ follow_key(Accrual *accrual, const Image *before, const Image *after)
 		return;
 	args[0] = Int32GetDatum(accrual->source->source_id);
 	args[1] = PointerGetDatum(before->event);
-	args[2] = before->line ? PointerGetDatum(before->line) : CStringGetTextDatum("");
+	args[2] = queued_line(before);
 	args[3] = PointerGetDatum(after->event);
-	args[4] = after->line ? PointerGetDatum(after->line) : CStringGetTextDatum("");
+	args[4] = queued_line(after);
 	args[5] = PointerGetDatum(after->member);
 	owner_execute(&plan,
 				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
@@ -557,16 +564,16 @@ booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
 }
 
-/* Of the row itself, or (line NULL) of all lines of an event. */
+/* Of the row itself, or of all lines of its event. */
 static int
-load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
-			bool whole_event, Booked **booked)
+load_booked(const Accrual *accrual, Post *post, int64 account_id, const Image *image, bool whole_event,
+			Booked **booked)
 {
 	TupleTableSlot *slot;
 	int			n = 0;
 
 	*booked = NULL;
-	post_entries_of(post, account_id, event);
+	post_entries_of(post, account_id, image->event);
 	while ((slot = post_next_entry(post)) != NULL)
 	{
 		Datum	   *values = slot->tts_values - 1;
@@ -580,7 +587,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 			nulls[ENTRY_RULE])
 			continue;
 		if (whole_event ? nulls[ENTRY_LINE] :
-			!same_text(line, slot_text(slot, ENTRY_LINE)) ||
+			!same_text(image->line, slot_text(slot, ENTRY_LINE)) ||
 			booked_just_now(accrual, slot))
 			continue;
 		sum = booked_of_rule(booked, &n, DatumGetInt32(values[ENTRY_RULE]));
@@ -719,8 +726,7 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
-		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
-									&visit->group);
+		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, image, true, &visit->group);
 		/* Without times a line that is new can't be told from one that is old. */
 		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
 			refuse_discarded(visit->accrual, account->post, account->account_id, image, visit->group, visit->ngroup);
@@ -1052,8 +1058,7 @@ static int
 add_booked(Visit *visit, Account *account, const Image *image, Booked **booked, int nbooked)
 {
 	Booked	   *more;
-	int			nmore = load_booked(visit->accrual, account->post, account->account_id,
-									image->event, image->line, false, &more);
+	int			nmore = load_booked(visit->accrual, account->post, account->account_id, image, false, &more);
 
 	for (int i = 0; i < nmore; i++)
 	{
@@ -1120,7 +1125,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
 	Booked	   *booked = NULL;
 	int			nbooked = !first_of_key(visit, account, known) ? 0 :
-		load_booked(visit->accrual, account->post, account->account_id, known->event, known->line, false, &booked);
+		load_booked(visit->accrual, account->post, account->account_id, known, false, &booked);
 	const Rule **matches;
 	int			nmatches;
 	int32	   *fresh;
@@ -1227,8 +1232,7 @@ static bool
 is_booked(Visit *visit, Account *account, const Task *task)
 {
 	Booked	   *booked;
-	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
-									  task->image->event, task->image->line, false, &booked);
+	int			nbooked = load_booked(visit->accrual, account->post, account->account_id, task->image, false, &booked);
 
 	return any_active(booked, nbooked);
 }
@@ -1279,6 +1283,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 		int			nreversals = visit->nreversals;
 		Booked	   *booked;
 
+		CHECK_FOR_INTERRUPTS();
 		if (task->via != via)
 			continue;
 		if (account == NULL)
@@ -1297,8 +1302,8 @@ visit_via(Visit *visit, Account *account, int64 via)
 				award_or_settle(visit, account, task, NULL, 0);
 				break;
 			case ROLE_FIRST:
-				if (!closed && load_booked(visit->accrual, account->post, account->account_id,
-										   task->image->event, task->image->line, false, &booked) == 0)
+				if (!closed && load_booked(visit->accrual, account->post, account->account_id, task->image, false,
+										   &booked) == 0)
 				{
 					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
@@ -1610,8 +1615,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					{
 						Booked	   *booked = NULL;
 						int			nbooked = from->account_id == 0 ? 0 :
-							load_booked(accrual, &accrual->post, from->account_id,
-										before->event, before->line, false, &booked);
+							load_booked(accrual, &accrual->post, from->account_id, before, false, &booked);
 						bool		timeless = accrual->source->event_time == NULL;
 						bool		begins = is_member && after->earning &&
 							(any_active(booked, nbooked) ||
