@@ -16,11 +16,10 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "fmgr.h"
 #include "utils/builtins.h"
 
 #include "base/errors.h"
-#include "ledger/post.h"
+#include "ledger/request.h"
 
 PG_FUNCTION_INFO_V1(loyalty_confirm);
 
@@ -285,14 +284,9 @@ loyalty_confirm(PG_FUNCTION_ARGS)
 	ItemPointerData tid;
 	int64		account_id;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("entry must not be NULL"),
-				 errdetail("The call can't mean anything without it."),
-				 errhint("Only arguments with a default may be left out.")));
+	require_argument(fcinfo, 0, "entry");
 	confirmation.entry_id = PG_GETARG_INT64(0);
-	confirmation.reason = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	confirmation.reason = ARG_TEXT_OR_NULL(1);
 
 	post_begin(&post);
 	if (post_entry_currency(&post, confirmation.entry_id, &account_id, &confirmation.entry_no, &tid) == NULL)

@@ -144,6 +144,7 @@ merged_accounts(Account *account, int64 **accounts)
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 	int			n = 0;
+	int			room = 0;
 
 	*accounts = NULL;
 	table_scan_begin(&scan, &post->account, "account_merged_idx", post->snapshot, 1, &key);
@@ -151,8 +152,7 @@ merged_accounts(Account *account, int64 **accounts)
 	{
 		bool		isnull;
 
-		*accounts = n == 0 ? palloc(sizeof(int64) * 8) :
-			n % 8 == 0 ? repalloc(*accounts, sizeof(int64) * (n + 8)) : *accounts;
+		*accounts = array_grow(*accounts, n, &room, sizeof(int64));
 		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 	}
 	table_scan_end(&scan);

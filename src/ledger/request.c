@@ -88,3 +88,32 @@ request_keep(Post *post, const Request *request, int64 account_id, int32 entry_n
 	}
 	PG_END_TRY();
 }
+
+int64
+request_finish(Post *post, const Request *request, int64 answer, int64 account_id, int32 entry_no)
+{
+	if (answer == 0)
+	{
+		request_keep(post, request, account_id, entry_no);
+		answer = ENTRY_ID(account_id, entry_no);
+	}
+	post_end(post);
+	return answer;
+}
+
+void
+require_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name),
+				 errdetail("The call can't mean anything without it."),
+				 errhint("Only arguments with a default may be left out.")));
+}
+
+char *
+reason_content(const text *reason)
+{
+	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
+}

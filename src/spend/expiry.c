@@ -234,8 +234,5 @@ loyalty_expiry_extend(PG_FUNCTION_ARGS)
 		extension.request.content = psprintf("extend 0 account " INT64_FORMAT " until %s lot %d%s", account_id,
 											 end_text(extension.end), extension.lot_no, reason_content(extension.reason));
 	post_account(&post, account_id, &tid, extend_work, &extension);
-	if (extension.answer == 0)
-		request_keep(&post, &extension.request, account_id, extension.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(extension.answer != 0 ? extension.answer : ENTRY_ID(account_id, extension.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &extension.request, extension.answer, account_id, extension.entry_no));
 }

@@ -722,8 +722,5 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		post_several(&post, ids, n, give_back_pool, &giveback);
 		account_id = giveback.account_id;
 	}
-	if (giveback.answer == 0)
-		request_keep(&post, &giveback.request, account_id, giveback.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(giveback.answer != 0 ? giveback.answer : ENTRY_ID(account_id, giveback.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &giveback.request, giveback.answer, account_id, giveback.entry_no));
 }

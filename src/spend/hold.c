@@ -102,10 +102,7 @@ loyalty_hold(PG_FUNCTION_ARGS)
 										   reason_content(holding.reason));
 	}
 	post_account(&post, account_id, &tid, hold_work, &holding);
-	if (holding.answer == 0)
-		request_keep(&post, &holding.request, account_id, holding.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(holding.answer != 0 ? holding.answer : ENTRY_ID(account_id, holding.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &holding.request, holding.answer, account_id, holding.entry_no));
 }
 
 static _Noreturn void
@@ -233,10 +230,7 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 										   hold_id, reason_content(holding.reason));
 	}
 	post_account(&post, account_id, &tid, capture_work, &holding);
-	if (holding.answer == 0)
-		request_keep(&post, &holding.request, account_id, holding.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(holding.answer != 0 ? holding.answer : ENTRY_ID(account_id, holding.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &holding.request, holding.answer, account_id, holding.entry_no));
 }
 
 static void

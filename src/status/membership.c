@@ -51,14 +51,6 @@ refuse_held(Account *account)
 					 errhint("Capture or release it first, or wait for its end; loyalty.holds shows it.")));
 }
 
-static const char *
-reason_part(const text *reason)
-{
-	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
-}
-
-#define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
-
 /* ----------------------------------------------------------------
  *		Merging, and undoing it
  * ---------------------------------------------------------------- */
@@ -135,7 +127,7 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 	change.request.id = ARG_TEXT_OR_NULL(3);
 	change.reason = ARG_TEXT_OR_NULL(4);
 	change.request.content = psprintf("merge account " INT64_FORMAT " into account " INT64_FORMAT "%s",
-									  from[0], into[0], reason_part(change.reason));
+									  from[0], into[0], reason_content(change.reason));
 	memcpy(both, from, sizeof(int64) * n);
 	memcpy(both + n, into, sizeof(int64) * n);
 	qsort(both, 2 * n, sizeof(int64), post_compare_ids);
@@ -193,7 +185,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	change.request.program_id = PG_GETARG_INT32(1);
 	change.request.id = ARG_TEXT_OR_NULL(2);
 	change.reason = ARG_TEXT_OR_NULL(3);
-	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_part(change.reason));
+	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_content(change.reason));
 
 	post_begin(&post);
 	post_lock_roots(&post, accounts, n);
@@ -417,6 +409,7 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	int64	   *others = NULL;
 	int			n = 0;
+	int			room = 0;
 
 	/* Rows replaced on the way are not seen again: the snapshot is older than they are. */
 	table_scan_begin(&scan, table, archived ? "archived_entry_pkey" : "entry_pkey", post->snapshot, 1, &key);
@@ -436,8 +429,7 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 
 			if (kind == ENTRY_TRANSFER || kind == ENTRY_MERGE)
 			{
-				others = n == 0 ? palloc(sizeof(int64) * 16) :
-					n % 16 == 0 ? repalloc(others, sizeof(int64) * (n + 16)) : others;
+				others = array_grow(others, n, &room, sizeof(int64));
 				others[n++] = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
 			}
 			slot->tts_isnull[ENTRY_REASON - 1] = true;
