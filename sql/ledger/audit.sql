@@ -631,6 +631,7 @@ BEGIN
     rule_currencies := ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
     actors := ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id);
 END $$;
+COMMENT ON FUNCTION loyalty._begin_proof(text) IS 'What the proofs of a program, or of all, are given; refuses who may not see it';
 
 CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
