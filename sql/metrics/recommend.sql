@@ -1,6 +1,117 @@
 -- recommend: what members may want next, from what was bought together. docs/recommend.md
---
--- Over any table, which is read with the caller's rights.
+
+-- ----- baskets as a value: the neighbours of items counted in C
+
+CREATE TYPE loyalty.basket_summary;
+
+CREATE FUNCTION loyalty.basket_summary_in(cstring) RETURNS loyalty.basket_summary
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_in';
+CREATE FUNCTION loyalty.basket_summary_out(loyalty.basket_summary) RETURNS cstring
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_out';
+CREATE FUNCTION loyalty.basket_summary_recv(internal) RETURNS loyalty.basket_summary
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_recv';
+CREATE FUNCTION loyalty.basket_summary_send(loyalty.basket_summary) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_send';
+
+CREATE TYPE loyalty.basket_summary (
+    INPUT = loyalty.basket_summary_in,
+    OUTPUT = loyalty.basket_summary_out,
+    RECEIVE = loyalty.basket_summary_recv,
+    SEND = loyalty.basket_summary_send,
+    INTERNALLENGTH = VARIABLE,
+    ALIGNMENT = int4,
+    STORAGE = extended
+);
+
+CREATE FUNCTION loyalty.basket_summary_eq(loyalty.basket_summary, loyalty.basket_summary) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_eq';
+CREATE FUNCTION loyalty.basket_summary_ne(loyalty.basket_summary, loyalty.basket_summary) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_ne';
+CREATE FUNCTION loyalty.basket_summary_hash(loyalty.basket_summary) RETURNS integer
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_hash';
+CREATE FUNCTION loyalty.basket_summary_hash_extended(loyalty.basket_summary, bigint) RETURNS bigint
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_summary_hash_extended';
+
+CREATE OPERATOR loyalty.= (
+    LEFTARG = loyalty.basket_summary, RIGHTARG = loyalty.basket_summary, FUNCTION = loyalty.basket_summary_eq,
+    COMMUTATOR = OPERATOR(loyalty.=), NEGATOR = OPERATOR(loyalty.<>),
+    RESTRICT = eqsel, JOIN = eqjoinsel, HASHES
+);
+CREATE OPERATOR loyalty.<> (
+    LEFTARG = loyalty.basket_summary, RIGHTARG = loyalty.basket_summary, FUNCTION = loyalty.basket_summary_ne,
+    COMMUTATOR = OPERATOR(loyalty.<>), NEGATOR = OPERATOR(loyalty.=),
+    RESTRICT = neqsel, JOIN = neqjoinsel
+);
+CREATE OPERATOR CLASS loyalty.basket_summary_hash_ops DEFAULT FOR TYPE loyalty.basket_summary USING hash AS
+    OPERATOR 1 loyalty.=,
+    FUNCTION 1 loyalty.basket_summary_hash(loyalty.basket_summary),
+    FUNCTION 2 loyalty.basket_summary_hash_extended(loyalty.basket_summary, bigint);
+
+CREATE FUNCTION loyalty.basket_accum(internal, text[]) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_accum';
+CREATE FUNCTION loyalty.basket_accum(internal, loyalty.basket_summary) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_accum_summary';
+CREATE FUNCTION loyalty.basket_combine(internal, internal) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_combine';
+CREATE FUNCTION loyalty.basket_serialize(internal) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_serialize';
+CREATE FUNCTION loyalty.basket_deserialize(bytea, internal) RETURNS internal
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_deserialize';
+CREATE FUNCTION loyalty.basket_final(internal) RETURNS loyalty.basket_summary
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_final';
+
+CREATE AGGREGATE loyalty.basket_agg(items text[]) (
+    STYPE = internal, SSPACE = 65536,
+    SFUNC = loyalty.basket_accum,
+    FINALFUNC = loyalty.basket_final,
+    COMBINEFUNC = loyalty.basket_combine,
+    SERIALFUNC = loyalty.basket_serialize,
+    DESERIALFUNC = loyalty.basket_deserialize,
+    PARALLEL = SAFE
+);
+CREATE AGGREGATE loyalty.rollup(summary loyalty.basket_summary) (
+    STYPE = internal, SSPACE = 65536,
+    SFUNC = loyalty.basket_accum,
+    FINALFUNC = loyalty.basket_final,
+    COMBINEFUNC = loyalty.basket_combine,
+    SERIALFUNC = loyalty.basket_serialize,
+    DESERIALFUNC = loyalty.basket_deserialize,
+    PARALLEL = SAFE
+);
+
+CREATE FUNCTION loyalty.baskets(loyalty.basket_summary) RETURNS bigint
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_baskets';
+CREATE FUNCTION loyalty.similar_items(summary loyalty.basket_summary, shrinkage numeric DEFAULT 10, neighbours int DEFAULT 20,
+        min_together int DEFAULT 2, max_basket int DEFAULT 100)
+    RETURNS TABLE (item text, other text, together bigint, similarity numeric, lift numeric)
+    LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 10000 AS 'MODULE_PATHNAME', 'loyalty_recommend_similarity';
+
+COMMENT ON TYPE loyalty.basket_summary IS 'baskets, by the items in them';
+COMMENT ON FUNCTION loyalty.basket_summary_in(cstring) IS 'I/O';
+COMMENT ON FUNCTION loyalty.basket_summary_out(loyalty.basket_summary) IS 'I/O';
+COMMENT ON FUNCTION loyalty.basket_summary_recv(internal) IS 'I/O';
+COMMENT ON FUNCTION loyalty.basket_summary_send(loyalty.basket_summary) IS 'I/O';
+COMMENT ON FUNCTION loyalty.basket_summary_eq(loyalty.basket_summary, loyalty.basket_summary) IS 'implementation of = operator';
+COMMENT ON FUNCTION loyalty.basket_summary_ne(loyalty.basket_summary, loyalty.basket_summary) IS 'implementation of <> operator';
+COMMENT ON FUNCTION loyalty.basket_summary_hash(loyalty.basket_summary) IS 'hash';
+COMMENT ON FUNCTION loyalty.basket_summary_hash_extended(loyalty.basket_summary, bigint) IS 'hash';
+COMMENT ON OPERATOR loyalty.= (loyalty.basket_summary, loyalty.basket_summary) IS 'equal';
+COMMENT ON OPERATOR loyalty.<> (loyalty.basket_summary, loyalty.basket_summary) IS 'not equal';
+COMMENT ON OPERATOR CLASS loyalty.basket_summary_hash_ops USING hash IS 'hash of basket_summary';
+COMMENT ON FUNCTION loyalty.basket_accum(internal, text[]) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.basket_accum(internal, loyalty.basket_summary) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty.basket_combine(internal, internal) IS 'aggregate combine function';
+COMMENT ON FUNCTION loyalty.basket_serialize(internal) IS 'aggregate serial function';
+COMMENT ON FUNCTION loyalty.basket_deserialize(bytea, internal) IS 'aggregate deserial function';
+COMMENT ON FUNCTION loyalty.basket_final(internal) IS 'aggregate final function';
+COMMENT ON AGGREGATE loyalty.basket_agg(text[]) IS 'summary of baskets, a row each, for similar_items()';
+COMMENT ON AGGREGATE loyalty.rollup(loyalty.basket_summary) IS 'one summary of many that share no baskets';
+COMMENT ON FUNCTION loyalty.baskets(loyalty.basket_summary) IS 'number of baskets';
+COMMENT ON FUNCTION loyalty.similar_items(loyalty.basket_summary, numeric, int, int, int) IS
+    'The nearest neighbours of each item by the baskets they share, as item_similarity() of a table has them';
+
+-- ----- the same over any table, which is read with the caller's rights: in SQL, so that it can be
+-- read, and spills as any query does
 
 CREATE FUNCTION loyalty.item_similarity(source regclass, baskets name, items name, shrinkage numeric DEFAULT 10,
         neighbours int DEFAULT 20, min_together int DEFAULT 2, max_basket int DEFAULT 100)
