@@ -283,3 +283,9 @@ CREATE VIEW loyalty.archives AS
     JOIN loyalty.program p USING (program_id)
     GROUP BY p.code, n.before;
 COMMENT ON VIEW loyalty.archives IS 'What was archived, by program and date, and of how many accounts it is here still';
+COMMENT ON COLUMN loyalty.archives.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.archives.before IS 'all that was archived happened, and was recorded, before this';
+COMMENT ON COLUMN loyalty.archives.accounts IS 'number of accounts with entries among it';
+COMMENT ON COLUMN loyalty.archives.archived_from IS 'when the first of them was archived';
+COMMENT ON COLUMN loyalty.archives.archived_to IS 'when the last of them was archived';
+COMMENT ON COLUMN loyalty.archives.accounts_here IS 'how many of them have their entries in the archive still';
