@@ -162,10 +162,32 @@ END $$;
 COMMENT ON FUNCTION loyalty.item_similarity(regclass, name, name, numeric, int, int, int) IS
     'The nearest neighbours of each item by the baskets they share: cosine, shrunk where few baskets speak for it';
 
+-- A table of neighbours as bytes, which live within a query only, and what it says of one member.
+CREATE FUNCTION loyalty._neighbours_accum(internal, text, text, bigint) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_neighbours_accum';
+CREATE FUNCTION loyalty._neighbours_final(internal) RETURNS bytea
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_recommend_neighbours_final';
+CREATE AGGREGATE loyalty._neighbours_agg(item text, other text, similarity bigint) (
+    STYPE = internal, SSPACE = 65536,
+    SFUNC = loyalty._neighbours_accum,
+    FINALFUNC = loyalty._neighbours_final,
+    PARALLEL = SAFE
+);
+CREATE FUNCTION loyalty._recommend(neighbours bytea, had text[], n int, OUT place int, OUT item text, OUT score bigint, OUT because text)
+    RETURNS SETOF record LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 10 AS 'MODULE_PATHNAME', 'loyalty_recommend_member';
+COMMENT ON FUNCTION loyalty._neighbours_accum(internal, text, text, bigint) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty._neighbours_final(internal) IS 'aggregate final function';
+COMMENT ON AGGREGATE loyalty._neighbours_agg(text, text, bigint) IS 'A table of neighbours for _recommend(); similarities in units of 1e-12';
+COMMENT ON FUNCTION loyalty._recommend(bytea, text[], int) IS 'What one member may want next, by what it had';
+
+-- For one member in SQL, by the index on the members; for all in C, where a sort of all that is near to
+-- anything that anybody had would be most of the time. Either is what the other answers.
 CREATE FUNCTION loyalty.recommend(source regclass, members name, items name, similarity regclass, n int DEFAULT 10,
         for_member text DEFAULT NULL)
     RETURNS TABLE (member text, place int, item text, score numeric, because text)
     LANGUAGE plpgsql STABLE ROWS 10000 SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    near bytea;
 BEGIN
     IF source IS NULL OR members IS NULL OR items IS NULL OR similarity IS NULL OR n IS NULL OR n < 1 THEN
         PERFORM loyalty._invalid_metric('a recommendation needs what was bought and what is similar',
@@ -173,21 +195,34 @@ BEGIN
                    coalesce(similarity::text, 'NULL'), coalesce(n::text, 'NULL')),
             'Name the table with its columns of members and items, and a table that holds item_similarity().');
     END IF;
+    IF for_member IS NULL THEN
+        EXECUTE format('SELECT loyalty._neighbours_agg(s.item::text, s.other::text, (round(s.similarity::numeric, 12) * 1000000000000)::bigint) FROM %s s',
+            similarity) INTO near;
+        RETURN QUERY EXECUTE format($query$
+            SELECT h.member COLLATE "default", r.place, r.item, r.score * 0.000000000001, r.because
+            FROM (SELECT %1$I::text COLLATE "C" AS member, array_agg(%2$I::text) AS items
+                  FROM %3$s WHERE %1$I IS NOT NULL AND %2$I IS NOT NULL GROUP BY 1) h
+            CROSS JOIN LATERAL loyalty._recommend($2, h.items, $1) r
+            ORDER BY h.member, r.place$query$, members, items, source)
+        USING n, near;
+        RETURN;
+    END IF;
     RETURN QUERY EXECUTE format($query$
         WITH had AS MATERIALIZED (
             SELECT DISTINCT %1$I::text COLLATE "C" AS member, %2$I::text COLLATE "C" AS item
-            FROM %3$s WHERE %1$I IS NOT NULL AND %2$I IS NOT NULL AND ($2 IS NULL OR %1$I::text = $2)
+            FROM %3$s WHERE %2$I IS NOT NULL AND %1$I::text = $2
         ), scored AS (
-            SELECT h.member, s.other COLLATE "C" AS item, sum(s.similarity) AS score,
-                   (array_agg(s.item ORDER BY s.similarity DESC, s.item COLLATE "C"))[1] AS because
+            SELECT h.member, s.other COLLATE "C" AS item, sum(round(s.similarity::numeric, 12)) AS score,
+                   (array_agg(s.item ORDER BY round(s.similarity::numeric, 12) DESC, s.item COLLATE "C"))[1] AS because
             FROM had h JOIN %4$s s ON s.item COLLATE "C" = h.item
+            WHERE s.other IS NOT NULL AND s.similarity IS NOT NULL
             GROUP BY 1, 2
         ), ranked AS (
             SELECT c.*, row_number() OVER (PARTITION BY c.member ORDER BY c.score DESC, c.item) AS place
             FROM scored c
             WHERE NOT EXISTS (SELECT FROM had h WHERE h.member = c.member AND h.item = c.item)
         )
-        SELECT r.member COLLATE "default", r.place::int, r.item COLLATE "default", r.score::numeric, r.because::text
+        SELECT r.member COLLATE "default", r.place::int, r.item::text COLLATE "default", r.score, r.because::text
         FROM ranked r WHERE r.place <= $1 ORDER BY r.member, r.place$query$, members, items, source, similarity)
     USING n, for_member;
 END $$;

@@ -236,19 +236,6 @@ item_text(const Baskets *baskets, int32 item)
 }
 
 static int
-compare_items(const void *a, const void *b, void *arg)
-{
-	const KeyEntry *entries = arg;
-	const void *x = DatumGetPointer(entries[*(const int32 *) a].key);
-	const void *y = DatumGetPointer(entries[*(const int32 *) b].key);
-	int			x_length = VARSIZE_ANY_EXHDR(x);
-	int			y_length = VARSIZE_ANY_EXHDR(y);
-	int			order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(x_length, y_length));
-
-	return order != 0 ? order : (x_length > y_length) - (x_length < y_length);
-}
-
-static int
 compare_numbers(const void *a, const void *b)
 {
 	int32		x = *(const int32 *) a;
@@ -288,7 +275,7 @@ make_summary(const BasketState *state)
 	int32		nlines = (int32) state->nlines;
 	const KeyEntry *entries = state->items->entries;
 	BasketSummary *summary;
-	int32	   *item = palloc(nitems * sizeof(int32));
+	int32	   *item = keyset_order_texts(state->items);
 	int32	   *rank = palloc(nitems * sizeof(int32));
 	int32	   *line = palloc(nlines * sizeof(int32));
 	Span	   *span = MemoryContextAllocHuge(CurrentMemoryContext, nbaskets * sizeof(Span));
@@ -296,9 +283,6 @@ make_summary(const BasketState *state)
 	char	   *text;
 	int32		end = 0;
 
-	for (int32 i = 0; i < nitems; i++)
-		item[i] = i;
-	qsort_interruptible(item, nitems, sizeof(int32), compare_items, (void *) entries);
 	for (int32 i = 0; i < nitems; i++)
 		rank[item[i]] = i;
 
