@@ -12,6 +12,13 @@ CREATE TABLE loyalty.member_change (
 );
 CREATE INDEX member_change_member_idx ON loyalty.member_change (member_id);
 COMMENT ON TABLE loyalty.member_change IS 'Members merged, closed and erased, and what of it was undone';
+COMMENT ON COLUMN loyalty.member_change.change_id IS 'number of the change';
+COMMENT ON COLUMN loyalty.member_change.member_id IS 'member that was changed';
+COMMENT ON COLUMN loyalty.member_change.kind IS 'merge, unmerge, close, reopen or erase';
+COMMENT ON COLUMN loyalty.member_change.other_id IS 'member into which it was merged, or from which it was taken apart';
+COMMENT ON COLUMN loyalty.member_change.entry_id IS 'entry that passed the points on';
+COMMENT ON COLUMN loyalty.member_change.reason IS 'as the caller gave it; NULL once the member was erased';
+COMMENT ON COLUMN loyalty.member_change.recorded_at IS 'when';
 -- A reason may name a person: it alone can be erased.
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OF change_id, member_id, kind, other_id, entry_id, recorded_at OR DELETE OR TRUNCATE
     ON loyalty.member_change FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
