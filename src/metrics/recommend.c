@@ -541,7 +541,7 @@ loyalty_recommend_send(PG_FUNCTION_ARGS)
 	pq_sendint32(&buf, baskets.nitems);
 	for (int32 i = 0, start = 0; i < baskets.nitems; i++)
 	{
-		pq_sendcountedtext(&buf, baskets.texts + start, baskets.text_end[i] - start, false);
+		compat_sendcountedtext(&buf, baskets.texts + start, baskets.text_end[i] - start);
 		start = baskets.text_end[i];
 	}
 	pq_sendint32(&buf, baskets.nbaskets);
