@@ -160,7 +160,9 @@ sub new
 			push @sessions, [ map { $self->transactions(\@mine) } 1 .. between(5, int(12 * $scale)) ];
 			push @made, @mine;
 		}
-		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400) };
+		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400),
+			archive => weighted(5 => undef, 2 => { ago => 0 }, 1 => { ago => DAY / 2 }, 1 => { ago => 20 * DAY }, 1 => { ago => 100 * DAY }) };
+		$_->{checkpoint} = chance(0.8), $_->{batch} = pick(2, 100) foreach $self->{phases}[-1]{archive} // ();
 
 		# What a session made in this phase, all may meet in the next.
 		push @{ $self->{rows} }, @made;
@@ -271,7 +273,7 @@ sub operation
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
 		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer', 3 => 'extend',
-		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen',
+		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen', 1 => 'erase',
 		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()),
 		($self->{config}{pools} ? (18 => 'pool_redeem', 2 => 'join', 1 => 'leave') : ()));
 	my $config = $self->{config};
@@ -350,13 +352,13 @@ sub operation
 				($self->{at_once} ? () : (10 => 'all'))),
 			request => $self->request, reason => pick(undef, 'gift') };
 	}
-	if ($do =~ /^(merge|unmerge|close|reopen)$/)
+	if ($do =~ /^(merge|unmerge|close|reopen|erase)$/)
 	{
 		# What is undone mostly was done.
 		my $done = $self->{ $do eq 'unmerge' ? 'merges' : 'closures' } //= [];
 		my ($program, $member) = (pick(map { $_->{code} } @{ $config->{programs} }), chance(0.03) ? 'nobody' : pick(@{ $config->{members} }));
 		($program, $member) = @{ pick(@$done) } if $do =~ /^(unmerge|reopen)$/ && @$done && chance(0.9);
-		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close)$/;
+		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close|erase)$/;
 		return { do => $do, program => $program, member => $member,
 			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
 			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
@@ -423,6 +425,11 @@ sub transaction
 		my ($currency) = pick(sort keys %{ $self->{config}{currencies} });
 		$transaction{ops} = [ { do => 'balance', currency => $currency, member => pick(@members, 'nobody'),
 			at => [ undef, map { DAY * weighted(3 => -between(1, 60), 2 => -between(60, 1500), 2 => between(1, 60), 1 => between(60, 500)) } 1 .. 2 ] } ];
+	}
+	elsif (chance(0.015))
+	{
+		my $program = pick(map { $_->{code} } @{ $self->{config}{programs} });
+		return { ops => [ { do => 'archive', program => $program, batch => pick(1, 3, 100), checkpoint => chance(0.8) } ] };
 	}
 	elsif (chance(0.05))
 	{
