@@ -1302,6 +1302,10 @@ visit_via(Visit *visit, Account *account, int64 via)
 	/* A row of one who is no member any more earns nothing; what others earned before goes on. */
 	bool		closed = account != NULL && account_is_closed(account);
 
+	/* Writing the row settles who was first, the one who reopens it or this. */
+	if (closed)
+		account_root(account)->changed = true;
+
 	visit->event = NULL;
 	visit->met = NULL;
 	for (int i = 0; i < visit->ntasks; i++)

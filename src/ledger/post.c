@@ -1044,12 +1044,18 @@ refuse_gone(const Account *account)
 				 errhint("loyalty.reopen_member() makes the member one again.")));
 }
 
-bool
-account_is_closed(const Account *account)
+Account *
+account_root(Account *account)
 {
 	while (account->parent != NULL)
 		account = account->parent;
-	return account->state == ACCOUNT_CLOSED;
+	return account;
+}
+
+bool
+account_is_closed(Account *account)
+{
+	return account_root(account)->state == ACCOUNT_CLOSED;
 }
 
 /* ----------------------------------------------------------------

@@ -325,8 +325,11 @@ extern Account *account_dependent(Account *root, int64 account_id);
 /* LY340, LY341: whoever's account this was has none of their own any more. */
 extern void refuse_gone(const Account *account);
 
+/* The account that has the points: it, or the one it was merged into at last. */
+extern Account *account_root(Account *account);
+
 /* Whether the one who has the account's points is a member no more. */
-extern bool account_is_closed(const Account *account);
+extern bool account_is_closed(Account *account);
 
 /* The clock ends then; lots of one that ran out before stay dead. */
 extern void account_set_clock(Account *account, TimestampTz end);

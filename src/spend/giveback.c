@@ -447,12 +447,10 @@ typedef struct Returned
 static void
 make_up_merged(Account *account, Returned *returned, int nreturned)
 {
-	Account    *root = account;
+	Account    *root = account_root(account);
 	int64	   *merged;
 	int			n = merged_accounts(account, &merged);
 
-	while (root->parent != NULL)
-		root = root->parent;
 	for (int i = 0; i < n; i++)
 	{
 		Account    *from = account_dependent(root, merged[i]);

@@ -174,7 +174,7 @@ static void
 unmerge_work(Account *account, void *arg)
 {
 	Change	   *change = arg;
-	Account    *root = account;
+	Account    *root = account_root(account);
 
 	if (change->first)
 		change->answer = request_answer(account->post, &change->request);
@@ -186,8 +186,6 @@ unmerge_work(Account *account, void *arg)
 				 errmsg("the member is not merged into another"),
 				 errdetail("Nothing is there to be undone."),
 				 errhint("Name the member that was merged, not the one that has the points; loyalty.members shows both.")));
-	while (root->parent != NULL)
-		root = root->parent;
 	tiering_leave(account);
 	merged_end(account, change->first ? change->request.id : NULL, change->reason, &change->entry_no);
 	tiering_resume(root);

@@ -296,6 +296,16 @@ SELECT is(pg_temp.open_holds('rosa') || '; ' || pg_temp.free('rosa'), '10 of 15;
 SELECT is(release(soon)::numeric, 15.0, 'then the first') FROM od;
 SELECT is(pg_temp.free('rosa'), '5 free, 0 held, 45 redeemed, 0 expired', '50 of the second order, less 45 redeemed');
 
+-- Of two that are over when somebody comes by, what is owed of the one that ended first is taken first.
+INSERT INTO public.orders (id, who, amount, at) VALUES (106, 'vera', 100, now() - interval '40 days');
+SELECT hold('club', 'vera', 100, '2 days') > 0;
+INSERT INTO public.orders (id, who, amount, at) VALUES (107, 'vera', 60, now());
+SELECT hold('club', 'vera', 60, '1 day') > 0;
+DELETE FROM public.orders WHERE id IN (106, 107);
+SELECT pg_temp.pass('vera', '3 days');
+INSERT INTO public.orders (id, who, amount, at) VALUES (108, 'vera', 7, now());
+SELECT is(pg_temp.last('vera', 3), 'reverse -60 forgiven -60, reverse -100 forgiven -100, earn 7 forgiven 0', 'in the order in which they ended');
+
 -- A refund undone is not owed; nor what dies while it is held; nor a bonus that is never taken back.
 INSERT INTO public.orders (id, who, amount, at) VALUES (105, 'saul', 100, now());
 CREATE TEMP TABLE oe AS SELECT hold('club', 'saul', 100, '1 day') AS h;
