@@ -107,11 +107,15 @@ sub aged
 
 # A key that is enrolled anew after its member was erased is somebody else: the first of a key
 # goes by it, the next by key~1. Everything but the operations themselves calls members so.
+# Who found the account before its member was erased, and waited for that, finds it closed.
+our %overlooked;
+
 sub who
 {
 	my ($world, $program, $key) = @_;
-	my $before = $world->{erased}{"$program/$key"};
-	return $before && defined $key ? "$key~$before" : $key;
+	return $key if !defined $key;
+	my $before = ($world->{erased}{"$program/$key"} // 0) - ($overlooked{"$program/$key"} // 0);
+	return $before > 0 ? "$key~$before" : $key;
 }
 
 # An operation with its members called so.
@@ -845,7 +849,6 @@ sub erase
 	}
 	foreach my $name (keys %person)
 	{
-		delete $world->{members}{"$program/$name"};
 		$world->{erased}{ "$program/" . $name =~ s/~.*//r }++;
 	}
 	foreach my $request (grep { m{^\Q$program\E/} } keys %{ $world->{requests} })
