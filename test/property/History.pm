@@ -406,11 +406,40 @@ sub squeeze
 	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, @then;
 }
 
+# A member, perhaps of several keys, is erased; then there are its orders, what it redeemed, alone
+# or with others, what it was asked before, and somebody new with its key.
+sub farewell
+{
+	my ($self, $mine) = @_;
+	my $config = $self->{config};
+	my $currency = pick(sort keys %{ $config->{currencies} });
+	my ($unit, $program) = @{ $config->{currencies}{$currency} }{qw(unit program)};
+	my ($member, $other) = shuffle @{ $config->{members} };
+	my ($pool) = grep { $_->{currency} eq $currency } @{ $config->{pools} // [] };
+	my %of = (currency => $currency, reason => 'to remember', request => 'farewell ' . ++$self->{next_row}, points => $unit);
+	my $paid = !$pool || chance(0.5) ? { %of, do => chance(0.5) ? 'redeem' : 'transfer', member => $other, to => $member }
+	  : { %of, do => 'pool_redeem', pool => $pool->{name}, code => $pool->{code}, member => $member, points => 10000 * between(1, 60) };
+	$paid->{member} = $member if $paid->{do} eq 'redeem';
+	my @orders = map { { %{ $self->row('orders') }, member => $member, status => 'paid' } } 1 .. 3;
+	push @$mine, map { $_->{id} } @orders;
+	my $insert = sub { return { do => 'insert', table => 'orders', conflict => '', rows => [@_], columns => [] } };
+	my @ops = ($insert->(@orders[ 0, 1 ]), chance(0.4) ? { do => 'merge', program => $program, member => $other, to => $member, request => undef, reason => 'twins' } : (),
+		$paid, { do => 'erase', program => $program, member => $member },
+		shuffle(
+			{ do => 'update', table => 'orders', ids => [ $orders[0]{id} ], set => { share => between(1, 100) } },
+			{ do => 'update', table => 'orders', ids => [ $orders[1]{id} ], set => { member => $other } },
+			map({ { do => 'giveback', of => (3 + rand()) / 4, instead => $self->adjustment($currency), points => undef, request => undef, reason => undef, grace => pick(undef, '10 days') } } 1 .. 2),
+			$paid, { %$paid, reason => undef }, $insert->($orders[2]),
+			($pool ? { do => 'join', pool => $pool->{name}, code => $pool->{code}, currency => $currency, member => $member, permissions => permissions($config->{currencies}{$currency}) } : ())));
+	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
+}
+
 # Mostly one.
 sub transactions
 {
 	my ($self, $mine) = @_;
 	return $self->squeeze if !$self->{at_once} && chance(0.1);
+	return $self->farewell($mine) if chance(0.01);
 	return $self->transaction($mine);
 }
 
