@@ -849,7 +849,8 @@ sub erase
 	}
 	foreach my $name (keys %person)
 	{
-		$world->{erased}{ "$program/" . $name =~ s/~.*//r }++;
+		my ($key, $before) = split /~/, $name;
+		$world->{erased}{"$program/$key"} = ($before // 0) + 1 if ($world->{erased}{"$program/$key"} // 0) == ($before // 0);
 	}
 	foreach my $request (grep { m{^\Q$program\E/} } keys %{ $world->{requests} })
 	{
