@@ -645,12 +645,22 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 	return n;
 }
 
+/* All entries of an award together add what its row was, or nothing if it does not earn by that rule. */
+static bool
+adds_up(const Booked *booked, const Image *was)
+{
+	return (booked->base == was->amount && booked->refunded == was->refunded) ||
+		(booked->base == 0 && booked->refunded == 0);
+}
+
 /*
  * A row is not brought to what it is due from a part of what was booked for it:
- * refuses if more may have been discarded with the archive.
+ * refuses if more may have been discarded with the archive.  Of a row that is
+ * said to have been so (not of a whole event) the sums tell as well: the first entry
+ * that stayed may be a correction, which looks like an award.
  */
 static void
-refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image,
+refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image, bool was,
 				 const Booked *booked, int nbooked)
 {
 	TimestampTz time = DT_NOEND;
@@ -660,7 +670,7 @@ refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Ima
 	if (nbooked == 0)
 		time = accrual->source->event_time == NULL ? DT_NOBEGIN : image->time;
 	for (int i = 0; i < nbooked; i++)
-		time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+		time = Min(time, booked[i].whole && (!was || adds_up(&booked[i], image)) ? booked[i].time : DT_NOBEGIN);
 	post_refuse_discarded(post, account_id, time);
 }
 
@@ -748,7 +758,7 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 									&visit->group);
 		/* Without times a line that is new can't be told from one that is old. */
 		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
-			refuse_discarded(visit->accrual, account->post, account->account_id, image, visit->group, visit->ngroup);
+			refuse_discarded(visit->accrual, account->post, account->account_id, image, false, visit->group, visit->ngroup);
 		visit->event = event;
 		for (int i = 0; i < account->nentries; i++)
 		{
@@ -1162,7 +1172,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
-	refuse_discarded(visit->accrual, account->post, account->account_id, known, booked, nbooked);
+	refuse_discarded(visit->accrual, account->post, account->account_id, known, was_earning, booked, nbooked);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
@@ -1336,7 +1346,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 				if (!closed && load_booked(visit->accrual, account->post, account->account_id,
 										   task->image->event, task->image->line, false, &booked) == 0)
 				{
-					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
+					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, false, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
@@ -1654,7 +1664,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
 						if (from->account_id != 0)
-							refuse_discarded(accrual, &accrual->post, from->account_id, before, booked, nbooked);
+							refuse_discarded(accrual, &accrual->post, from->account_id, before, true, booked, nbooked);
 						if (nbooked > 0)
 							add_task(tasks, from, number, leave, before, NULL);
 						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))

@@ -124,6 +124,8 @@ SKIP:
 
 # ---------------------------------------------------------------- let go, and brought back
 
+# Of an archived award, and of one without a time, a correction stays that looks like an award: 5 and 1 more.
+value('UPDATE orders SET amount = 15 WHERE id = 5; UPDATE cups SET amount = 3 WHERE id = 5');
 my $proof = value('SELECT loyalty.proof(100000005)');
 my $root = value('SELECT root FROM loyalty.checkpoints ORDER BY number DESC LIMIT 1');
 my $copy = PostgreSQL::Test::Utils::tempdir;
@@ -138,6 +140,13 @@ refused("SELECT loyalty.balance('shop', 'm9', '$cut'::timestamptz - interval '1 
 is(value("SELECT loyalty.balance('shop', 'm9', '$cut')"), 25, 'at the cut there is one');
 refused('UPDATE orders SET refunded = 2 WHERE id = 3', 'LY020', 'a row of which a part is gone is not refunded');
 refused('DELETE FROM cups WHERE id = 3', 'LY020', 'nor one without a time');
+refused('UPDATE orders SET amount = 16 WHERE id = 5', 'LY020', 'nor is one corrected of which a correction stayed');
+refused('DELETE FROM cups WHERE id = 5', 'LY020', 'nor deleted, without a time');
+is(value(q{SELECT loyalty.balance('shop', 'm5') || ' ' || loyalty.balance('cafe', 'm0')}), (40 - 15 + 5) . ' ' . (8 + 1), 'so they have what they had');
+value("INSERT INTO orders (id, who, amount, at) VALUES (101, 'm5', 10, now()); UPDATE orders SET amount = 15 WHERE id = 101; UPDATE orders SET refunded = 6 WHERE id = 101");
+is(value("SELECT loyalty.balance('shop', 'm5')"), 40 - 15 + 5 + 9, 'what is new is corrected');
+value("INSERT INTO cups VALUES (21, 'm0', 2); UPDATE cups SET amount = 4 WHERE id = 21; DELETE FROM cups WHERE id = 21");
+is(value("SELECT loyalty.balance('cafe', 'm0')"), 8 + 1, 'without a time, too');
 is(value("SELECT loyalty.redeem('shop', 'm0', 15, 'till-0') % 100000000"), 5, 'requests have their answers');
 value("COPY loyalty.archived_entry FROM '$copy/entry'; COPY loyalty.archived_allocation FROM '$copy/allocation'");
 holds('brought back');
