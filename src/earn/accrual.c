@@ -645,12 +645,12 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 	return n;
 }
 
-/* All entries of an award together add what its row was, or nothing if it does not earn by that rule. */
+/* All entries of an award together add what its row was, or nothing if it did not earn, or not by that rule. */
 static bool
 adds_up(const Booked *booked, const Image *was)
 {
-	return (booked->base == was->amount && booked->refunded == was->refunded) ||
-		(booked->base == 0 && booked->refunded == 0);
+	return (booked->base == 0 && booked->refunded == 0) ||
+		(was->earning && booked->base == was->amount && booked->refunded == was->refunded);
 }
 
 /*
@@ -665,12 +665,15 @@ refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Ima
 {
 	TimestampTz time = DT_NOEND;
 
-	if (!image->earning)
-		return;
-	if (nbooked == 0)
+	if (nbooked == 0 && image->earning)
 		time = accrual->source->event_time == NULL ? DT_NOBEGIN : image->time;
 	for (int i = 0; i < nbooked; i++)
-		time = Min(time, booked[i].whole && (!was || adds_up(&booked[i], image)) ? booked[i].time : DT_NOBEGIN);
+	{
+		if (was && !adds_up(&booked[i], image))
+			time = DT_NOBEGIN;
+		else if (image->earning)
+			time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+	}
 	post_refuse_discarded(post, account_id, time);
 }
 
@@ -1172,7 +1175,8 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
-	refuse_discarded(visit->accrual, account->post, account->account_id, known, was_earning, booked, nbooked);
+	refuse_discarded(visit->accrual, account->post, account->account_id, known,
+					 task->role == ROLE_CHANGE || task->role == ROLE_LEAVE || task->role == ROLE_MOVE, booked, nbooked);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
