@@ -85,6 +85,15 @@ CREATE FUNCTION loyalty._accounts_of(owner int, whose bigint) RETURNS bigint[]
     WHERE m.member_id = whose AND c.program_id = owner;
 $$;
 
+-- Asked once the member's accounts are locked: who erased it first has committed by then.
+CREATE FUNCTION loyalty._refuse_erased(id bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM loyalty.member_change c WHERE c.member_id = id AND c.kind = 'erase') THEN
+        PERFORM loyalty._refuse('LY341', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
+    END IF;
+END $$;
+
 CREATE FUNCTION loyalty.merge_members(program text, from_member text, into_member text, request_id text DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
@@ -124,6 +133,7 @@ BEGIN
     END IF;
     entry := loyalty._unmerge(accounts, owner, request_id, reason);
     IF entry > 0 THEN
+        PERFORM loyalty._refuse_erased(id);
         INSERT INTO loyalty.member_change (member_id, kind, other_id, entry_id, reason) VALUES (id, 'unmerge', other, entry, reason);
     END IF;
     RETURN abs(entry);
@@ -150,11 +160,9 @@ DECLARE
     owner int := loyalty._program_id(program);
     id bigint := loyalty._member_id(owner, program, member);
 BEGIN
-    IF EXISTS (SELECT FROM loyalty.member_change c WHERE c.member_id = id AND c.kind = 'erase') THEN
-        PERFORM loyalty._refuse('LY341', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
-    END IF;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     PERFORM loyalty._reopen(loyalty._accounts_of(owner, id));
+    PERFORM loyalty._refuse_erased(id);
     INSERT INTO loyalty.member_change (member_id, kind, reason) VALUES (id, 'reopen', reason);
 END $$;
 COMMENT ON FUNCTION loyalty.reopen_member(text, text, text) IS
