@@ -627,22 +627,35 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const Image *i
 	return n;
 }
 
+/* All entries of an award together add what its row was, or nothing if it did not earn, or not by that rule. */
+static bool
+adds_up(const Booked *booked, const Image *was)
+{
+	return (booked->base == 0 && booked->refunded == 0) ||
+		(was->earning && booked->base == was->amount && booked->refunded == was->refunded);
+}
+
 /*
  * A row is not brought to what it is due from a part of what was booked for it:
- * refuses if more may have been discarded with the archive.
+ * refuses if more may have been discarded with the archive.  Of a row that is
+ * said to have been so (not of a whole event) the sums tell as well: the first entry
+ * that stayed may be a correction, which looks like an award.
  */
 static void
-refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image,
+refuse_discarded(const Accrual *accrual, Post *post, int64 account_id, const Image *image, bool was,
 				 const Booked *booked, int nbooked)
 {
 	TimestampTz time = DT_NOEND;
 
-	if (!image->earning)
-		return;
-	if (nbooked == 0)
+	if (nbooked == 0 && image->earning)
 		time = accrual->source->event_time == NULL ? DT_NOBEGIN : image->time;
 	for (int i = 0; i < nbooked; i++)
-		time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+	{
+		if (was && !adds_up(&booked[i], image))
+			time = DT_NOBEGIN;
+		else if (image->earning)
+			time = Min(time, booked[i].whole ? booked[i].time : DT_NOBEGIN);
+	}
 	post_refuse_discarded(post, account_id, time);
 }
 
@@ -729,7 +742,7 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, image, true, &visit->group);
 		/* Without times a line that is new can't be told from one that is old. */
 		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
-			refuse_discarded(visit->accrual, account->post, account->account_id, image, visit->group, visit->ngroup);
+			refuse_discarded(visit->accrual, account->post, account->account_id, image, false, visit->group, visit->ngroup);
 		visit->event = event;
 		for (int i = 0; i < account->nentries; i++)
 		{
@@ -1136,7 +1149,8 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	int			counted = -1;
 	int			counts = -1;
 
-	refuse_discarded(visit->accrual, account->post, account->account_id, known, booked, nbooked);
+	refuse_discarded(visit->accrual, account->post, account->account_id, known,
+					 task->role == ROLE_CHANGE || task->role == ROLE_LEAVE || task->role == ROLE_MOVE, booked, nbooked);
 	if (task->role == ROLE_CHANGE && !same_key(before, image))
 	{
 		if (nbooked > 0)
@@ -1305,7 +1319,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 				if (!closed && load_booked(visit->accrual, account->post, account->account_id, task->image, false,
 										   &booked) == 0)
 				{
-					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, NULL, 0);
+					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, false, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
 					visit->event = NULL;
 				}
@@ -1622,7 +1636,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 							 begins_to_earn(accrual, accrual->currencies[c], before, after, nbooked));
 
 						if (from->account_id != 0)
-							refuse_discarded(accrual, &accrual->post, from->account_id, before, booked, nbooked);
+							refuse_discarded(accrual, &accrual->post, from->account_id, before, true, booked, nbooked);
 						if (nbooked > 0)
 							add_task(tasks, from, number, leave, before, NULL);
 						if (begins && (timeless ? nbooked > 0 : same_time && has_base(booked, nbooked)))

@@ -40,6 +40,7 @@ typedef struct Confirmation
 	int32		source_id;
 	int32		rule_id;
 	text	   *event;
+	int32		made_by;		/* the entry that gave the points, under whatever key */
 	int32		lot_no;
 	Share	   *shares;
 	int			nshares;
@@ -58,7 +59,7 @@ refuse_unknown(int64 entry_id, const char *detail)
 			 errhint("Use the id of an entry of kind earn; the view loyalty.entries has it.")));
 }
 
-/* The award that the entry made, or carried on under another key; LY004. */
+/* The award that the entry made, or carried on under another key; LY004, LY020. */
 static void
 read_award(Account *account, Confirmation *confirmation)
 {
@@ -67,10 +68,16 @@ read_award(Account *account, Confirmation *confirmation)
 	Datum	   *values;
 	bool	   *nulls;
 	EntryKind	kind;
-	int32		made_by;
 
+	/* What waits is never archived, what was confirmed or taken back is. */
+	if (slot == NULL && post_has_archive(post))
+		slot = post_entry(post, account->account_id, confirmation->entry_no, true);
 	if (slot == NULL)
+	{
+		if (confirmation->entry_no <= account->last_entry)
+			post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
 		refuse_unknown(confirmation->entry_id, "No entry has such an id.");
+	}
 	values = slot->tts_values - 1;
 	nulls = slot->tts_isnull - 1;
 	kind = entry_kind_of(values[ENTRY_KIND]);
@@ -80,9 +87,9 @@ read_award(Account *account, Confirmation *confirmation)
 	confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
 	confirmation->event = copy_text(slot_text(slot, ENTRY_EVENT));
 	confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
-	made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
+	confirmation->made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
 	if (confirmation->lot_no == 0)
-		confirmation->lot_no = post_allocated_lot(post, account->account_id, made_by);
+		confirmation->lot_no = post_allocated_lot(post, account->account_id, confirmation->made_by);
 }
 
 /* What the entry in the slot did to the lot. */
@@ -164,16 +171,25 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 	share->points = points_add(share->points, effect_on_lot(account, slot, confirmation->lot_no));
 }
 
+static void
+add_entries(Account *account, Confirmation *confirmation, Table *table, const char *index)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+		add_entry(account, confirmation, table->slot);
+	table_scan_end(&scan);
+}
+
 /* By which keys the lot's points are booked, and whether it was confirmed before. */
 static void
 read_shares(Account *account, Confirmation *confirmation)
 {
 	Post	   *post = account->post;
 	TupleTableSlot *slot;
-	TableScan	scan;
-	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 
-	/* What touched a lot that waits is never archived. */
 	post_entries_of(post, account->account_id, confirmation->event);
 	while ((slot = post_next_entry(post)) != NULL)
 		add_entry(account, confirmation, slot);
@@ -183,10 +199,9 @@ read_shares(Account *account, Confirmation *confirmation)
 	/* Under which key it goes on only all entries tell. */
 	confirmation->nshares = 0;
 	confirmation->carried = 0;
-	table_scan_begin(&scan, &post->entry, "entry_pkey", post->snapshot, 1, &key);
-	while (table_scan_next(&scan))
-		add_entry(account, confirmation, post->entry.slot);
-	table_scan_end(&scan);
+	if (post_has_archive(post))
+		add_entries(account, confirmation, &post->archived_entry, "archived_entry_pkey");
+	add_entries(account, confirmation, &post->entry, "entry_pkey");
 }
 
 static Entry *

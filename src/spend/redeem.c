@@ -65,7 +65,13 @@ spend_accounts(Post *post, const Currency *currency, const text **keys, int n, i
 	post_open_accounts(currency->currency_id, missing, nmissing);
 	post_renew(post);
 	for (int i = 0; i < n; i++)
+	{
 		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
+
+		/* The member was erased meanwhile. */
+		if (accounts[i] == 0)
+			refuse_unknown_member(currency->program);
+	}
 }
 
 int64
