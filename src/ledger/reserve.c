@@ -22,8 +22,8 @@
 
 #include "access/nbtree.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 
+#include "base/array.h"
 #include "ledger/reserve.h"
 
 Points		(*reserve_let_off_hook) (Account *account, const Lot *lot) = NULL;
@@ -40,13 +40,7 @@ add_hold(Account *account)
 {
 	Hold	   *hold = palloc0(sizeof(Hold));
 
-	if (account->nholds == account->holds_room)
-	{
-		account->holds_room = account->holds_room ? account->holds_room * 2 : 8;
-		account->holds = account->holds ?
-			repalloc(account->holds, sizeof(Hold *) * account->holds_room) :
-			palloc(sizeof(Hold *) * account->holds_room);
-	}
+	account->holds = array_grow(account->holds, account->nholds, &account->holds_room, sizeof(Hold *));
 	return account->holds[account->nholds++] = hold;
 }
 
@@ -111,7 +105,9 @@ by_ends_at(const void *a, const void *b)
 
 	if (x->ends_at != y->ends_at)
 		return x->ends_at < y->ends_at ? -1 : 1;
-	return x->hold_no < y->hold_no ? -1 : x->hold_no > y->hold_no;
+	if (x->hold_no != y->hold_no)
+		return x->hold_no < y->hold_no ? -1 : 1;
+	return lots_by_end(&x->lot, &y->lot);
 }
 
 /* Open holds of the lot, or (NULL) of all lots, those that end first before others. */
@@ -124,10 +120,7 @@ open_holds(Account *account, const Lot *lot, Hold ***holds)
 
 	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		(void) read_hold(account, account->post->hold.slot);
-	}
 	table_scan_end(&scan);
 
 	/* Those that this visit made are among the known ones, too. */
@@ -217,12 +210,6 @@ reserve_lot(Account *account, const Entry *entry, Lot *lot, Points points, Times
 	account->next_change = Min(account->next_change, ends_at);
 }
 
-static int
-holds_by_end(const void *a, const void *b)
-{
-	return lots_by_end(&(*(Hold *const *) a)->lot, &(*(Hold *const *) b)->lot);
-}
-
 void
 reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 {
@@ -231,20 +218,19 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(hold_no)}
 	};
-	int			room = 4;
+	int			room = 0;
 
-	*holds = palloc(sizeof(Hold *) * room);
+	*holds = NULL;
 	*count = 0;
 	table_scan_begin(&scan, hold_table(account), "hold_pkey", account->post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (*count == room)
-			*holds = repalloc(*holds, sizeof(Hold *) * (room *= 2));
+		*holds = array_grow(*holds, *count, &room, sizeof(Hold *));
 		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
 	}
 	table_scan_end(&scan);
-	qsort(*holds, *count, sizeof(Hold *), holds_by_end);
+	if (*count > 1)
+		qsort(*holds, *count, sizeof(Hold *), by_ends_at);
 }
 
 void
@@ -289,8 +275,8 @@ reserve_release(Account *account, Hold *hold)
 void
 reserve_roll_forward(Account *account)
 {
-	TableScan	scan;
-	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+	Hold	  **holds;
+	int			n;
 	bool		any = false;
 
 	for (int i = 0; i < account->nlots; i++)
@@ -298,18 +284,12 @@ reserve_roll_forward(Account *account)
 	if (!any)
 		return;
 
-	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
-	while (table_scan_next(&scan))
-	{
-		Hold	   *hold = read_hold(account, account->post->hold.slot);
-
-		CHECK_FOR_INTERRUPTS();
-		if (hold->ends_at <= account->as_of)
-			close_hold(account, hold, hold->owed, hold->ends_at);
+	n = open_holds(account, NULL, &holds);
+	for (int i = 0; i < n; i++)
+		if (holds[i]->ends_at <= account->as_of)
+			close_hold(account, holds[i], holds[i]->owed, holds[i]->ends_at);
 		else
-			account->next_change = Min(account->next_change, hold->ends_at);
-	}
-	table_scan_end(&scan);
+			account->next_change = Min(account->next_change, holds[i]->ends_at);
 }
 
 static void

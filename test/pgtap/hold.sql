@@ -1,22 +1,9 @@
 -- hold, capture, release: points reserved for a time are nobody else's, and are free again by the clock
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
+\ir include/begin.psql
 
-SELECT no_plan();
-
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year', decimals => 1) > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+\ir include/orders.psql
 
-CREATE FUNCTION pg_temp.paid(entry bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(lot_no || ':' || points::numeric, ' ' ORDER BY allocation_no) FROM loyalty.allocation
-	WHERE account_id = entry / 100000000 AND entry_no = entry % 100000000
-$$;
 CREATE FUNCTION pg_temp.keeps(id bigint) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(lot_no || ':' || points::numeric, ' ' ORDER BY lot_no) FROM loyalty.hold
 	WHERE account_id = id / 100000000 AND hold_no = id % 100000000
@@ -295,6 +282,16 @@ SELECT is(release(late)::numeric, 60.0, 'that is released before') FROM od;
 SELECT is(pg_temp.open_holds('rosa') || '; ' || pg_temp.free('rosa'), '10 of 15; 0 free, 15 held, 45 redeemed, 0 expired', '60 of 70 taken from it');
 SELECT is(release(soon)::numeric, 15.0, 'then the first') FROM od;
 SELECT is(pg_temp.free('rosa'), '5 free, 0 held, 45 redeemed, 0 expired', '50 of the second order, less 45 redeemed');
+
+-- Of two that are over when somebody comes by, what is owed of the one that ended first is taken first.
+INSERT INTO public.orders (id, who, amount, at) VALUES (106, 'vera', 100, now() - interval '40 days');
+SELECT hold('club', 'vera', 100, '2 days') > 0;
+INSERT INTO public.orders (id, who, amount, at) VALUES (107, 'vera', 60, now());
+SELECT hold('club', 'vera', 60, '1 day') > 0;
+DELETE FROM public.orders WHERE id IN (106, 107);
+SELECT pg_temp.pass('vera', '3 days');
+INSERT INTO public.orders (id, who, amount, at) VALUES (108, 'vera', 7, now());
+SELECT is(pg_temp.last('vera', 3), 'reverse -60 forgiven -60, reverse -100 forgiven -100, earn 7 forgiven 0', 'in the order in which they ended');
 
 -- A refund undone is not owed; nor what dies while it is held; nor a bonus that is never taken back.
 INSERT INTO public.orders (id, who, amount, at) VALUES (105, 'saul', 100, now());
