@@ -934,26 +934,35 @@ static MathStatus
 expected_purchases(const Process *process, const History *history, int n, const float8 *t,
 				   const float8 *weight, Memo *memo, float8 *result)
 {
-	MemoEntry  *entry = memo ? memo_entry(memo, history) : NULL;
-	float8		alive;
-	MathStatus	status = p_alive(process, history, &alive);
+	History		shared = *history;
+	float8		factor;
+	MemoEntry  *entry;
+	MathStatus	status = p_alive(process, history, &factor);
 
 	if (status != MATH_OK)
 		return status;
-	if (entry == NULL || entry->frequency != history->frequency || entry->age != history->age)
+	if (process->family == FAMILY_PARETO_NBD)
 	{
-		status = process_expected_alive(process, history, n, t, weight, result);
+		/* in proportion to r + x: what one who never bought again does is enough to know */
+		factor *= (process->parameter[0] + history->frequency) / process->parameter[0];
+		shared.frequency = shared.recency = 0.0;
+	}
+
+	entry = memo ? memo_entry(memo, &shared) : NULL;
+	if (entry != NULL && entry->frequency == shared.frequency && entry->age == shared.age)
+		*result = entry->value;
+	else
+	{
+		status = process_expected_alive(process, &shared, n, t, weight, result);
 		if (status != MATH_OK)
 			return status;
 		if (entry != NULL)
 		{
-			*entry = (MemoEntry) {history->frequency, history->age, *result};
+			*entry = (MemoEntry) {shared.frequency, shared.age, *result};
 			memo->misses++;
 		}
 	}
-	else
-		*result = entry->value;
-	*result *= alive;
+	*result *= factor;
 	return MATH_OK;
 }
 
