@@ -58,7 +58,7 @@ SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', 0) $$, 'LY304', NULL, 'ze
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', -5) $$, 'LY304', NULL, 'negative points');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '0.5') $$, 'LY304', 'The currency has 0 decimals.', 'half a point of a currency without decimals');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '-922337203685477.5808') $$, 'LY304', NULL, 'the least points there are');
-SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', NULL, 'an adjustment by nothing');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', 'It is of 0 points.', 'an adjustment by nothing');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', '-0.5', 'half') $$, 'LY304', 'The currency has 0 decimals.', 'an adjustment by half a point');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, NULL) $$, 'LY304', NULL, 'an adjustment without a reason');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, '') $$, 'LY304', NULL, 'an adjustment with an empty reason');
