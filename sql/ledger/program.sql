@@ -154,7 +154,8 @@ BEGIN
     SELECT p.program_id INTO id FROM loyalty.program p WHERE p.code = program;
     IF id IS NULL THEN
         PERFORM loyalty._refuse('LY001', format('program "%s" does not exist', program),
-            'No program has this code.', 'Create it with loyalty.create_program().');
+            CASE WHEN program IS NULL THEN 'The code is NULL.' ELSE 'No program has this code.' END,
+            'Create it with loyalty.create_program().');
     END IF;
     PERFORM loyalty._check_access(id, member);
     RETURN id;
