@@ -28,3 +28,24 @@ CREATE VIEW loyalty.entries AS
     LEFT JOIN loyalty.rule r USING (rule_id)
     LEFT JOIN loyalty.actor w USING (actor_id);
 COMMENT ON VIEW loyalty.entries IS 'The ledger''s entries, with the program, member, rule and event they belong to';
+COMMENT ON COLUMN loyalty.entries.entry_id IS 'the id that functions answer and take';
+COMMENT ON COLUMN loyalty.entries.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.entries.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.entries.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.entries.kind IS 'earn, reverse, redeem, giveback, expire, adjust, transfer, merge, forfeit, hold, extend, confirm or rekey';
+COMMENT ON COLUMN loyalty.entries.points IS 'points that came, or went if negative';
+COMMENT ON COLUMN loyalty.entries.event_time IS 'when it happened';
+COMMENT ON COLUMN loyalty.entries.recorded_at IS 'when the transaction that booked it began';
+COMMENT ON COLUMN loyalty.entries.source IS 'table of the row that earned';
+COMMENT ON COLUMN loyalty.entries.event IS 'the row''s key, or that of its event; of a call its request id';
+COMMENT ON COLUMN loyalty.entries.line IS 'the row''s key within its event; of transfers, merges, pools and extensions what docs/balance.md says';
+COMMENT ON COLUMN loyalty.entries.rule IS 'name of the rule that gave the points';
+COMMENT ON COLUMN loyalty.entries.rule_version IS 'version of that rule';
+COMMENT ON COLUMN loyalty.entries.base IS 'what it added to the row''s amount; of a hold what it reserves';
+COMMENT ON COLUMN loyalty.entries.refunded IS 'what it added to the row''s refunded amount';
+COMMENT ON COLUMN loyalty.entries.forgiven IS 'points that could not be taken and were let off; negative if they were taken later';
+COMMENT ON COLUMN loyalty.entries.lot_no IS 'the lot that all its points hit; NULL: several';
+COMMENT ON COLUMN loyalty.entries.reverses IS 'entry_id of what it undoes, captures or confirms';
+COMMENT ON COLUMN loyalty.entries.reason IS 'the reason that was given with the call';
+COMMENT ON COLUMN loyalty.entries.session_user_name IS 'who logged in';
+COMMENT ON COLUMN loyalty.entries.current_user_name IS 'the role in force';

@@ -283,3 +283,9 @@ CREATE VIEW loyalty.archives AS
     JOIN loyalty.program p USING (program_id)
     GROUP BY p.code, n.before;
 COMMENT ON VIEW loyalty.archives IS 'What was archived, by program and date, and of how many accounts it is here still';
+COMMENT ON COLUMN loyalty.archives.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.archives.before IS 'the moment that archive() was given';
+COMMENT ON COLUMN loyalty.archives.accounts IS 'accounts of which entries were archived';
+COMMENT ON COLUMN loyalty.archives.archived_from IS 'when the first of them was';
+COMMENT ON COLUMN loyalty.archives.archived_to IS 'when the last of them was';
+COMMENT ON COLUMN loyalty.archives.accounts_here IS 'of how many of them the archived entries are here still';

@@ -137,6 +137,12 @@ COMMENT ON FUNCTION loyalty.checkpoint() IS
 CREATE VIEW loyalty.checkpoints AS
     SELECT c.number, c.taken_at, c.accounts, c.entries, c.previous, c.root FROM loyalty.checkpoint c;
 COMMENT ON VIEW loyalty.checkpoints IS 'Roots over all accounts: what was published, or should have been';
+COMMENT ON COLUMN loyalty.checkpoints.number IS 'its number, from 1';
+COMMENT ON COLUMN loyalty.checkpoints.taken_at IS 'when it was taken';
+COMMENT ON COLUMN loyalty.checkpoints.accounts IS 'accounts there were';
+COMMENT ON COLUMN loyalty.checkpoints.entries IS 'entries there were';
+COMMENT ON COLUMN loyalty.checkpoints.previous IS 'root of the one before; NULL: it is the first';
+COMMENT ON COLUMN loyalty.checkpoints.root IS 'the hash to publish';
 
 CREATE FUNCTION loyalty.verify_proof(proof bytea, root bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_checkpoint_verify';

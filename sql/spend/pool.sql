@@ -285,6 +285,12 @@ CREATE VIEW loyalty.pools AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p ON p.program_id = l.program_id;
 COMMENT ON VIEW loyalty.pools IS 'Pools and how many are in them';
+COMMENT ON COLUMN loyalty.pools.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pools.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pools.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.pools.members IS 'members in it now';
+COMMENT ON COLUMN loyalty.pools.created_at IS 'when it was created';
+COMMENT ON COLUMN loyalty.pools.closed_at IS 'when it was closed; NULL: it is open';
 
 CREATE VIEW loyalty.pool_members AS
     SELECT p.code AS program, l.code AS pool, c.code AS currency, a.member_key AS member,
@@ -295,6 +301,15 @@ CREATE VIEW loyalty.pool_members AS
     JOIN loyalty.currency c ON c.currency_id = l.currency_id
     JOIN loyalty.program p ON p.program_id = l.program_id;
 COMMENT ON VIEW loyalty.pool_members IS 'Who is in which pool with what permissions, and was: a row for each time that they changed; left_at NULL is still in it';
+COMMENT ON COLUMN loyalty.pool_members.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pool_members.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pool_members.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.pool_members.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.pool_members.redeems IS 'whether the member may redeem from the pool';
+COMMENT ON COLUMN loyalty.pool_members.share IS 'the most that one redemption of another takes of what the account has, 0 to 1';
+COMMENT ON COLUMN loyalty.pool_members.keep IS 'points that others must leave it';
+COMMENT ON COLUMN loyalty.pool_members.joined_at IS 'since when with these permissions';
+COMMENT ON COLUMN loyalty.pool_members.left_at IS 'until when; NULL: still';
 
 CREATE VIEW loyalty.pool_redemptions AS
     SELECT p.code AS program, l.code AS pool, c.code AS currency,
@@ -315,6 +330,17 @@ CREATE VIEW loyalty.pool_redemptions AS
     JOIN loyalty.member m ON m.member_id = split_part(e.line, '/', 3)::bigint
     GROUP BY p.code, l.code, c.code, y.account_id, y.entry_no, m.member, e.event_time, a.member_key, y.payer_id, y.payer_entry, e.reason;
 COMMENT ON VIEW loyalty.pool_redemptions IS 'Redemptions from pools: who redeemed, and what each account paid and was given back since';
+COMMENT ON COLUMN loyalty.pool_redemptions.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pool_redemptions.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pool_redemptions.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.pool_redemptions.redemption_id IS 'the id that redeem_pool() answered';
+COMMENT ON COLUMN loyalty.pool_redemptions.member IS 'who redeemed';
+COMMENT ON COLUMN loyalty.pool_redemptions.redeemed_at IS 'when';
+COMMENT ON COLUMN loyalty.pool_redemptions.paid_by IS 'whose points paid';
+COMMENT ON COLUMN loyalty.pool_redemptions.entry_id IS 'entry of that account';
+COMMENT ON COLUMN loyalty.pool_redemptions.points IS 'points it paid';
+COMMENT ON COLUMN loyalty.pool_redemptions.returned IS 'those of them that were given back';
+COMMENT ON COLUMN loyalty.pool_redemptions.reason IS 'the reason that was given';
 
 -- That payments with an entry have all of its allocations is for _verify_links(), which reads all entries.
 CREATE FUNCTION loyalty._verify_pools() RETURNS TABLE (account bigint, entry_id bigint, problem text)

@@ -39,6 +39,15 @@ CREATE VIEW loyalty.tier_history AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
+COMMENT ON COLUMN loyalty.tier_history.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.tier_history.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.tier_history.change_no IS 'number of the change among the member''s';
+COMMENT ON COLUMN loyalty.tier_history.changed_at IS 'since when the new tier is held';
+COMMENT ON COLUMN loyalty.tier_history.recorded_at IS 'when the change was booked';
+COMMENT ON COLUMN loyalty.tier_history.from_tier IS 'name of the tier before; NULL: none';
+COMMENT ON COLUMN loyalty.tier_history.to_tier IS 'name of the tier since; NULL: none';
+COMMENT ON COLUMN loyalty.tier_history.reason IS 'earned, reversed, review, ladder or merged';
+COMMENT ON COLUMN loyalty.tier_history.metric IS 'what counted towards the tier then';
 
 -- before: the ladder that the program had until now, if it has another one since.
 CREATE FUNCTION loyalty._review_tiers(accounts bigint[], before loyalty.ladder DEFAULT NULL) RETURNS void

@@ -18,6 +18,9 @@ SELECT is((SELECT string_agg(format('%s is %s', a.attname, format_type(a.atttypi
 SELECT is((SELECT string_agg(a.attname, ', ') FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND col_description(relation, a.attnum) IS NULL),
 	NULL, name || ': a comment on every column') FROM kpi_view;
 SELECT ok(obj_description(relation) IS NOT NULL, name || ': a comment') FROM kpi_view;
+SELECT is((SELECT string_agg(c.relname || '.' || a.attname, ', ') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+	WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('v', 'm') AND c.relname !~ '^_' AND a.attnum > 0
+		AND col_description(c.oid, a.attnum) IS NULL), NULL, 'and on every column of the other views');
 
 -- ---- A shop: two rules that rate every line, orders of several lines, a second currency
 CREATE TABLE public.line (id int PRIMARY KEY, order_no text, who text, amount numeric, at timestamptz, refunded numeric NOT NULL DEFAULT 0);
