@@ -45,12 +45,12 @@ END $$;
 DO $$
 DECLARE
     v record;
-    a record;
+    col record;
 BEGIN
     -- OFFSET 0: planned for each member by itself, so that all goes by index. The barrier keeps conditions
     -- of the reader's own outside.
     FOR v IN
-        SELECT c.oid, c.relname AS name, rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') AS query
+        SELECT c.relname AS name, rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') AS query
         FROM pg_catalog.pg_class c
         WHERE c.relnamespace = 'loyalty'::pg_catalog.regnamespace
           AND c.relname = ANY (ARRAY['balances', 'entries', 'lots', 'holds', 'tier_history'])
@@ -60,11 +60,13 @@ BEGIN
             'my_' || v.name, v.query);
         EXECUTE pg_catalog.format('COMMENT ON VIEW loyalty.%I IS %L', 'my_' || v.name,
             pg_catalog.format('View %s of the member that whoever reads it is confined to', v.name));
-        FOR a IN
-            SELECT t.attname AS name, pg_catalog.col_description(v.oid, t.attnum) AS said
-            FROM pg_catalog.pg_attribute t WHERE t.attrelid = v.oid AND t.attnum > 0
+        -- Its columns are those of the view.
+        FOR col IN
+            SELECT a.attname AS name, pg_catalog.col_description(a.attrelid, a.attnum) AS says
+            FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = pg_catalog.format('loyalty.%I', v.name)::pg_catalog.regclass AND a.attnum > 0
         LOOP
-            EXECUTE pg_catalog.format('COMMENT ON COLUMN loyalty.%I.%I IS %L', 'my_' || v.name, a.name, a.said);
+            EXECUTE pg_catalog.format('COMMENT ON COLUMN loyalty.%I.%I IS %L', 'my_' || v.name, col.name, col.says);
         END LOOP;
     END LOOP;
 
