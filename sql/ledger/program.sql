@@ -458,7 +458,8 @@ BEGIN
     INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since, member_key)
     SELECT u, start.currency_id, start.tier,
            CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END,
-           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u)
+           -- A member who is being erased is waited for: another account would keep the key.
+           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u FOR KEY SHARE)
     FROM (SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier
           FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
           WHERE c.currency_id = _open_accounts.currency_id) start, unnest(members) u

@@ -1285,12 +1285,10 @@ loyalty_cohort_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_cohort_serialize(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	const Clock *clock;
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	clock = state->rule->clock;
 
 	aggregate_begin_send(&buf, STATE_VERSION);
@@ -1386,7 +1384,7 @@ count_customer(cells_hash *cells, const Rule *rule, const ActivityList *list)
 Datum
 loyalty_cohort_final(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	Rule	   *rule;
 	cells_hash *table;
 	cells_iterator iterator;
@@ -1396,10 +1394,8 @@ loyalty_cohort_final(PG_FUNCTION_ARGS)
 	ActivityList list = {0};
 	CohortSummary *summary;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	rule = state->rule;
 
 	activity_flush(state->activity);
