@@ -100,6 +100,8 @@ SELECT is(balance('inn', 'bob')::numeric, 40.0, 'which takes points there');
 SELECT is(balance('club', 'cyd')::numeric, 100.0, 'and none of those that were refused');
 CREATE TEMP TABLE added AS SELECT adjust('club', 'cyd', 5, 'sorry', 'a1') AS id;
 SELECT is(adjust('club', 'cyd', 5, 'sorry', 'a1'), id, 'a repeated adjustment answers the same') FROM added;
+SELECT pg_temp.refused($$ SELECT redeem('club', 'bob', 1, '') $$, 'LY312', NULL, 'an empty id is none');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', '') $$, 'LY312', NULL, 'nor of an adjustment');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', 'a1') $$, 'LY305', NULL, 'the other direction is another call');
 SELECT is(balance('club', 'cyd')::numeric, 105.0, 'given once');
 SELECT results_eq($$ SELECT kind, points, reason FROM entries JOIN added ON entry_id = id $$,
