@@ -400,7 +400,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile.
+-- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile. Who is being
+-- erased has another key by the time that it is read.
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
@@ -409,11 +410,10 @@ BEGIN
     INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since, member_key)
     SELECT u, start.currency_id, start.tier,
            CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END,
-           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u)
+           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u FOR KEY SHARE)
     FROM (SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier
           FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
-          WHERE c.currency_id = _open_accounts.currency_id) start, unnest(members) u
-    ORDER BY u
+          WHERE c.currency_id = _open_accounts.currency_id) start, (SELECT u FROM unnest(members) u ORDER BY u) u
     ON CONFLICT DO NOTHING;
 END $$;
 

@@ -49,8 +49,9 @@ CREATE FUNCTION loyalty._reopen(accounts bigint[]) RETURNS void
 CREATE FUNCTION loyalty._erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id int, paid_by_others bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_membership_erase';
 
+-- Whose key it is stays so until the transaction ends: erase_member() waits, or was before.
 CREATE FUNCTION loyalty._member_id(owner int, program text, member text) RETURNS bigint
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     id bigint;
 BEGIN
@@ -58,7 +59,7 @@ BEGIN
         PERFORM loyalty._refuse('22004', 'the member must not be NULL', 'The call can''t mean anything without it.',
             'Only arguments with a default may be left out.');
     END IF;
-    SELECT m.member_id INTO id FROM loyalty.member m WHERE m.program_id = owner AND m.member = _member_id.member;
+    SELECT m.member_id INTO id FROM loyalty.member m WHERE m.program_id = owner AND m.member = _member_id.member FOR KEY SHARE;
     IF id IS NULL THEN
         PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
             'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol(); keys are compared byte by byte.');
@@ -90,10 +91,14 @@ CREATE FUNCTION loyalty.merge_members(program text, from_member text, into_membe
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
-    from_id bigint := loyalty._member_id(owner, program, from_member);
-    into_id bigint := loyalty._member_id(owner, program, into_member);
+    from_id bigint;
+    into_id bigint;
     entry bigint;
 BEGIN
+    -- In one order, whichever goes into which.
+    PERFORM FROM loyalty.member m WHERE m.program_id = owner AND m.member IN (from_member, into_member) ORDER BY m.member_id FOR KEY SHARE;
+    from_id := loyalty._member_id(owner, program, from_member);
+    into_id := loyalty._member_id(owner, program, into_member);
     IF from_id = into_id THEN
         PERFORM loyalty._refuse('LY342', 'a member can''t be merged with itself', 'Both keys are of one member.',
             'Give the two keys under which the person is enrolled.');
@@ -164,8 +169,9 @@ CREATE FUNCTION loyalty.erase_member(program text, member text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
-    id bigint := loyalty._member_id(owner, program, member);
-    members bigint[];
+    id bigint;
+    members bigint[] := '{}';
+    person bigint[];
     keys text[];
     known text[];
     accounts bigint[];
@@ -173,26 +179,35 @@ DECLARE
 BEGIN
     -- Nothing goes to the archive meanwhile.
     LOCK TABLE loyalty.archived_entry IN SHARE ROW EXCLUSIVE MODE;
+    id := loyalty._member_id(owner, program, member);
+
+    -- All members who are the person, merged into one: locked before their accounts, as whoever calls them by key does.
+    LOOP
+        WITH RECURSIVE known AS (
+            SELECT id AS member_id
+            UNION
+            SELECT a.member_id FROM known k
+            JOIN loyalty.account i ON i.account_id = (loyalty._accounts_of(owner, k.member_id))[1]
+            JOIN loyalty.account a ON a.merged_into = i.account_id
+        )
+        SELECT array_agg(k.member_id ORDER BY k.member_id) INTO person FROM known k;
+        EXIT WHEN person = members;
+        members := person;
+        PERFORM FROM loyalty.member m WHERE m.member_id = ANY (members) ORDER BY m.member_id FOR UPDATE;
+    END LOOP;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
-    -- Locked here, by what goes first: nobody else can be merged into the member from now on.
     IF NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = (loyalty._accounts_of(owner, id))[1] AND a.state = 2) THEN
         PERFORM loyalty._close(loyalty._accounts_of(owner, id), true);
     END IF;
 
-    -- All keys of the person, and a new one for each that says nothing.
-    WITH RECURSIVE person AS (
-        SELECT id AS member_id
-        UNION
-        SELECT a.member_id FROM person p
-        JOIN loyalty.account i ON i.account_id = (loyalty._accounts_of(owner, p.member_id))[1]
-        JOIN loyalty.account a ON a.merged_into = i.account_id
-    ), renamed AS MATERIALIZED (
-        SELECT m.member_id, m.member, 'erased:' || gen_random_uuid() AS fresh FROM loyalty.member m JOIN person USING (member_id)
+    -- A new key for each that says nothing.
+    WITH renamed AS MATERIALIZED (
+        SELECT m.member_id, m.member, 'erased:' || gen_random_uuid() AS fresh FROM loyalty.member m WHERE m.member_id = ANY (members)
     )
-    SELECT array_agg(r.member_id ORDER BY r.member_id), array_agg(r.fresh ORDER BY r.member_id), array_agg(r.member::text ORDER BY r.member_id),
+    SELECT array_agg(r.fresh ORDER BY r.member_id), array_agg(r.member::text ORDER BY r.member_id),
            (SELECT array_agg(a ORDER BY a) FROM renamed r, unnest(loyalty._accounts_of(owner, r.member_id)) a),
            (SELECT array_agg(r.fresh ORDER BY a) FROM renamed r, unnest(loyalty._accounts_of(owner, r.member_id)) a)
-    INTO members, keys, known, accounts, account_keys
+    INTO keys, known, accounts, account_keys
     FROM renamed r;
 
     PERFORM loyalty._erase(members, keys, accounts, account_keys, owner,

@@ -1452,6 +1452,7 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 	int64	   *opened = palloc(sizeof(int64) * norder);
 	int			nlacking = 0;
 	int			nunknown = 0;
+	bool		erased = false;
 
 	for (int i = 0; i < norder; i++)
 	{
@@ -1494,13 +1495,20 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 			Known	   *account = &known[lacking[i] * ncurrencies + c];
 
 			if (account->wanted && account->account_id == 0)
+			{
 				find_account(accrual, account, currency_id, accrual->keys[lacking[i]]);
+				erased |= account->account_id == 0;
+			}
 		}
 	}
 	pfree(ids);
 	pfree(lacking);
 	pfree(unknown);
 	pfree(opened);
+
+	/* Whose key is nobody's any more is somebody new. */
+	if (erased)
+		open_accounts(accrual, known, order, norder);
 }
 
 /*

@@ -357,6 +357,59 @@ sub available
 	return $sum;
 }
 
+# A person is erased: a member and those merged into it have keys that say nothing from now on. What
+# it did before stands in the log, and is the new key's after the note of it there.
+sub erase
+{
+	my ($oracle, $world, $op, $now) = @_;
+	my ($program, $member) = @$op{qw(program member)};
+	Oracle::refuse('LY002') if !$world->{members}{"$program/$member"};
+	Oracle::refuse('LY340') if defined $world->{merged}{"$program/$member"};
+	$oracle->perform($world, { %$op, do => 'close' }, $now) if !$world->{closed}{"$program/$member"};
+	my @person = $member;
+	my %merged = %{ $world->{merged} };
+	for (my $i = 0; $i < @person; $i++)
+	{
+		push @person, map { m{^\Q$program\E/(.*)} && $merged{$_} eq $person[$i] ? $1 : () } sort keys %merged;
+	}
+	my %fresh = map { $_ => "erased-$_" } @person;
+	my %renamed;
+	foreach my $old (@person)
+	{
+		my ($from, $to) = map { "$program/$_" } $old, $fresh{$old};
+		foreach my $of (qw(members merged closed))
+		{
+			$world->{$of}{$to} = delete $world->{$of}{$from} if exists $world->{$of}{$from};
+		}
+		foreach my $currency ($oracle->currencies_of($program))
+		{
+			my ($key, $new) = map { "$currency/$_" } $old, $fresh{$old};
+			$renamed{$key} = $new;
+			foreach my $of (qw(accounts mine))
+			{
+				$world->{$of}{$new} = delete $world->{$of}{$key} if exists $world->{$of}{$key};
+			}
+			$oracle->{ids}{$new} = $oracle->{ids}{$key};
+		}
+	}
+	foreach my $of (qw(redemptions holds))
+	{
+		foreach (values %{ $world->{$of} }) { $_ = $renamed{$_} if exists $renamed{$_} }
+	}
+	foreach my $into (values %{ $world->{merged} }) { $into = $fresh{$into} if exists $fresh{$into} }
+	foreach my $pool (values %{ $world->{pools} })
+	{
+		$pool = { map { ($fresh{$_} // $_) => $pool->{$_} } keys %$pool };
+	}
+	foreach my $redemption (values %{ $world->{pooled} })
+	{
+		$redemption = { %$redemption, paid => [ map { { %$_, payer => $fresh{ $_->{payer} } // $_->{payer} } } @{ $redemption->{paid} } ] }
+		  if $redemption->{currency} =~ m{^\Q$program\E/};
+	}
+	push @{ $world->{log} }, { renamed => \%renamed };
+	return '';
+}
+
 sub new_model
 {
 	my ($self) = @_;
