@@ -17,7 +17,6 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Storable qw(store retrieve);
 use Test::More;
-use Time::Local qw(timegm);
 use Oracle;
 use Session;
 use Storm;
@@ -295,7 +294,7 @@ sub new_oracle
 			$oracle->{dates}{"$currency $at"} = { %{ Storm::dates($at) }, $currency =~ /hotel/ ? (from => Oracle::NEVER) : () };
 		}
 		$oracle->{dates}{"grace $currency 1 day $now"} = { to => $now + Storm::DAY };
-		$oracle->{dates}{"until $currency $_-01-01"} = { to => timegm(0, 0, 0, 1, 0, $_) * 1000000 } foreach 2150, 2160;
+		$oracle->{dates}{"until $currency $_-01-01"} = { to => Storm::end_of_day("$_-01-01") } foreach 2150, 2160;
 	}
 }
 
