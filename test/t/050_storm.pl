@@ -46,6 +46,18 @@ unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'the
 	like($fault, qr/one client would have booked.*by client $one->{client}, number $one->{n},/s, 'a wrong entry is found');
 }
 
+# Closed years are moved away beneath them. This is not replayed: an archived entry is its mover's,
+# and no more that of the transaction that made it.
+my $began = time;
+$storm->deal(archive => 12, checkpoint => 6);
+$storm->connect($node);
+$storm->mark;
+$storm->run(done => sub { time > $began + 2 && $storm->since('archive') >= 8 && $storm->since('all') > 500 });
+note 'archived ', $node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.archived_entry'), ' entries beneath ', $storm->since('all'), ' operations';
+is($storm->unexpected(qr/^$/), '', 'archiving refuses nothing to anybody');
+is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify() UNION ALL SELECT * FROM loyalty.verify_archive()'), '', 'the books and the archive hold');
+unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'there is no deadlock with it');
+
 # What an order has earned, by its row alone (not of those who were closed meanwhile): the points of its total, less their refunded share,
 # down to whole points; with whom it is now, and with nobody else. div() is exact. What is let
 # off for having died, or having been spent, is not taken.

@@ -401,6 +401,13 @@ sub start_again
 	return 0;
 }
 
+# The errors that came up beside refusals, 40001, and what is excused.
+sub unexpected
+{
+	my ($self, $excused) = @_;
+	return join ' ', grep { !/^LY(002|3(01|03|08|10|2[124]|4[0156]|6[12]))$/ && $_ ne '40001' && $_ !~ $excused } grep { /^[0-9A-Z]{5}$/ } sort keys %{ $self->counts };
+}
+
 # Asserts that so far nothing went wrong but what may: errors beside refusals match excused.
 sub holds
 {
@@ -408,7 +415,7 @@ sub holds
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $count = $self->counts;
 	note "$name: ", join ', ', map { "$_ $count->{$_}" } sort keys %$count;
-	is(join(' ', grep { !/^LY(002|3(01|03|08|10|2[124]|4[0156]|6[12]))$/ && $_ ne '40001' && $_ !~ $excused } grep { /^[0-9A-Z]{5}$/ } sort keys %$count), '',
+	is($self->unexpected($excused), '',
 		"$name: nothing is refused but for want of points, to older snapshots, and for what is done to it");
 	is(join("\n", $self->replay($node, excused => $excused)), '',
 		"$name: one client after the other would have got the same answers, and left the same books");
