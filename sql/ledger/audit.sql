@@ -446,9 +446,11 @@ BEGIN
     GROUP BY e.account_id, e.event, e.source_id, e.rule_id, CASE WHEN r.stage = 'event' THEN (e.line IS NULL)::text ELSE e.line END
     HAVING (sum(e.points::numeric) < coalesce(sum(e.forgiven::numeric), 0) OR coalesce(sum(e.forgiven::numeric), 0) < 0
             OR coalesce(sum(e.base::numeric), 0) < coalesce(sum(e.refunded::numeric), 0) OR sum(e.refunded::numeric) < 0)
-       -- An award of which a part may be archived begins with what is no award, or long ago.
+       -- An award of which a part may be archived begins with what is no award, or long ago, or, as
+       -- corrections do, when it was booked.
        AND NOT (max(k.entries) IS NOT NULL
-                AND ((array_agg(e.kind ORDER BY e.entry_no))[1] <> 'earn' OR (array_agg(e.event_time ORDER BY e.entry_no))[1] < max(k.before)));
+                AND ((array_agg(e.kind ORDER BY e.entry_no))[1] <> 'earn' OR (array_agg(e.event_time ORDER BY e.entry_no))[1] < max(k.before)
+                     OR (array_agg(e.event_time = e.recorded_at ORDER BY e.entry_no))[1]));
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 

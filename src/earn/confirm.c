@@ -42,6 +42,7 @@ typedef struct Confirmation
 	int32		source_id;
 	int32		rule_id;
 	text	   *event;
+	int32		made_by;		/* the entry that gave the points, under whatever key */
 	int32		lot_no;
 	Share	   *shares;
 	int			nshares;
@@ -82,37 +83,56 @@ copy_text(TupleTableSlot *slot, int column)
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 
-/* The award that the entry made, or carried on under another key; LY004. */
-static void
-read_award(Account *account, Confirmation *confirmation)
+/* False: the entry is not in this table. */
+static bool
+read_award_from(Account *account, Table *table, const char *index, Confirmation *confirmation)
 {
-	Post	   *post = account->post;
-	Table	   *table = post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(confirmation->entry_no)}
 	};
-	Datum	   *values = table->slot->tts_values - 1;
-	bool	   *nulls = table->slot->tts_isnull - 1;
-	EntryKind	kind;
-	int32		made_by;
+	bool		found;
 
-	table_scan_begin(&scan, table, "entry_pkey", post->snapshot, 2, keys);
-	if (!table_scan_next(&scan))
-		refuse_unknown(confirmation->entry_id, "No entry has such an id.");
-	slot_getallattrs(table->slot);
-	kind = kind_of(table->slot);
-	if (kind != ENTRY_EARN && !(kind == ENTRY_REKEY && DatumGetPoints(values[ENTRY_POINTS]) > 0))
-		refuse_unknown(confirmation->entry_id, "Only what an event earned waits to be confirmed.");
-	confirmation->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
-	confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
-	confirmation->event = copy_text(table->slot, ENTRY_EVENT);
-	confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
-	made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
+	table_scan_begin(&scan, table, index, account->post->snapshot, 2, keys);
+	found = table_scan_next(&scan);
+	if (found)
+	{
+		Datum	   *values = table->slot->tts_values - 1;
+		bool	   *nulls = table->slot->tts_isnull - 1;
+		EntryKind	kind;
+
+		slot_getallattrs(table->slot);
+		kind = kind_of(table->slot);
+		if (kind != ENTRY_EARN && !(kind == ENTRY_REKEY && DatumGetPoints(values[ENTRY_POINTS]) > 0))
+			refuse_unknown(confirmation->entry_id, "Only what an event earned waits to be confirmed.");
+		confirmation->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
+		confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
+		confirmation->event = copy_text(table->slot, ENTRY_EVENT);
+		confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
+		confirmation->made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
+	}
 	table_scan_end(&scan);
+	return found;
+}
+
+/* The award that the entry made, or carried on under another key; LY004, LY020. */
+static void
+read_award(Account *account, Confirmation *confirmation)
+{
+	Post	   *post = account->post;
+
+	/* What waits is never archived, what was confirmed or taken back is. */
+	if (!read_award_from(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", confirmation) &&
+		!(post_has_archive(post) &&
+		  read_award_from(account, &post->archived_entry, "archived_entry_pkey", confirmation)))
+	{
+		if (confirmation->entry_no <= account->last_entry)
+			post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
+		refuse_unknown(confirmation->entry_id, "No entry has such an id.");
+	}
 	if (confirmation->lot_no == 0)
-		confirmation->lot_no = post_allocated_lot(post, account->account_id, made_by);
+		confirmation->lot_no = post_allocated_lot(post, account->account_id, confirmation->made_by);
 }
 
 /* What the entry in the slot did to the lot. */
@@ -198,16 +218,28 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 	share->points = points_add(share->points, effect_on_lot(account, slot, confirmation->lot_no));
 }
 
+static void
+add_entries(Account *account, Confirmation *confirmation, Table *table, const char *index)
+{
+	TableScan	scan;
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
+
+	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
+	while (table_scan_next(&scan))
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_entry(account, confirmation, table->slot);
+	}
+	table_scan_end(&scan);
+}
+
 /* By which keys the lot's points are booked, and whether it was confirmed before. */
 static void
 read_shares(Account *account, Confirmation *confirmation)
 {
 	Post	   *post = account->post;
 	TupleTableSlot *slot;
-	TableScan	scan;
-	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 
-	/* What touched a lot that waits is never archived. */
 	post_entries_of(post, account->account_id, confirmation->event);
 	while ((slot = post_next_entry(post)) != NULL)
 		add_entry(account, confirmation, slot);
@@ -217,13 +249,9 @@ read_shares(Account *account, Confirmation *confirmation)
 	/* Under which key it goes on only all entries tell. */
 	confirmation->nshares = 0;
 	confirmation->carried = 0;
-	table_scan_begin(&scan, &post->entry, "entry_pkey", post->snapshot, 1, &key);
-	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_entry(account, confirmation, post->entry.slot);
-	}
-	table_scan_end(&scan);
+	if (post_has_archive(post))
+		add_entries(account, confirmation, &post->archived_entry, "archived_entry_pkey");
+	add_entries(account, confirmation, &post->entry, "entry_pkey");
 }
 
 static Entry *

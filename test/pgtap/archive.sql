@@ -201,13 +201,30 @@ SELECT is_empty(format('SELECT FROM _archivable_accounts(''vault'', ''2999-01-01
 SELECT throws_ok($$SET LOCAL session_replication_role = replica; UPDATE archived_entry SET points = 1; SELECT discard_archive()$$, 'LY403', 'the archive does not hold');
 SET LOCAL session_replication_role = origin;
 
+-- Awards that waited: one confirmed under another key (1 earn, 2 and 3 rekey, 4 and 5 confirm), one taken back, one that waits.
+SELECT create_program('inn', confirm => true);
+SELECT add_rule('inn', 'nights', points_per => 1);
+CREATE TABLE stays (id text PRIMARY KEY, who text, amount int, at timestamptz NOT NULL);
+SELECT attach('stays', 'inn', 'who', 'amount', 'at');
+INSERT INTO stays SELECT who, who, 7, now() - interval '30 days' FROM unnest(ARRAY['ida', 'jim', 'kai']) who;
+UPDATE stays SET id = 'room 5' WHERE who = 'ida';
+SELECT confirm(pg_temp.account('inn', 'ida') * 100000000 + 1);
+DELETE FROM stays WHERE who = 'jim';
+SELECT number FROM checkpoint();
+SELECT is(pg_temp.run('inn', now() + interval '1 second'), 5::bigint + 2, 'what waits to be confirmed stays');
+SELECT is(confirm(pg_temp.account('inn', 'ida') * 100000000 + 1), pg_temp.account('inn', 'ida') * 100000000 + 5, 'an archived confirmation is answered again');
+SELECT is(confirm(pg_temp.account('inn', 'ida') * 100000000 + 3), pg_temp.account('inn', 'ida') * 100000000 + 5, 'by either key');
+SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 100000000 + 1), 'LY322', NULL, 'an archived award that was taken back is not confirmed');
+SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 100000000 + 3), 'LY004', NULL, 'nor one that never was');
+SELECT is(confirm(pg_temp.account('inn', 'kai') * 100000000 + 1), pg_temp.account('inn', 'kai') * 100000000 + 3, 'what waited is');
+
 -- ---------------------------------------------------------------- without the archive
 
 CREATE TEMP TABLE kept_entry AS SELECT * FROM archived_entry;
 CREATE TEMP TABLE kept_allocation AS SELECT * FROM archived_allocation;
 DELETE FROM before;
 INSERT INTO before SELECT program, member, currency, available, held, debt, earned, redeemed, expired FROM balances;
-SELECT is(discard_archive(), 25::bigint, 'the archive is emptied');
+SELECT is(discard_archive(), 25 + 7::bigint, 'the archive is emptied');
 SELECT is_empty('SELECT * FROM archived_entry UNION ALL SELECT * FROM archived_entry', 'and is empty');
 SELECT is((SELECT accounts_here FROM archives WHERE program = 'vault'), 0::bigint, 'and is said to be gone');
 SELECT throws_ok('DELETE FROM archived_entry', 'LY401', NULL, 'and guarded again');
@@ -228,6 +245,7 @@ SELECT results_eq($$SELECT kind, points, balance FROM statement('vault', 'ann', 
 SELECT is(redeem('vault', 'ann', 120, 'till-1'), :ann::bigint * 100000000 + 3, 'requests have their answers for ever');
 SELECT throws_ok($$SELECT redeem('vault', 'ann', 12, 'till-1')$$, 'LY305');
 SELECT throws_ok(format('SELECT giveback(%s, 1)', :ann * 100000000 + 3), 'LY020', 'what it is about is archived', 'what was redeemed then is not given back');
+SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'ida') * 100000000 + 1), 'LY020', 'what it is about is archived', 'what was confirmed then is not said again');
 SELECT throws_ok('UPDATE orders SET refunded = 50 WHERE id = 1', 'LY020', 'what it is about is archived', 'nor what was earned taken back');
 SELECT throws_ok('UPDATE orders SET refunded = 50 WHERE id = 2', 'LY020', NULL, 'of which a part stayed, neither');
 SELECT throws_ok('DELETE FROM orders WHERE id = 5', 'LY020', NULL, 'deletions are refused');

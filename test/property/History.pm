@@ -160,7 +160,9 @@ sub new
 			push @sessions, [ map { $self->transactions(\@mine) } 1 .. between(5, int(12 * $scale)) ];
 			push @made, @mine;
 		}
-		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400) };
+		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400),
+			archive => weighted(5 => undef, 2 => { ago => 0 }, 1 => { ago => DAY / 2 }, 1 => { ago => 20 * DAY }, 1 => { ago => 100 * DAY }) };
+		$_->{checkpoint} = chance(0.8), $_->{batch} = pick(2, 100) foreach $self->{phases}[-1]{archive} // ();
 
 		# What a session made in this phase, all may meet in the next.
 		push @{ $self->{rows} }, @made;
@@ -271,7 +273,7 @@ sub operation
 		($self->{single} ? () : (4 => 'upsert', 4 => 'update_many')),
 		20 => 'redeem', 12 => 'giveback', 7 => 'adjust', 2 => 'backfill',
 		12 => 'hold', 14 => 'capture', 5 => 'release', 10 => 'transfer', 3 => 'extend',
-		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen',
+		4 => 'merge', 5 => 'unmerge', 1 => 'close', 3 => 'reopen', 1 => 'erase',
 		(grep({ $_->{confirm} } values %{ $self->{config}{currencies} }) ? (25 => 'confirm') : ()),
 		($self->{config}{pools} ? (18 => 'pool_redeem', 2 => 'join', 1 => 'leave') : ()));
 	my $config = $self->{config};
@@ -350,13 +352,13 @@ sub operation
 				($self->{at_once} ? () : (10 => 'all'))),
 			request => $self->request, reason => pick(undef, 'gift') };
 	}
-	if ($do =~ /^(merge|unmerge|close|reopen)$/)
+	if ($do =~ /^(merge|unmerge|close|reopen|erase)$/)
 	{
 		# What is undone mostly was done.
 		my $done = $self->{ $do eq 'unmerge' ? 'merges' : 'closures' } //= [];
 		my ($program, $member) = (pick(map { $_->{code} } @{ $config->{programs} }), chance(0.03) ? 'nobody' : pick(@{ $config->{members} }));
 		($program, $member) = @{ pick(@$done) } if $do =~ /^(unmerge|reopen)$/ && @$done && chance(0.9);
-		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close)$/;
+		push @{ $self->{ $do eq 'merge' ? 'merges' : 'closures' } }, [ $program, $member ] if $do =~ /^(merge|close|erase)$/;
 		return { do => $do, program => $program, member => $member,
 			($do eq 'merge' ? (to => pick(@{ $config->{members} })) : ()),
 			($do =~ /merge/ ? (request => $self->request, reason => pick(undef, 'twins')) : ()) };
@@ -404,11 +406,40 @@ sub squeeze
 	return $spend->('all'), { isolation => 'READ COMMITTED', ops => [$undo] }, @then;
 }
 
+# A member, perhaps of several keys, is erased; then there are its orders, what it redeemed, alone
+# or with others, what it was asked before, and somebody new with its key.
+sub farewell
+{
+	my ($self, $mine) = @_;
+	my $config = $self->{config};
+	my $currency = pick(sort keys %{ $config->{currencies} });
+	my ($unit, $program) = @{ $config->{currencies}{$currency} }{qw(unit program)};
+	my ($member, $other) = shuffle @{ $config->{members} };
+	my ($pool) = grep { $_->{currency} eq $currency } @{ $config->{pools} // [] };
+	my %of = (currency => $currency, reason => 'to remember', request => 'farewell ' . ++$self->{next_row}, points => $unit);
+	my $paid = !$pool || chance(0.5) ? { %of, do => chance(0.5) ? 'redeem' : 'transfer', member => $other, to => $member }
+	  : { %of, do => 'pool_redeem', pool => $pool->{name}, code => $pool->{code}, member => $member, points => 10000 * between(1, 60) };
+	$paid->{member} = $member if $paid->{do} eq 'redeem';
+	my @orders = map { { %{ $self->row('orders') }, member => $member, status => 'paid' } } 1 .. 3;
+	push @$mine, map { $_->{id} } @orders;
+	my $insert = sub { return { do => 'insert', table => 'orders', conflict => '', rows => [@_], columns => [] } };
+	my @ops = ($insert->(@orders[ 0, 1 ]), chance(0.4) ? { do => 'merge', program => $program, member => $other, to => $member, request => undef, reason => 'twins' } : (),
+		$paid, { do => 'erase', program => $program, member => $member },
+		shuffle(
+			{ do => 'update', table => 'orders', ids => [ $orders[0]{id} ], set => { share => between(1, 100) } },
+			{ do => 'update', table => 'orders', ids => [ $orders[1]{id} ], set => { member => $other } },
+			map({ { do => 'giveback', of => (3 + rand()) / 4, instead => $self->adjustment($currency), points => undef, request => undef, reason => undef, grace => pick(undef, '10 days') } } 1 .. 2),
+			$paid, { %$paid, reason => undef }, $insert->($orders[2]),
+			($pool ? { do => 'join', pool => $pool->{name}, code => $pool->{code}, currency => $currency, member => $member, permissions => permissions($config->{currencies}{$currency}) } : ())));
+	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
+}
+
 # Mostly one.
 sub transactions
 {
 	my ($self, $mine) = @_;
 	return $self->squeeze if !$self->{at_once} && chance(0.1);
+	return $self->farewell($mine) if chance(0.01);
 	return $self->transaction($mine);
 }
 
@@ -423,6 +454,11 @@ sub transaction
 		my ($currency) = pick(sort keys %{ $self->{config}{currencies} });
 		$transaction{ops} = [ { do => 'balance', currency => $currency, member => pick(@members, 'nobody'),
 			at => [ undef, map { DAY * weighted(3 => -between(1, 60), 2 => -between(60, 1500), 2 => between(1, 60), 1 => between(60, 500)) } 1 .. 2 ] } ];
+	}
+	elsif (chance(0.015))
+	{
+		my $program = pick(map { $_->{code} } @{ $self->{config}{programs} });
+		return { ops => [ { do => 'archive', program => $program, batch => pick(1, 3, 100), checkpoint => chance(0.8) } ] };
 	}
 	elsif (chance(0.05))
 	{

@@ -29,13 +29,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, pools => {}, pooled => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, erased => {}, pools => {}, pooled => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed pools pooled);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed erased pools pooled);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -102,6 +102,29 @@ sub aged
 		$row = { %$row, at => $move->($row->{at}) };
 	}
 	return $branch;
+}
+
+# ---------------------------------------------------------------- who is who
+
+# A key that is enrolled anew after its member was erased is somebody else: the first of a key
+# goes by it, the next by key~1. Everything but the operations themselves calls members so.
+# Who found the account before its member was erased, and waited for that, finds it closed.
+our %overlooked;
+
+sub who
+{
+	my ($world, $program, $key) = @_;
+	return $key if !defined $key;
+	my $before = ($world->{erased}{"$program/$key"} // 0) - ($overlooked{"$program/$key"} // 0);
+	return $before > 0 ? "$key~$before" : $key;
+}
+
+# An operation with its members called so.
+sub known_as
+{
+	my ($world, $op) = @_;
+	my $program = $op->{program} // ($op->{currency} // '') =~ s{/.*}{}r;
+	return { %$op, map { $_ => who($world, $program, $op->{$_}) } grep { defined $op->{$_} } qw(member to) };
 }
 
 # ---------------------------------------------------------------- refusals
@@ -312,7 +335,7 @@ sub move
 	$entry->{points} += $points;
 	$account->{total}{ $entry->{kind} } += $points;
 	push @{ $entry->{effects} }, [ $lot ? $lot->{no} : 'debt', $points ];
-	push @{ $account->{effects} }, [ $entry->{time}, $lot ? $lot->{no} : 0, $points ];
+	push @{ $account->{effects} }, [ $entry->{time}, $lot ? $lot->{no} : 0, $points, $entry->{kind} ];
 	if ($lot) { $lot->{remaining} += $points }
 	else { $account->{debt} -= $points }
 }
@@ -465,6 +488,12 @@ sub member_of
 	my ($key) = @_;
 	my ($program, $currency, $member) = split m{/}, $key;
 	return "$program/$member";
+}
+
+sub name_in
+{
+	my ($key) = @_;
+	return $key =~ s{.*/}{}r;
 }
 
 sub refuse_gone
@@ -693,7 +722,7 @@ sub merge
 		$world->{statement} = ++$statements;
 		$self->pass_on($world, $key, $now);
 	}
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer } if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $op->{member}, $op->{to});
 	return $answer;
 }
 
@@ -705,7 +734,7 @@ sub unmerge
 	my $content = join ' ', 'unmerge', $member, $op->{reason} // '';
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
-	refuse('LY345') if !defined $world->{merged}{"$program/$member"};
+	my $above = $world->{merged}{"$program/$member"} // refuse('LY345');
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = join_visit($world, $key, $now, []);
@@ -756,7 +785,7 @@ sub unmerge
 		$self->end_visit($world, root($world, $parent_key), $now, \@joined);
 	}
 	delete $world->{merged}{"$program/$member"};
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer } if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $member, $above);
 	return $answer;
 }
 
@@ -795,6 +824,42 @@ sub close_or_reopen
 	$world->{closed}{"$program/$member"} = 1;
 	$self->end_visit($world, "$_/$member", $now, []) foreach $self->currencies_of($program);
 	return '';
+}
+
+# Of a person nothing is known afterwards but the entries: not the keys, not the reasons. Answers
+# the member's number, which is the ledger's to choose.
+sub erase
+{
+	my ($self, $world, $op, $now, $answer) = @_;
+	my ($program, $member) = @$op{qw(program member)};
+	refuse('LY002') if !$world->{members}{"$program/$member"};
+	$self->close_or_reopen($world, { %$op, do => 'close' }, $now) if !$world->{closed}{"$program/$member"};
+	my %person = ($member => 1);
+	foreach my $name (map { m{^\Q$program\E/(.*)} ? $1 : () } keys %{ $world->{merged} })
+	{
+		$person{$name} = 1 if root($world, "$program//$name") eq "$program//$member";
+	}
+	foreach my $currency ($self->currencies_of($program))
+	{
+		foreach my $name ($self->by_id($currency, keys %person))
+		{
+			my @joined;
+			join_visit($world, "$currency/$name", $now, \@joined);
+			$self->end_visit($world, "$currency/$member", $now, \@joined);
+		}
+	}
+	foreach my $name (keys %person)
+	{
+		my ($key, $before) = split /~/, $name;
+		$world->{erased}{"$program/$key"} = ($before // 0) + 1 if ($world->{erased}{"$program/$key"} // 0) == ($before // 0);
+	}
+	foreach my $request (grep { m{^\Q$program\E/} } keys %{ $world->{requests} })
+	{
+		my $kept = $world->{requests}{$request};
+		next if $kept->{reason} eq '' || !grep { $person{$_} } @{ $kept->{about} };
+		$world->{requests}{$request} = { %$kept, reason => '', content => substr($kept->{content}, 0, -length $kept->{reason}) };
+	}
+	return $self->{members}{"$program/$member"} // $answer;
 }
 
 # ---------------------------------------------------------------- changed rows
@@ -845,6 +910,7 @@ sub statement
 	foreach my $n (0 .. $#changes)
 	{
 		my ($before, $after) = map { image($source, $_) } @{ $changes[$n] };
+		$_->{member} = who($world, $source->{program}, $_->{member}) foreach grep { $_ } $before, $after;
 		next if !$before && !$after;
 		next if same($before, $after);
 		$world->{members}{"$source->{program}/$after->{member}"} = 1 if $after;
@@ -1076,6 +1142,14 @@ sub answered
 	return $before->{answer};
 }
 
+# Such an answer, and whom it is about: the reason that was given goes with them.
+sub keep
+{
+	my ($world, $program, $op, $content, $answer, @about) = @_;
+	return if !defined $op->{request};
+	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer, reason => $op->{reason} // '', about => \@about };
+}
+
 # How much of each lot pays, in that order: [lot, points].
 sub payments
 {
@@ -1141,8 +1215,7 @@ sub spend
 		}
 		$world->{redemptions}{$answer} = $key if $op->{do} eq 'redeem';
 	}
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $op->{member});
 	return $answer;
 }
 
@@ -1181,8 +1254,7 @@ sub give_back
 		push @parts, [ $payment->{lot}, $part ];
 	}
 	$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, \@joined, @parts);
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, name_in($key));
 	return $answer;
 }
 
@@ -1290,8 +1362,7 @@ sub hold
 	$entry->{id} = $answer;
 	$account->{holds}{$answer} = { id => $answer =~ /^\d+$/ ? $answer : Oracle::NEVER, from => $now, to => $self->dates("grace $currency $op->{ttl}", $now)->{to}, parts => \@parts, taken => [] };
 	$world->{holds}{$answer} = $key;
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $op->{member});
 	return $answer;
 }
 
@@ -1352,8 +1423,7 @@ sub capture
 		owe($account, lot($account, $part->{lot}), $beyond);
 	}
 	$world->{redemptions}{$answer} = $key;
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, name_in($key));
 	return $answer;
 }
 
@@ -1413,8 +1483,7 @@ sub transfer
 		move($from, $taken, $lot, -$part);
 		credit($world, $to, $given, { map { $_ => $lot->{$_} } qw(from to issued) }, $now, $part);
 	}
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, @$op{qw(member to)});
 	return $answer;
 }
 
@@ -1474,8 +1543,7 @@ sub extend
 		else { $lot->{to} = $end }
 	}
 	refuse('LY324') if !$extended;
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $op->{member});
 	return $answer;
 }
 
@@ -1518,7 +1586,15 @@ sub pool_balance
 	return $sum;
 }
 
-# All the pool's lots in one row; accounts are in the order of their members.
+# Accounts in the order of their ids; those that nothing is known of, by their members.
+sub by_id
+{
+	my ($self, $currency, @members) = @_;
+	my %id = map { $_ => $self->{ids}{"$currency/$_"} // 0 } @members;
+	return sort { $id{$a} <=> $id{$b} || $a cmp $b } @members;
+}
+
+# All the pool's lots in one row.
 sub redeem_pool
 {
 	my ($self, $world, $op, $now, $answer) = @_;
@@ -1536,7 +1612,8 @@ sub redeem_pool
 	my $own = $world->{accounts}{"$currency/$member"};
 	$self->refuse_blocked($own, $currency) if $own;
 
-	my (%limit, @lots);
+	my (%limit, %place, @lots);
+	$place{$_} = keys %place foreach $self->by_id($currency, keys %$inside);
 	foreach my $payer (keys %$inside)
 	{
 		my $account = $world->{accounts}{"$currency/$payer"} // next;
@@ -1545,7 +1622,7 @@ sub redeem_pool
 		push @lots, map { { payer => $payer, lot => $_, free => $_->{remaining} - held($account, $_, $at) } } grep { alive($_, $at) } @{ $account->{lots} };
 	}
 	my (@paid, %payers);
-	foreach (sort { $a->{lot}{to} <=> $b->{lot}{to} || $a->{lot}{earned} <=> $b->{lot}{earned} || $a->{payer} cmp $b->{payer} || $a->{lot}{no} <=> $b->{lot}{no} } @lots)
+	foreach (sort { $a->{lot}{to} <=> $b->{lot}{to} || $a->{lot}{earned} <=> $b->{lot}{earned} || $place{ $a->{payer} } <=> $place{ $b->{payer} } || $a->{lot}{no} <=> $b->{lot}{no} } @lots)
 	{
 		my $payer = $_->{payer};
 		my ($part) = sort { $a <=> $b } $points, $_->{free}, $limit{$payer};
@@ -1556,7 +1633,8 @@ sub redeem_pool
 		$payers{$payer} = 1;
 	}
 	refuse('LY301', $points) if $points > 0;
-	foreach my $payer (sort keys %payers)
+	my @payers = $self->by_id($currency, keys %payers);
+	foreach my $payer (@payers)
 	{
 		my $key = "$currency/$payer";
 		my $account = visit($world, $key, $now);
@@ -1566,8 +1644,7 @@ sub redeem_pool
 		move($account, $entry, lot($account, $_->{lot}), -$_->{points}) foreach grep { $_->{payer} eq $payer } @paid;
 	}
 	$world->{pooled}{$answer} = { currency => $currency, paid => \@paid };
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, $member, $payers[0]);
 	return $answer;
 }
 
@@ -1600,7 +1677,7 @@ sub give_back_pool
 		push @{ $parts{ $payment->{payer} } }, [ $payment->{lot}, $part ];
 	}
 	$world->{statement} = ++$statements;
-	foreach my $payer (sort keys %parts)
+	foreach my $payer ($self->by_id($currency, keys %parts))
 	{
 		my $key = "$currency/$payer";
 		my $account = visit($world, $key, $now);
@@ -1609,8 +1686,7 @@ sub give_back_pool
 		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
 	}
 	$world->{pooled}{ $op->{entry} } = { currency => $currency, paid => \@paid };
-	$world->{requests}{"$program/$op->{request}"} = { content => $content, answer => $answer }
-	  if defined $op->{request};
+	keep($world, $program, $op, $content, $answer, map { $_->{payer} } @paid);
 	return $answer;
 }
 
@@ -1619,6 +1695,8 @@ sub change_pool
 {
 	my ($world, $op) = @_;
 	my %inside = %{ $world->{pools}{ $op->{pool} } };
+	my ($program) = split m{/}, $op->{currency};
+	refuse('LY002') if !$world->{members}{"$program/$op->{member}"};
 	refuse('LY361') if $op->{do} eq 'leave' && !$inside{ $op->{member} };
 	refuse_gone($world, "$op->{currency}/$op->{member}") if $op->{do} eq 'join';
 	delete $inside{ $op->{member} };
@@ -1658,6 +1736,75 @@ sub balance
 	return $sum;
 }
 
+# A statement's opening and closing balance, and what each kind comes to between them: each
+# effect from when it and the lot have begun, until the lot ends. Kinds may have another name.
+sub period
+{
+	my ($self, $world, $key, $from, $to, $now, $other) = @_;
+	my ($program, $member) = (split(m{/}, $key))[ 0, 2 ];
+	my $account = $world->{accounts}{$key} // { effects => [], holds => {} };
+	my %sum = (opening => 0, closing => 0);
+	my $movement = sub {
+		my ($at, $kind, $points) = @_;
+		$sum{opening} += $points if $at < $from;
+		$sum{closing} += $points if $at < $to;
+		$sum{$kind} += $points if $at >= $from && $at < $to;
+	};
+	my $effect = sub {
+		my ($time, $no, $points, $kind) = @_;
+		my $lot = lot($account, $no) // { from => ALWAYS, to => NEVER };
+		my $begins = $time > $lot->{from} ? $time : $lot->{from};
+		return if $begins >= $lot->{to};
+		$movement->($begins, $kind, $points);
+		$movement->($lot->{to}, 'expire', -$points) if $lot->{to} < NEVER;
+	};
+	$effect->(@$_[ 0 .. 2 ], $other && $_->[3] ne 'expire' ? $other : $_->[3]) foreach @{ $account->{effects} };
+	foreach my $hold (values %{ $account->{holds} })
+	{
+		my $end = defined $hold->{released} && $hold->{released} < $hold->{to} ? $hold->{released} : $hold->{to};
+		foreach my $part (@{ $hold->{parts} })
+		{
+			$effect->($hold->{from}, $part->{lot}, -$part->{points}, 'hold');
+			$effect->($end, $part->{lot}, $part->{points} - $part->{captured} - $part->{owed}, 'release');
+		}
+		$effect->($_->[0], $_->[1], $_->[2], 'release') foreach @{ $hold->{taken} };
+	}
+	return %sum;
+}
+
+# How many of an account's entries can be in the archive by a moment: at least, if a hold that is
+# over still counts as open since nobody came by, and at most. All before a moment, and up to a number that a checkpoint saw.
+sub archivable
+{
+	my ($self, $world, $key, $before, $entries, @seen) = @_;
+	my $account = $world->{accounts}{$key} // return (0, 0);
+	my %waits = map { $_->{no} => 1 } grep { $_->{from} == NEVER && $_->{remaining} } @{ $account->{lots} };
+	my @stay;
+	foreach my $entry (@$entries)
+	{
+		my $late = $entry->{event_time} >= $before || $entry->{now} >= $before;
+		push @stay, $entry->{no} if $late || ($entry->{kind} eq 'redeem' && $entry->{pooled} ne '') || grep { $waits{$_} } split /,/, $entry->{lots};
+		next if $entry->{kind} ne 'redeem' || !$late;
+		push @stay, $entry->{reverses} if $entry->{reverses};
+	}
+	my @may_stay = @stay;
+	foreach my $hold (grep { rest($_) } values %{ $account->{holds} })
+	{
+		my $no = $hold->{id} % 100000000;
+		my $end = $hold->{released} // $hold->{to};
+		push @stay, $no if $end >= $before || (!defined $hold->{released} && $hold->{to} > $account->{now});
+		push @may_stay, $no if $end >= $before || !defined $hold->{released};
+	}
+	my @numbers;
+	foreach my $stays (\@may_stay, \@stay)
+	{
+		my ($first) = sort { $a <=> $b } @$stays, 2147483647;
+		my ($last) = sort { $b <=> $a } 0, grep { $_ < $first } @seen;
+		push @numbers, $last;
+	}
+	return @numbers;
+}
+
 # ---------------------------------------------------------------- operations
 
 # Performs one operation on a world and answers what it must answer; refusals are thrown.
@@ -1675,6 +1822,7 @@ sub perform_one
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	$answer //= 'new';
+	$op = known_as($world, $op);
 	my $do = $op->{do};
 	my $table = $op->{table};
 
@@ -1721,6 +1869,7 @@ sub perform_one
 	return $self->merge($world, $op, $now, $answer) if $do eq 'merge';
 	return $self->unmerge($world, $op, $now, $answer) if $do eq 'unmerge';
 	return $self->close_or_reopen($world, $op, $now) if $do eq 'close' || $do eq 'reopen';
+	return $self->erase($world, $op, $now, $answer) if $do eq 'erase';
 	return $self->confirm($world, $op, $now, $answer) if $do eq 'confirm';
 	return $self->extend($world, $op, $now, $answer) if $do eq 'extend';
 	return $self->redeem_pool($world, $op, $now, $answer) if $do eq 'pool_redeem';

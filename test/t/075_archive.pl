@@ -144,6 +144,10 @@ holds('brought back');
 is(value("SELECT loyalty.verify_proof(loyalty.proof(100000005), '$root')"), 't', 'proofs are made again');
 value('UPDATE orders SET refunded = 2 WHERE id = 3; DELETE FROM cups WHERE id = 3');
 is(value("SELECT loyalty.balance('shop', 'm3') || ' ' || loyalty.balance('cafe', 'm3')"), (40 - 15 - 2) . ' ' . (8 - 2), 'and refunds');
+# A correction of what is archived is the first that is here of it: 10 + 5, and all of it gone.
+value('UPDATE orders SET amount = 15 WHERE id = 4');
+value('DELETE FROM orders WHERE id = 4');
+is(value("SELECT loyalty.balance('shop', 'm4')"), 40 - 15 - 10, 'an award that grew is taken back whole');
 holds('and at the end');
 
 $node->stop;
