@@ -342,8 +342,6 @@ sub perform
 			return '';
 		}
 		return '' if $op->{do} eq 'nothing';
-		$op = { %$op, account => $op->{account} =~ s{/a}{/erased-a}r } if $op->{do} eq 'confirm' && !$world->{accounts}{ $op->{account} };
-		return Storm::erase($oracle, $world, $op, $now) if $op->{do} eq 'erase';
 		return $oracle->perform($world, $op, $now, $id);
 	};
 	if (my $error = $@)
@@ -360,15 +358,7 @@ sub books
 {
 	my ($world, @entries) = @_;
 	my %lines;
-	foreach my $entry (@entries)
-	{
-		# Lines of who was erased are those of the new key.
-		if (my $renamed = $entry->{renamed})
-		{
-			$lines{ $renamed->{$_} } = delete $lines{$_} foreach grep { $lines{$_} } keys %$renamed;
-		}
-		else { push @{ $lines{ $entry->{account} } }, Storm::entry_line($entry) =~ s/^\S+ //r }
-	}
+	push @{ $lines{ $_->{account} } }, Storm::entry_line($_) =~ s/^\S+ //r foreach @entries;
 	my @lines;
 	foreach my $key (sort keys %lines)
 	{
@@ -448,7 +438,7 @@ sub read_books
 		$name{ $one->{$_} } = "$_$one->{k}" foreach grep { defined $one->{$_} } qw(a b c);
 	}
 
-	# Who was erased has a key of the ledger's, and who came again with the old one is another.
+	# Who was erased has a key of the ledger's, and goes by the old one here; who came again with that is another.
 	foreach (split /\n/, $node->safe_psql($database, q{
 		SELECT a.account_id, a.member_key, program || '/' || currency, (b.available * 10000)::bigint, (b.held * 10000)::bigint, (b.debt * 10000)::bigint, b.tier, (
 			SELECT string_agg(concat_ws(' ', e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0), (
@@ -464,8 +454,8 @@ sub read_books
 		my ($id, $key, $currency, $available, $held, $debt, $tier, $entries) = split /\|/;
 		$tier{$id} = $tier;
 		next if !$entries;
-		my $name = "$currency/" . ($key =~ /^erased:/ ? "erased-$name{$id}" : $key);
-		my ($k) = $name =~ /(\d+)$/;
+		my $name = "$currency/" . ($name{$id} // "$key~1");
+		my ($k) = $name =~ /(\d+)(?:~1)?$/;
 		$books{$k}{$name} = join "\n", "$name $available $held $debt", busy(split /;/, $entries);
 	}
 	foreach my $one (@mine)
@@ -506,10 +496,9 @@ sub judge
 		# Who had found the account before it was erased finds it closed.
 		if ($one->{first} eq 'erase')
 		{
-			my (undef, $closed, $log_closed) = perform($start, { %{ $op[0] }, do => 'close' });
-			my ($second, $after, $log) = perform($closed, $op[1], $id[1]);
-			my ($erased, $end, $log_erased) = perform($after, $op[0]);
-			push @possible, [ $erased, $second, books($end, @before, @$log_closed, @$log, @$log_erased) ];
+			local %Oracle::overlooked = map { ("$one->{program}/$_$one->{k}" => 1) } 'a', 'c';
+			my ($second, $after, $log) = perform($after_first, $op[1], $id[1]);
+			push @possible, [ $first, $second, books($after, @before, @$log_first, @$log) ];
 		}
 	}
 	# Whose two members have become one on its way does with the two in turn what it would have done with the one.

@@ -473,59 +473,6 @@ sub available
 	return $sum;
 }
 
-# A person is erased: a member and those merged into it have keys that say nothing from now on. What
-# it did before stands in the log, and is the new key's after the note of it there.
-sub erase
-{
-	my ($oracle, $world, $op, $now) = @_;
-	my ($program, $member) = @$op{qw(program member)};
-	Oracle::refuse('LY002') if !$world->{members}{"$program/$member"};
-	Oracle::refuse('LY340') if defined $world->{merged}{"$program/$member"};
-	$oracle->perform($world, { %$op, do => 'close' }, $now) if !$world->{closed}{"$program/$member"};
-	my @person = $member;
-	my %merged = %{ $world->{merged} };
-	for (my $i = 0; $i < @person; $i++)
-	{
-		push @person, map { m{^\Q$program\E/(.*)} && $merged{$_} eq $person[$i] ? $1 : () } sort keys %merged;
-	}
-	my %fresh = map { $_ => "erased-$_" } @person;
-	my %renamed;
-	foreach my $old (@person)
-	{
-		my ($from, $to) = map { "$program/$_" } $old, $fresh{$old};
-		foreach my $of (qw(members merged closed))
-		{
-			$world->{$of}{$to} = delete $world->{$of}{$from} if exists $world->{$of}{$from};
-		}
-		foreach my $currency ($oracle->currencies_of($program))
-		{
-			my ($key, $new) = map { "$currency/$_" } $old, $fresh{$old};
-			$renamed{$key} = $new;
-			foreach my $of (qw(accounts mine))
-			{
-				$world->{$of}{$new} = delete $world->{$of}{$key} if exists $world->{$of}{$key};
-			}
-			$oracle->{ids}{$new} = $oracle->{ids}{$key};
-		}
-	}
-	foreach my $of (qw(redemptions holds))
-	{
-		foreach (values %{ $world->{$of} }) { $_ = $renamed{$_} if exists $renamed{$_} }
-	}
-	foreach my $into (values %{ $world->{merged} }) { $into = $fresh{$into} if exists $fresh{$into} }
-	foreach my $pool (values %{ $world->{pools} })
-	{
-		$pool = { map { ($fresh{$_} // $_) => $pool->{$_} } keys %$pool };
-	}
-	foreach my $redemption (values %{ $world->{pooled} })
-	{
-		$redemption = { %$redemption, paid => [ map { { %$_, payer => $fresh{ $_->{payer} } // $_->{payer} } } @{ $redemption->{paid} } ] }
-		  if $redemption->{currency} =~ m{^\Q$program\E/};
-	}
-	push @{ $world->{log} }, { renamed => \%renamed };
-	return '';
-}
-
 sub new_model
 {
 	my ($self) = @_;
@@ -544,7 +491,7 @@ sub new_model
 			$fact{"inside $pool $member"} = [ [ 0, 'redeems' ] ];
 		}
 	}
-	return { world => $world, fact => \%fact, key => {}, erased => {}, queue => {}, has_ticket => {}, ticket => 0, entries => 0, answers => 0,
+	return { world => $world, fact => \%fact, key => {}, queue => {}, has_ticket => {}, ticket => 0, entries => 0, answers => 0,
 		oracle => Oracle->new({
 			currencies => { map { ("$_/points" => { program => $_, code => 'points', confirm => $programs{$_}{confirm}, unit => 10000, debt => $programs{$_}{debt} }) } keys %programs },
 			rules => [ map { { program => $_, currency => "$_/points", from => Oracle::ALWAYS, to => Oracle::NEVER, per => 1000 * $programs{$_}{per},
@@ -611,12 +558,11 @@ SQL
 		$model->{has_ticket}{"$client $n"} = 1;
 		$model->{ticket} = $ticket;
 
-		# Who was erased has no other name in the ledger; it had no other in what was asked until then.
+		# Who was erased has no name in the ledger that was asked for.
 		foreach ($asked->{op}{do} eq 'erase' ? @{ $member_of{$ids} } : ())
 		{
 			my ($account_id, $currency) = @$_;
 			$model->{key}{$account_id} //= "$currency/$asked->{op}{member}";
-			push @{ $model->{renamed}{$ticket} }, $account_id;
 		}
 		push @order, { ticket => $ticket, xid => $xid, now => $now, asked => $asked, ids => [ split /,/, $ids // '' ] };
 	}
@@ -676,17 +622,16 @@ SQL
 		@$op{qw(account lot)} = ("$op->{currency}/$op->{member}", $model->{waits}{ $op->{stay} }) if $op->{do} eq 'confirm';
 		my $result = $op->{do} eq 'confirm' && !@booked && ($asked->{answer} // '') eq '' ? ''
 		  : $op->{do} eq 'release' && $known && !$world->{accounts}{$known}{holds}{ $op->{entry} } ? 0
-		  : eval { $op->{do} eq 'erase' ? erase($oracle, $world, $op, $now) : $oracle->perform($world, $op, $now, $answer) };
+		  : eval { $oracle->perform($world, $op, $now, $answer) };
 		if (my $error = $@)
 		{
 			die $error if !ref $error;
 			$result = "refused with $error->{state}";
 		}
-		$result = $asked->{answer} if $op->{do} eq 'erase' && $result eq '';
 		push @faults, "one client would have got $result: " . show($asked) if defined $asked->{answer} && ($result // '') ne $asked->{answer};
 
 		# A merge has a pair of entries though there be nothing to pass on.
-		my @expected = grep { !/ merge 0 0$/ } map { entry_line($_) } grep { !$_->{renamed} } @{ $world->{log} };
+		my @expected = grep { !/ merge 0 0$/ } map { entry_line($_) } @{ $world->{log} };
 		my @found = grep { !/ merge 0 0$/ } map { entry_line($_) } @booked;
 		my %by;
 		push @{ $by{ (split / /)[0] }[0] }, $_ foreach @expected;
@@ -712,17 +657,6 @@ SQL
 
 		# What could be seen from now on, until the next ticket of the same account.
 		$touched{$known} = 1 if $known;
-		if (my $renamed = $model->{renamed}{$ticket})
-		{
-			delete @touched{ map { $key_of->{$_} } @$renamed };
-			foreach (@$renamed)
-			{
-				my ($log) = grep { $_->{renamed} } @{ $world->{log} };
-				$record->("available $key_of->{$_}", $ticket, 0);
-				$key_of->{$_} = $log->{renamed}{ $key_of->{$_} };
-				$oracle->{ids}{ $key_of->{$_} } = $_;
-			}
-		}
 		if ($op->{do} =~ /^(merge|unmerge|close|reopen|erase)$/)
 		{
 			my $who = "$op->{program}/$op->{member}";
