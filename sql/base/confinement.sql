@@ -45,6 +45,7 @@ END $$;
 DO $$
 DECLARE
     v record;
+    col record;
 BEGIN
     -- OFFSET 0: planned for each member by itself, so that all goes by index. The barrier keeps conditions
     -- of the reader's own outside.
@@ -59,6 +60,14 @@ BEGIN
             'my_' || v.name, v.query);
         EXECUTE pg_catalog.format('COMMENT ON VIEW loyalty.%I IS %L', 'my_' || v.name,
             pg_catalog.format('View %s of the member that whoever reads it is confined to', v.name));
+        -- Its columns are those of the view.
+        FOR col IN
+            SELECT a.attname AS name, pg_catalog.col_description(a.attrelid, a.attnum) AS says
+            FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = pg_catalog.format('loyalty.%I', v.name)::pg_catalog.regclass AND a.attnum > 0
+        LOOP
+            EXECUTE pg_catalog.format('COMMENT ON COLUMN loyalty.%I.%I IS %L', 'my_' || v.name, col.name, col.says);
+        END LOOP;
     END LOOP;
 
     -- Asked once, before anything is read.

@@ -28,3 +28,24 @@ CREATE VIEW loyalty.entries AS
     LEFT JOIN loyalty.rule r USING (rule_id)
     LEFT JOIN loyalty.actor w USING (actor_id);
 COMMENT ON VIEW loyalty.entries IS 'The ledger''s entries, with the program, member, rule and event they belong to';
+COMMENT ON COLUMN loyalty.entries.entry_id IS 'number of the entry, by which functions name it';
+COMMENT ON COLUMN loyalty.entries.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.entries.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.entries.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.entries.kind IS 'what happened: earn, reverse, redeem, giveback, adjust, expire, ...; the page of each function names its kind';
+COMMENT ON COLUMN loyalty.entries.points IS 'what came, or went if negative';
+COMMENT ON COLUMN loyalty.entries.event_time IS 'when it happened';
+COMMENT ON COLUMN loyalty.entries.recorded_at IS 'when the transaction that booked it began';
+COMMENT ON COLUMN loyalty.entries.source IS 'attached table that it comes from; NULL: none';
+COMMENT ON COLUMN loyalty.entries.event IS 'key of the event in that table; without a source, the request id that was answered';
+COMMENT ON COLUMN loyalty.entries.line IS 'key of the row within the event; of a transfer or a merge, the entry on its other side';
+COMMENT ON COLUMN loyalty.entries.rule IS 'name of the earning rule that gave the points';
+COMMENT ON COLUMN loyalty.entries.rule_version IS 'version of that rule';
+COMMENT ON COLUMN loyalty.entries.base IS 'what the entry added to the row''s amount; of a hold, the points that it reserves';
+COMMENT ON COLUMN loyalty.entries.refunded IS 'what it added to the row''s refunded amount';
+COMMENT ON COLUMN loyalty.entries.forgiven IS 'points that were let off instead of being taken back';
+COMMENT ON COLUMN loyalty.entries.lot_no IS 'the one lot that the points went to or came from; NULL: several, or none';
+COMMENT ON COLUMN loyalty.entries.reverses IS 'entry that this one undoes, or hold that it captures';
+COMMENT ON COLUMN loyalty.entries.reason IS 'as the caller gave it';
+COMMENT ON COLUMN loyalty.entries.session_user_name IS 'role that had logged in';
+COMMENT ON COLUMN loyalty.entries.current_user_name IS 'role that was in force';

@@ -18,6 +18,19 @@ CREATE TABLE loyalty.rule (
     CHECK (points_per IS NULL <> (bonus IS NULL))
 );
 COMMENT ON TABLE loyalty.rule IS 'Versions of earning rules; entries name the version that made them';
+COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of the version, which entries name';
+COMMENT ON COLUMN loyalty.rule.program_id IS 'program of the rule';
+COMMENT ON COLUMN loyalty.rule.currency_id IS 'currency that it gives';
+COMMENT ON COLUMN loyalty.rule.name IS 'name of the rule, the same for all its versions';
+COMMENT ON COLUMN loyalty.rule.version IS 'number of the version, from 1';
+COMMENT ON COLUMN loyalty.rule.kind IS 'kind of event that it is for; NULL is any';
+COMMENT ON COLUMN loyalty.rule.points_per IS 'points for each unit of the amount; NULL: it gives a bonus';
+COMMENT ON COLUMN loyalty.rule.bonus IS 'points for each row; NULL: it gives points for the amount';
+COMMENT ON COLUMN loyalty.rule.rounding IS 'floor, ceil, half_up or half_even';
+COMMENT ON COLUMN loyalty.rule.stage IS 'what is rounded: each line, or the sum of an event';
+COMMENT ON COLUMN loyalty.rule.reversal IS 'what a refund takes of a bonus: proportional, all_or_nothing or never';
+COMMENT ON COLUMN loyalty.rule.valid IS 'when events must have happened for it to rate them';
+COMMENT ON COLUMN loyalty.rule.created_at IS 'when the version was made';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');

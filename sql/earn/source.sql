@@ -21,6 +21,22 @@ CREATE TABLE loyalty.source (
 );
 CREATE UNIQUE INDEX source_attached_idx ON loyalty.source (relation, program_id) WHERE detached_at IS NULL;
 COMMENT ON TABLE loyalty.source IS 'Tables whose rows earn: which columns say who, how much, when and whether';
+COMMENT ON COLUMN loyalty.source.source_id IS 'number of the source, which entries and triggers name';
+COMMENT ON COLUMN loyalty.source.relation IS 'table that is attached';
+COMMENT ON COLUMN loyalty.source.program_id IS 'program that its rows earn in';
+COMMENT ON COLUMN loyalty.source.kind IS 'kind of event that its rows are';
+COMMENT ON COLUMN loyalty.source.key IS 'columns of the primary key, by which a row is known';
+COMMENT ON COLUMN loyalty.source.member IS 'column of the member''s key';
+COMMENT ON COLUMN loyalty.source.amount IS 'column of the amount; NULL: none';
+COMMENT ON COLUMN loyalty.source.refunded IS 'column of what was refunded of it; NULL: none';
+COMMENT ON COLUMN loyalty.source.event_time IS 'column of when it happened; NULL: when the row came';
+COMMENT ON COLUMN loyalty.source.status IS 'column of the status; NULL: none';
+COMMENT ON COLUMN loyalty.source.earning IS 'statuses in which a row earns';
+COMMENT ON COLUMN loyalty.source.event IS 'column of what several rows have in common; NULL: each row is an event';
+COMMENT ON COLUMN loyalty.source.for_each IS 'statement, or row for rows that replication applies';
+COMMENT ON COLUMN loyalty.source.on_error IS 'what happens if points can''t be booked: fail, or defer';
+COMMENT ON COLUMN loyalty.source.attached_at IS 'when the table was attached';
+COMMENT ON COLUMN loyalty.source.detached_at IS 'when it was detached; NULL: it is attached';
 
 -- The tables of each attached tree that carry its triggers. A dump brings it back as it
 -- brings back the triggers, so a restore's own statements change nothing.
@@ -30,6 +46,8 @@ CREATE TABLE loyalty.source_table (
     PRIMARY KEY (source_id, relation)
 );
 COMMENT ON TABLE loyalty.source_table IS 'Tables that carry the triggers of a source: its own and those under it';
+COMMENT ON COLUMN loyalty.source_table.source_id IS 'the source';
+COMMENT ON COLUMN loyalty.source_table.relation IS 'table that carries its triggers';
 
 -- Rows whose points could not be booked, for sources attached with on_error => 'defer'.
 CREATE TABLE loyalty.deferred (
@@ -43,6 +61,13 @@ CREATE TABLE loyalty.deferred (
     PRIMARY KEY (source_id, event, line, member)
 );
 COMMENT ON TABLE loyalty.deferred IS 'Rows that were kept though their points could not be booked; retry_deferred() works them off';
+COMMENT ON COLUMN loyalty.deferred.source_id IS 'source of the row';
+COMMENT ON COLUMN loyalty.deferred.event IS 'key of the event';
+COMMENT ON COLUMN loyalty.deferred.line IS 'key of the row within it';
+COMMENT ON COLUMN loyalty.deferred.member IS 'the member''s key in the row';
+COMMENT ON COLUMN loyalty.deferred.state IS 'SQLSTATE of what went wrong, the last time';
+COMMENT ON COLUMN loyalty.deferred.message IS 'what went wrong, the last time';
+COMMENT ON COLUMN loyalty.deferred.deferred_at IS 'when it was kept first';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');

@@ -10,6 +10,9 @@ CREATE TABLE loyalty.actor (
 );
 CREATE INDEX actor_names_idx ON loyalty.actor (session_user_name, current_user_name);
 COMMENT ON TABLE loyalty.actor IS 'Who books entries: the role that logged in, and the role that was set';
+COMMENT ON COLUMN loyalty.actor.actor_id IS 'number that entries name';
+COMMENT ON COLUMN loyalty.actor.session_user_name IS 'role that had logged in';
+COMMENT ON COLUMN loyalty.actor.current_user_name IS 'role that was in force';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.actor', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.actor_actor_id_seq', '');

@@ -5,12 +5,12 @@
 -- the piece comes to, so that the rest adds up without it. The archive is two tables that only
 -- archive() fills and only discard_archive() empties; lots, holds and requests stay where they are.
 
-CREATE TABLE loyalty.archived_entry (LIKE loyalty.entry, PRIMARY KEY (account_id, entry_no));
+CREATE TABLE loyalty.archived_entry (LIKE loyalty.entry INCLUDING COMMENTS, PRIMARY KEY (account_id, entry_no));
 CREATE INDEX archived_entry_event_idx ON loyalty.archived_entry (account_id, event) WHERE source_id IS NOT NULL;
 COMMENT ON TABLE loyalty.archived_entry IS 'Entries of closed years, as they were in the ledger';
 
 CREATE TABLE loyalty.archived_allocation (
-    LIKE loyalty.allocation INCLUDING CONSTRAINTS,
+    LIKE loyalty.allocation INCLUDING CONSTRAINTS INCLUDING COMMENTS,
     PRIMARY KEY (account_id, entry_no, allocation_no)
 );
 COMMENT ON TABLE loyalty.archived_allocation IS 'What archived entries did to lots';
@@ -31,6 +31,16 @@ CREATE TABLE loyalty.anchor (
     PRIMARY KEY (account_id, entries)
 );
 COMMENT ON TABLE loyalty.anchor IS 'Where a piece of an account''s archived chain ends, and what the piece comes to';
+COMMENT ON COLUMN loyalty.anchor.account_id IS 'account of the piece';
+COMMENT ON COLUMN loyalty.anchor.entries IS 'number of its last entry';
+COMMENT ON COLUMN loyalty.anchor.before IS 'all in it happened, and was recorded, before this';
+COMMENT ON COLUMN loyalty.anchor.archived_at IS 'when it was archived';
+COMMENT ON COLUMN loyalty.anchor.points IS 'sum of its entries';
+COMMENT ON COLUMN loyalty.anchor.earned IS 'what it adds to the account''s earned';
+COMMENT ON COLUMN loyalty.anchor.redeemed IS 'what it adds to the account''s redeemed';
+COMMENT ON COLUMN loyalty.anchor.expired IS 'what it adds to the account''s expired';
+COMMENT ON COLUMN loyalty.anchor.recorded_at IS 'when its last entry was recorded';
+COMMENT ON COLUMN loyalty.anchor.hash IS 'hash of its last entry';
 
 CREATE TABLE loyalty.anchor_lot (
     account_id bigint NOT NULL,
@@ -46,12 +56,24 @@ CREATE TABLE loyalty.anchor_lot (
     PRIMARY KEY (account_id, entries, lot_no)
 );
 COMMENT ON TABLE loyalty.anchor_lot IS 'What a piece of an account''s archived chain comes to for each lot; lot 0 is the debt';
+COMMENT ON COLUMN loyalty.anchor_lot.account_id IS 'account of the piece';
+COMMENT ON COLUMN loyalty.anchor_lot.entries IS 'number of the piece''s last entry';
+COMMENT ON COLUMN loyalty.anchor_lot.lot_no IS 'lot that it touched; 0 is the debt';
+COMMENT ON COLUMN loyalty.anchor_lot.points IS 'sum of what went into the lot and came out of it';
+COMMENT ON COLUMN loyalty.anchor_lot.credited IS 'what came into it';
+COMMENT ON COLUMN loyalty.anchor_lot.expired IS 'what ended of it';
+COMMENT ON COLUMN loyalty.anchor_lot.opened_by IS 'first entry that touched the lot';
+COMMENT ON COLUMN loyalty.anchor_lot.opened_at IS 'when that happened';
+COMMENT ON COLUMN loyalty.anchor_lot.ended_by IS 'first entry that booked its end; NULL: none';
+COMMENT ON COLUMN loyalty.anchor_lot.ended_at IS 'when that happened';
 
 CREATE TABLE loyalty.archive_discard (
     discarded_at timestamptz PRIMARY KEY,
     entries      bigint NOT NULL
 );
 COMMENT ON TABLE loyalty.archive_discard IS 'When the archive was emptied, and of how many entries';
+COMMENT ON COLUMN loyalty.archive_discard.discarded_at IS 'when the archive was emptied';
+COMMENT ON COLUMN loyalty.archive_discard.entries IS 'how many entries it had';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.archived_entry', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.archived_allocation', '');
@@ -283,3 +305,9 @@ CREATE VIEW loyalty.archives AS
     JOIN loyalty.program p USING (program_id)
     GROUP BY p.code, n.before;
 COMMENT ON VIEW loyalty.archives IS 'What was archived, by program and date, and of how many accounts it is here still';
+COMMENT ON COLUMN loyalty.archives.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.archives.before IS 'all that was archived happened, and was recorded, before this';
+COMMENT ON COLUMN loyalty.archives.accounts IS 'number of accounts with entries among it';
+COMMENT ON COLUMN loyalty.archives.archived_from IS 'when the first of them was archived';
+COMMENT ON COLUMN loyalty.archives.archived_to IS 'when the last of them was archived';
+COMMENT ON COLUMN loyalty.archives.accounts_here IS 'how many of them have their entries in the archive still';

@@ -120,6 +120,18 @@ CREATE VIEW loyalty.balances AS
         HAVING now() >= a.next_change
     ) lots;
 COMMENT ON VIEW loyalty.balances IS 'What each member has of each currency now';
+COMMENT ON COLUMN loyalty.balances.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.balances.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.balances.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.balances.available IS 'points that can be spent now; negative when in debt';
+COMMENT ON COLUMN loyalty.balances.pending IS 'points that can''t be spent yet';
+COMMENT ON COLUMN loyalty.balances.held IS 'points that are held';
+COMMENT ON COLUMN loyalty.balances.debt IS 'points owed';
+COMMENT ON COLUMN loyalty.balances.earned IS 'points earned since the beginning, net of reversals';
+COMMENT ON COLUMN loyalty.balances.redeemed IS 'points redeemed since the beginning, net of what was given back';
+COMMENT ON COLUMN loyalty.balances.expired IS 'points whose end was booked, or that were forfeited, since the beginning';
+COMMENT ON COLUMN loyalty.balances.tier IS 'name of the tier held; NULL without a ladder, in other currencies than the first, and of a member merged or closed';
+COMMENT ON COLUMN loyalty.balances.tier_rank IS 'its place on the ladder, from 1';
 
 CREATE VIEW loyalty.lots AS
     SELECT p.code AS program, a.member_key AS member, c.code AS currency,
@@ -143,3 +155,17 @@ CREATE VIEW loyalty.lots AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.lots IS 'Points that came together and die together; valid_from NULL is at once, expires_at NULL never';
+COMMENT ON COLUMN loyalty.lots.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.lots.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.lots.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.lots.account_id IS 'number of the account';
+COMMENT ON COLUMN loyalty.lots.lot_no IS 'number of the lot within the account';
+COMMENT ON COLUMN loyalty.lots.issued IS 'first day of the month of issue';
+COMMENT ON COLUMN loyalty.lots.valid_from IS 'from when the points can be spent; NULL is at once, infinity once they are confirmed';
+COMMENT ON COLUMN loyalty.lots.expires_at IS 'when they end; NULL is never';
+COMMENT ON COLUMN loyalty.lots.earned_at IS 'when the first of them were earned; of lots that end together the earliest pays first';
+COMMENT ON COLUMN loyalty.lots.credited IS 'points that came in since the beginning';
+COMMENT ON COLUMN loyalty.lots.remaining IS 'points that are left, those held included';
+COMMENT ON COLUMN loyalty.lots.held IS 'points that are held';
+COMMENT ON COLUMN loyalty.lots.expired IS 'points whose end was booked';
+COMMENT ON COLUMN loyalty.lots.state IS 'live, pending (before valid_from), expired (the end is over, booked or not) or used (nothing is left)';

@@ -17,6 +17,14 @@ CREATE TABLE loyalty.checkpoint (
 );
 COMMENT ON TABLE loyalty.checkpoint IS
     'Roots over all accounts, numbered without gaps, each with the root before it; kept for ever';
+COMMENT ON COLUMN loyalty.checkpoint.number IS 'number of the checkpoint, from 1 without gaps';
+COMMENT ON COLUMN loyalty.checkpoint.taken_at IS 'when it was taken';
+COMMENT ON COLUMN loyalty.checkpoint.accounts IS 'number of accounts that it saw';
+COMMENT ON COLUMN loyalty.checkpoint.entries IS 'number of their entries';
+COMMENT ON COLUMN loyalty.checkpoint.tree IS 'root of the tree over the heads of all accounts';
+COMMENT ON COLUMN loyalty.checkpoint.changes IS 'root of the tree over the heads that are new in it';
+COMMENT ON COLUMN loyalty.checkpoint.previous IS 'root of the checkpoint before; NULL: it is the first';
+COMMENT ON COLUMN loyalty.checkpoint.root IS 'hash over all of it, 32 bytes: what to publish';
 
 CREATE TABLE loyalty.checkpoint_head (
     account_id bigint NOT NULL,
@@ -27,6 +35,10 @@ CREATE TABLE loyalty.checkpoint_head (
 );
 COMMENT ON TABLE loyalty.checkpoint_head IS
     'The head an account had at a number of entries, and the first checkpoint that saw it';
+COMMENT ON COLUMN loyalty.checkpoint_head.account_id IS 'account of the head';
+COMMENT ON COLUMN loyalty.checkpoint_head.entries IS 'number of entries that it had then';
+COMMENT ON COLUMN loyalty.checkpoint_head.number IS 'first checkpoint that saw it so';
+COMMENT ON COLUMN loyalty.checkpoint_head.head IS 'hash of the last of them; NULL: it had none';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.checkpoint', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.checkpoint_head', '');
@@ -137,6 +149,12 @@ COMMENT ON FUNCTION loyalty.checkpoint() IS
 CREATE VIEW loyalty.checkpoints AS
     SELECT c.number, c.taken_at, c.accounts, c.entries, c.previous, c.root FROM loyalty.checkpoint c;
 COMMENT ON VIEW loyalty.checkpoints IS 'Roots over all accounts: what was published, or should have been';
+COMMENT ON COLUMN loyalty.checkpoints.number IS 'number of the checkpoint, from 1 without gaps';
+COMMENT ON COLUMN loyalty.checkpoints.taken_at IS 'when it was taken';
+COMMENT ON COLUMN loyalty.checkpoints.accounts IS 'number of accounts that it saw';
+COMMENT ON COLUMN loyalty.checkpoints.entries IS 'number of their entries';
+COMMENT ON COLUMN loyalty.checkpoints.previous IS 'root of the checkpoint before; NULL: it is the first';
+COMMENT ON COLUMN loyalty.checkpoints.root IS 'hash over all of it, 32 bytes: what to publish';
 
 CREATE FUNCTION loyalty.verify_proof(proof bytea, root bytea) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_checkpoint_verify';

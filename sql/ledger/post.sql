@@ -31,6 +31,24 @@ CREATE TABLE loyalty.entry (
 );
 CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE source_id IS NOT NULL;
 COMMENT ON TABLE loyalty.entry IS 'The ledger: one immutable line for each change of an account';
+COMMENT ON COLUMN loyalty.entry.account_id IS 'account that it changes';
+COMMENT ON COLUMN loyalty.entry.entry_no IS 'number of the entry within the account, from 1';
+COMMENT ON COLUMN loyalty.entry.lot_no IS 'the one lot that all of its points went to or came from; NULL: see allocation';
+COMMENT ON COLUMN loyalty.entry.points IS 'what came, or went if negative';
+COMMENT ON COLUMN loyalty.entry.event_time IS 'when it happened';
+COMMENT ON COLUMN loyalty.entry.recorded_at IS 'when the transaction that booked it began';
+COMMENT ON COLUMN loyalty.entry.base IS 'what it added to the row''s amount; of a hold, the points that it reserves';
+COMMENT ON COLUMN loyalty.entry.refunded IS 'what it added to the row''s refunded amount';
+COMMENT ON COLUMN loyalty.entry.forgiven IS 'points that were let off instead of being taken back';
+COMMENT ON COLUMN loyalty.entry.source_id IS 'attached table that it comes from; NULL: none';
+COMMENT ON COLUMN loyalty.entry.rule_id IS 'version of the earning rule that gave the points';
+COMMENT ON COLUMN loyalty.entry.reverses IS 'entry of the account that it undoes, or hold that it captures';
+COMMENT ON COLUMN loyalty.entry.actor_id IS 'who booked it';
+COMMENT ON COLUMN loyalty.entry.kind IS 'what happened';
+COMMENT ON COLUMN loyalty.entry.event IS 'key of the event in the attached table; without a source, the request id that was answered';
+COMMENT ON COLUMN loyalty.entry.line IS 'key of the row within the event; of a transfer or a merge, the entry on its other side';
+COMMENT ON COLUMN loyalty.entry.reason IS 'as the caller gave it; not hashed, so that it can be erased';
+COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: the chain';
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so
@@ -55,6 +73,18 @@ CREATE TABLE loyalty.lot (
         AND waived >= 0 AND waived <= expired AND open = (remaining > 0))
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: they live in [valid_from, expires_at)';
+COMMENT ON COLUMN loyalty.lot.account_id IS 'account that it is of';
+COMMENT ON COLUMN loyalty.lot.lot_no IS 'number of the lot within the account, from 1';
+COMMENT ON COLUMN loyalty.lot.open IS 'whether any points are left';
+COMMENT ON COLUMN loyalty.lot.issued IS 'first day of the month of issue';
+COMMENT ON COLUMN loyalty.lot.valid_from IS 'from when its points can be spent; -infinity is at once';
+COMMENT ON COLUMN loyalty.lot.expires_at IS 'when they end; infinity is never, the last finite moment is the account''s clock';
+COMMENT ON COLUMN loyalty.lot.earned_at IS 'when the first of them were earned';
+COMMENT ON COLUMN loyalty.lot.credited IS 'points that came in since the beginning';
+COMMENT ON COLUMN loyalty.lot.remaining IS 'points that are left, those held included';
+COMMENT ON COLUMN loyalty.lot.held IS 'points that are held';
+COMMENT ON COLUMN loyalty.lot.expired IS 'points whose end was booked';
+COMMENT ON COLUMN loyalty.lot.waived IS 'of those expired, what reversals would have taken';
 
 -- With when they end: those that end by activity say the last finite moment, and their account says when.
 CREATE VIEW loyalty._lot AS
@@ -80,6 +110,12 @@ CREATE TABLE loyalty.allocation (
     CONSTRAINT allocation_returned CHECK (returned >= 0 AND (returned = 0 OR returned <= -points))
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE loyalty.allocation IS 'Ties an entry to the lots it touched, and says how much of each was given back since';
+COMMENT ON COLUMN loyalty.allocation.account_id IS 'account of the entry';
+COMMENT ON COLUMN loyalty.allocation.entry_no IS 'number of the entry';
+COMMENT ON COLUMN loyalty.allocation.allocation_no IS 'place among the lots that it touched, from 1';
+COMMENT ON COLUMN loyalty.allocation.lot_no IS 'lot that it touched; 0 is the debt';
+COMMENT ON COLUMN loyalty.allocation.points IS 'what went into the lot, or came out of it if negative';
+COMMENT ON COLUMN loyalty.allocation.returned IS 'how much of that was given back since';
 
 -- What a hold keeps of one lot; hold_no is its entry's number. It counts in lot.held while
 -- open, which is until it is captured whole, released, or found to be past its end. ends_at
@@ -102,6 +138,15 @@ CREATE TABLE loyalty.hold (
 ) WITH (fillfactor = 80);
 CREATE INDEX hold_open_idx ON loyalty.hold (account_id, ends_at) WHERE open;
 COMMENT ON TABLE loyalty.hold IS 'Points of lots that are reserved: what each hold keeps of each lot';
+COMMENT ON COLUMN loyalty.hold.account_id IS 'account of the hold';
+COMMENT ON COLUMN loyalty.hold.hold_no IS 'number of its entry';
+COMMENT ON COLUMN loyalty.hold.lot_no IS 'lot that the points are in';
+COMMENT ON COLUMN loyalty.hold.open IS 'whether it counts in lot.held';
+COMMENT ON COLUMN loyalty.hold.points IS 'points that it reserved of the lot';
+COMMENT ON COLUMN loyalty.hold.captured IS 'those of them that were redeemed';
+COMMENT ON COLUMN loyalty.hold.ends_at IS 'when the hold ends by itself';
+COMMENT ON COLUMN loyalty.hold.released_at IS 'when it was released; NULL: it was not';
+COMMENT ON COLUMN loyalty.hold.owed IS 'points that go back to a refund when the hold ends';
 
 -- One row for each call that an application may repeat, kept for ever.
 CREATE TABLE loyalty.request (
@@ -114,6 +159,12 @@ CREATE TABLE loyalty.request (
     PRIMARY KEY (program_id, request_id)
 );
 COMMENT ON TABLE loyalty.request IS 'Answers given to request ids, so that a repeated call gets the first answer';
+COMMENT ON COLUMN loyalty.request.program_id IS 'program of the call';
+COMMENT ON COLUMN loyalty.request.request_id IS 'id that the application gave it';
+COMMENT ON COLUMN loyalty.request.account_id IS 'account of the answer';
+COMMENT ON COLUMN loyalty.request.entry_no IS 'entry of the answer';
+COMMENT ON COLUMN loyalty.request.content IS 'what was asked: with the same id only the same is answered';
+COMMENT ON COLUMN loyalty.request.recorded_at IS 'when the call was first answered';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');

@@ -33,11 +33,38 @@ COMMENT ON FUNCTION loyalty._history_orders(bytea) IS
     'Orders of an account: rows of attached tables that earned, those of one event of a source together';
 COMMENT ON FUNCTION loyalty._history_periods(bytea, interval, text) IS 'What happened to an account in each day or month in which something did';
 
+-- Members who are one person have one history, under the account that has the points. All views of
+-- orders read this one. Where nobody was merged the second part finds nothing, and the first leaves nothing out.
 CREATE VIEW loyalty._history AS
-    SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
-    FROM loyalty._book e
-    GROUP BY e.account_id;
-COMMENT ON VIEW loyalty._history IS 'What each account''s entries say of its orders and points, for _history_orders() and _history_periods()';
+    SELECT h.account_id, h.history
+    FROM (SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
+          FROM loyalty._book e
+          GROUP BY e.account_id) h
+    WHERE NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = h.account_id AND a.merged_into IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM loyalty.account a WHERE a.merged_into = h.account_id)
+    UNION ALL
+    SELECT p.account_id, h.history
+    FROM loyalty._person p
+    CROSS JOIN LATERAL (
+        SELECT loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
+        FROM loyalty._book e WHERE e.account_id = ANY (p.accounts)) h;
+COMMENT ON VIEW loyalty._history IS 'What each person''s entries say of its orders and points, for _history_orders() and _history_periods()';
+
+-- Members who are one person were enrolled once, when the first of them was.
+CREATE VIEW loyalty._enrolment AS
+    SELECT m.program_id, m.enrolled_at, 1 AS persons
+    FROM loyalty.member m
+    UNION ALL
+    SELECT c.program_id, k.enrolled_at, -1
+    FROM loyalty._person p
+    JOIN loyalty.account a USING (account_id)
+    JOIN loyalty.currency c ON c.currency_id = a.currency_id AND c.is_default
+    CROSS JOIN LATERAL (
+        SELECT m.enrolled_at
+        FROM loyalty.account k JOIN loyalty.member m USING (member_id)
+        WHERE k.account_id = ANY (p.accounts)
+        ORDER BY m.enrolled_at OFFSET 1) k;
+COMMENT ON VIEW loyalty._enrolment IS 'When members were enrolled, and, to be taken off, when other keys of the same person were';
 
 -- Orders that earned: rows of attached tables, those of one event together. Each rule that
 -- rated a row carries its amount, so one of them is taken. What was deleted is no order;
@@ -53,10 +80,11 @@ CREATE VIEW loyalty.kpi_daily AS
         FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
     ), part AS (
         SELECT k.currency_id, (m.enrolled_at AT TIME ZONE k.time_zone)::date AS day,
-               count(*) AS new_members, 0::bigint AS active_members, 0::bigint AS orders, 0::numeric AS revenue, 0::numeric AS refunded,
+               sum(m.persons) AS new_members, 0::bigint AS active_members, 0::bigint AS orders, 0::numeric AS revenue, 0::numeric AS refunded,
                0::numeric AS points_issued, 0::numeric AS points_redeemed, 0::numeric AS points_expired, 0::bigint AS redemptions
-        FROM loyalty.member m JOIN place k ON k.program_id = m.program_id AND k.is_default
+        FROM loyalty._enrolment m JOIN place k ON k.program_id = m.program_id AND k.is_default
         GROUP BY 1, 2
+        HAVING sum(m.persons) <> 0
         UNION ALL
         SELECT a.currency_id, d.starts, 0, count(*) FILTER (WHERE d.orders > 0), sum(d.orders), loyalty.sum(d.revenue)::numeric,
                loyalty.sum(d.refunded)::numeric, loyalty.sum(d.issued)::numeric, loyalty.sum(d.redeemed)::numeric,
@@ -94,11 +122,12 @@ CREATE VIEW loyalty.kpi_monthly AS
     ), part AS (
         -- Enrolled members count in every currency of their program.
         SELECT k.currency_id, date_trunc('month', m.enrolled_at AT TIME ZONE k.time_zone)::date AS month,
-               count(*) AS new_members, 0::bigint AS active_members, 0::bigint AS retained_members, 0::bigint AS orders,
+               sum(m.persons) AS new_members, 0::bigint AS active_members, 0::bigint AS retained_members, 0::bigint AS orders,
                0::numeric AS revenue, 0::numeric AS refunded,
                0::numeric AS points_issued, 0::numeric AS points_redeemed, 0::numeric AS points_expired, 0::bigint AS redemptions
-        FROM loyalty.member m JOIN place k USING (program_id)
+        FROM loyalty._enrolment m JOIN place k USING (program_id)
         GROUP BY 1, 2
+        HAVING sum(m.persons) <> 0
         UNION ALL
         SELECT a.currency_id, d.starts, 0, count(*) FILTER (WHERE d.orders > 0), count(*) FILTER (WHERE d.active_before), sum(d.orders),
                loyalty.sum(d.revenue)::numeric, loyalty.sum(d.refunded)::numeric, loyalty.sum(d.issued)::numeric,
@@ -239,7 +268,7 @@ CREATE VIEW loyalty.campaign_results AS
     JOIN loyalty.program p ON p.program_id = r.program_id
     JOIN loyalty.currency c ON c.currency_id = r.currency_id
     LEFT JOIN (
-        SELECT o.program_id, o.name, count(DISTINCT o.account_id) AS members, count(*) AS orders,
+        SELECT o.program_id, o.name, count(DISTINCT coalesce(i.account_id, o.account_id)) AS members, count(*) AS orders,
                loyalty.sum(o.revenue)::numeric AS revenue, loyalty.sum(o.points)::numeric AS points
         FROM (SELECT r.program_id, r.name, e.account_id, e.event, e.source_id, loyalty.sum(e.points) AS points,
                      coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) AS revenue
@@ -247,6 +276,8 @@ CREATE VIEW loyalty.campaign_results AS
               WHERE e.source_id IS NOT NULL
               GROUP BY r.program_id, r.name, e.account_id, e.event, e.source_id
               HAVING loyalty.sum(e.base) > 0 OR count(e.base) = 0 AND loyalty.sum(e.points) > 0) o
+        LEFT JOIN (SELECT p.account_id, k.account_id AS of FROM loyalty._person p CROSS JOIN LATERAL unnest(p.accounts) k (account_id)) i
+            ON i.of = o.account_id
         GROUP BY 1, 2) s ON s.program_id = r.program_id AND s.name = r.name;
 COMMENT ON VIEW loyalty.campaign_results IS
     'What each earning rule brought in orders and gave in points; a campaign is a rule with an end. Says nothing of what would have been bought anyway';
@@ -327,20 +358,27 @@ COMMENT ON PROCEDURE loyalty.refresh_clv_by_member() IS
     'Fits the models of lifetime value anew; readers of clv_by_member see the old numbers until it commits';
 
 CREATE VIEW loyalty.member_360 AS
-    SELECT p.code AS program, m.member, m.enrolled_at,
+    SELECT p.code AS program, m.member, coalesce(t.enrolled_at, m.enrolled_at) AS enrolled_at,
            b.tier, b.tier_rank, CASE WHEN a.state = 0 THEN a.tier_since END AS tier_since,
            CASE WHEN a.state = 0 THEN nullif(a.tier_until, 'infinity') END AS tier_until,
            coalesce(o.orders, 0) AS orders, coalesce(o.revenue, 0) AS revenue, o.revenue / nullif(o.orders, 0) AS average_order,
            o.first_order_at, o.last_order_at,
            (now() AT TIME ZONE p.time_zone)::date - (o.last_order_at AT TIME ZONE p.time_zone)::date AS days_since_order,
            coalesce(b.available, 0) AS available, coalesce(b.pending, 0) AS pending, coalesce(b.held, 0) AS held, coalesce(b.debt, 0) AS debt,
-           coalesce(b.earned, 0) AS earned, coalesce(b.redeemed, 0) AS redeemed, coalesce(b.expired, 0) AS expired,
+           coalesce(t.earned, b.earned, 0) AS earned, coalesce(t.redeemed, b.redeemed, 0) AS redeemed,
+           coalesce(t.expired, b.expired, 0) AS expired,
            l.next_expiry_at, v.p_alive, v.clv
     FROM loyalty.member m
     JOIN loyalty.program p USING (program_id)
     LEFT JOIN loyalty.currency c ON c.program_id = p.program_id AND c.is_default
     LEFT JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = m.member
     LEFT JOIN loyalty.balances b ON b.program = p.code AND b.currency = c.code AND b.member = m.member
+    -- Of a person with other keys: what passed through their accounts stays in their totals.
+    LEFT JOIN LATERAL (
+        SELECT min(k.enrolled_at) AS enrolled_at, loyalty.sum(i.earned)::numeric AS earned, loyalty.sum(i.redeemed)::numeric AS redeemed,
+               loyalty.sum(i.expired)::numeric AS expired
+        FROM loyalty._person s JOIN loyalty.account i ON i.account_id = ANY (s.accounts) JOIN loyalty.member k USING (member_id)
+        WHERE s.account_id = a.account_id) t ON true
     -- Beside the account, so that one member costs one member.
     LEFT JOIN LATERAL (
         SELECT count(*) AS orders, loyalty.sum(o.amount - o.refunded)::numeric AS revenue, min(o.ordered_at) AS first_order_at,
@@ -349,11 +387,12 @@ CREATE VIEW loyalty.member_360 AS
     LEFT JOIN LATERAL (
         SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
         FROM loyalty._lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
-    LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member;
-COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row: tier, orders, points of the program''s first currency, and value';
+    LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member
+    WHERE a.merged_into IS NULL;
+COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row, those who were merged with the one they count as: tier, orders, points of the program''s first currency, and value';
 COMMENT ON COLUMN loyalty.member_360.program IS 'code of the program';
 COMMENT ON COLUMN loyalty.member_360.member IS 'the member''s key in the shop';
-COMMENT ON COLUMN loyalty.member_360.enrolled_at IS 'when the member was enrolled';
+COMMENT ON COLUMN loyalty.member_360.enrolled_at IS 'when the member was enrolled, of several keys of a person the first time';
 COMMENT ON COLUMN loyalty.member_360.tier IS 'name of the tier held; NULL without a ladder';
 COMMENT ON COLUMN loyalty.member_360.tier_rank IS 'its place on the ladder, from 1';
 COMMENT ON COLUMN loyalty.member_360.tier_since IS 'since when it is held';

@@ -40,3 +40,14 @@ CREATE VIEW loyalty.holds AS
     JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
     GROUP BY p.code, a.member_key, c.code, h.account_id, h.hold_no, e.event_time, e.reason;
 COMMENT ON VIEW loyalty.holds IS 'Points reserved for a time: what became of each hold';
+COMMENT ON COLUMN loyalty.holds.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.holds.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.holds.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.holds.hold_id IS 'number of the hold, for capture() and release()';
+COMMENT ON COLUMN loyalty.holds.held_at IS 'when the points were held';
+COMMENT ON COLUMN loyalty.holds.ends_at IS 'when the hold ends by itself';
+COMMENT ON COLUMN loyalty.holds.released_at IS 'when it was released; NULL: it was not';
+COMMENT ON COLUMN loyalty.holds.points IS 'points that it reserved';
+COMMENT ON COLUMN loyalty.holds.captured IS 'those of them that were redeemed';
+COMMENT ON COLUMN loyalty.holds.state IS 'live, captured (all of it), released or expired';
+COMMENT ON COLUMN loyalty.holds.reason IS 'as the caller gave it';

@@ -12,6 +12,13 @@ CREATE TABLE loyalty.pool (
     CONSTRAINT pool_key UNIQUE (program_id, code)
 );
 COMMENT ON TABLE loyalty.pool IS 'Pools of accounts of one currency; its row is the lock of who is in it';
+COMMENT ON COLUMN loyalty.pool.pool_id IS 'number of the pool';
+COMMENT ON COLUMN loyalty.pool.program_id IS 'program that it is of';
+COMMENT ON COLUMN loyalty.pool.currency_id IS 'currency that is pooled';
+COMMENT ON COLUMN loyalty.pool.code IS 'name of the pool within the program';
+COMMENT ON COLUMN loyalty.pool.created_at IS 'when it was created';
+COMMENT ON COLUMN loyalty.pool.closed_at IS 'when it was closed; NULL: it is open';
+COMMENT ON COLUMN loyalty.pool.changes IS 'how often who is in it changed';
 
 -- One row for each time that an account was in a pool with one set of permissions: in [joined_at, left_at).
 CREATE TABLE loyalty.pool_member (
@@ -28,6 +35,14 @@ CREATE TABLE loyalty.pool_member (
 CREATE INDEX pool_member_now_idx ON loyalty.pool_member (pool_id, account_id) WHERE left_at IS NULL;
 CREATE UNIQUE INDEX pool_member_account_idx ON loyalty.pool_member (account_id) WHERE left_at IS NULL;
 COMMENT ON TABLE loyalty.pool_member IS 'Who was in which pool when, and what it was permitted';
+COMMENT ON COLUMN loyalty.pool_member.pool_id IS 'the pool';
+COMMENT ON COLUMN loyalty.pool_member.account_id IS 'account that is in it';
+COMMENT ON COLUMN loyalty.pool_member.member_no IS 'number of the time that it was, from 1';
+COMMENT ON COLUMN loyalty.pool_member.redeems IS 'whether its member may redeem from the pool';
+COMMENT ON COLUMN loyalty.pool_member.share IS 'the most that one redemption of another member takes of what the account has, from 0 to 1';
+COMMENT ON COLUMN loyalty.pool_member.keep IS 'points that others must leave it';
+COMMENT ON COLUMN loyalty.pool_member.joined_at IS 'since when this was so';
+COMMENT ON COLUMN loyalty.pool_member.left_at IS 'until when; NULL: it is so now';
 
 -- The lots that paid a redemption from a pool, in the order they paid: each an allocation of the
 -- payer's own entry. The redemption is named by the first of its entries.
@@ -41,6 +56,12 @@ CREATE TABLE loyalty.pool_payment (
     PRIMARY KEY (account_id, entry_no, payment_no)
 );
 COMMENT ON TABLE loyalty.pool_payment IS 'Ties a redemption from a pool to the allocations of all the accounts that paid it';
+COMMENT ON COLUMN loyalty.pool_payment.account_id IS 'account of the redemption''s first entry';
+COMMENT ON COLUMN loyalty.pool_payment.entry_no IS 'number of that entry';
+COMMENT ON COLUMN loyalty.pool_payment.payment_no IS 'place among the lots that paid, from 1';
+COMMENT ON COLUMN loyalty.pool_payment.payer_id IS 'account that paid';
+COMMENT ON COLUMN loyalty.pool_payment.payer_entry IS 'entry by which it paid';
+COMMENT ON COLUMN loyalty.pool_payment.allocation_no IS 'allocation of that entry';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pool_pool_id_seq', '');
@@ -285,6 +306,12 @@ CREATE VIEW loyalty.pools AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p ON p.program_id = l.program_id;
 COMMENT ON VIEW loyalty.pools IS 'Pools and how many are in them';
+COMMENT ON COLUMN loyalty.pools.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pools.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pools.currency IS 'code of the currency that is pooled';
+COMMENT ON COLUMN loyalty.pools.members IS 'how many are in it now';
+COMMENT ON COLUMN loyalty.pools.created_at IS 'when it was created';
+COMMENT ON COLUMN loyalty.pools.closed_at IS 'when it was closed; NULL: it is open';
 
 CREATE VIEW loyalty.pool_members AS
     SELECT p.code AS program, l.code AS pool, c.code AS currency, a.member_key AS member,
@@ -295,6 +322,15 @@ CREATE VIEW loyalty.pool_members AS
     JOIN loyalty.currency c ON c.currency_id = l.currency_id
     JOIN loyalty.program p ON p.program_id = l.program_id;
 COMMENT ON VIEW loyalty.pool_members IS 'Who is in which pool with what permissions, and was: a row for each time that they changed; left_at NULL is still in it';
+COMMENT ON COLUMN loyalty.pool_members.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pool_members.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pool_members.currency IS 'code of the currency that is pooled';
+COMMENT ON COLUMN loyalty.pool_members.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.pool_members.redeems IS 'whether the member may redeem from the pool';
+COMMENT ON COLUMN loyalty.pool_members.share IS 'the most that one redemption of another member takes of what the account has, from 0 to 1';
+COMMENT ON COLUMN loyalty.pool_members.keep IS 'points that others must leave it';
+COMMENT ON COLUMN loyalty.pool_members.joined_at IS 'since when this was so';
+COMMENT ON COLUMN loyalty.pool_members.left_at IS 'until when; NULL: it is so now';
 
 CREATE VIEW loyalty.pool_redemptions AS
     SELECT p.code AS program, l.code AS pool, c.code AS currency,
@@ -315,6 +351,17 @@ CREATE VIEW loyalty.pool_redemptions AS
     JOIN loyalty.member m ON m.member_id = split_part(e.line, '/', 3)::bigint
     GROUP BY p.code, l.code, c.code, y.account_id, y.entry_no, m.member, e.event_time, a.member_key, y.payer_id, y.payer_entry, e.reason;
 COMMENT ON VIEW loyalty.pool_redemptions IS 'Redemptions from pools: who redeemed, and what each account paid and was given back since';
+COMMENT ON COLUMN loyalty.pool_redemptions.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.pool_redemptions.pool IS 'code of the pool';
+COMMENT ON COLUMN loyalty.pool_redemptions.currency IS 'code of the currency';
+COMMENT ON COLUMN loyalty.pool_redemptions.redemption_id IS 'number of the redemption, as redeem_pool() answered it';
+COMMENT ON COLUMN loyalty.pool_redemptions.member IS 'key of the member who redeemed';
+COMMENT ON COLUMN loyalty.pool_redemptions.redeemed_at IS 'when';
+COMMENT ON COLUMN loyalty.pool_redemptions.paid_by IS 'key of a member who paid a part';
+COMMENT ON COLUMN loyalty.pool_redemptions.entry_id IS 'entry by which that member paid';
+COMMENT ON COLUMN loyalty.pool_redemptions.points IS 'points that that member paid';
+COMMENT ON COLUMN loyalty.pool_redemptions.returned IS 'those of them that were given back since';
+COMMENT ON COLUMN loyalty.pool_redemptions.reason IS 'as the caller gave it';
 
 -- That payments with an entry have all of its allocations is for _verify_links(), which reads all entries.
 CREATE FUNCTION loyalty._verify_pools() RETURNS TABLE (account bigint, entry_id bigint, problem text)

@@ -12,16 +12,45 @@ CREATE TABLE loyalty.member_change (
 );
 CREATE INDEX member_change_member_idx ON loyalty.member_change (member_id);
 COMMENT ON TABLE loyalty.member_change IS 'Members merged, closed and erased, and what of it was undone';
+COMMENT ON COLUMN loyalty.member_change.change_id IS 'number of the change';
+COMMENT ON COLUMN loyalty.member_change.member_id IS 'member that was changed';
+COMMENT ON COLUMN loyalty.member_change.kind IS 'merge, unmerge, close, reopen or erase';
+COMMENT ON COLUMN loyalty.member_change.other_id IS 'member into which it was merged, or from which it was taken apart';
+COMMENT ON COLUMN loyalty.member_change.entry_id IS 'entry that passed the points on';
+COMMENT ON COLUMN loyalty.member_change.reason IS 'as the caller gave it; NULL once the member was erased';
+COMMENT ON COLUMN loyalty.member_change.recorded_at IS 'when';
 -- A reason may name a person: it alone can be erased.
 CREATE TRIGGER loyalty_guard BEFORE UPDATE OF change_id, member_id, kind, other_id, entry_id, recorded_at OR DELETE OR TRUNCATE
     ON loyalty.member_change FOR EACH STATEMENT EXECUTE FUNCTION loyalty._guard();
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_change', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_change_change_id_seq', '');
 
+-- Who was merged is one person with who has the points, however many merges later. Looked up from
+-- the one who has them, by index: where nobody was merged there is nothing to find.
+CREATE VIEW loyalty._person AS
+    SELECT i.account_id, ARRAY(
+        WITH RECURSIVE person AS (
+            SELECT i.account_id
+            UNION
+            SELECT a.account_id FROM person p JOIN loyalty.account a ON a.merged_into = p.account_id
+        )
+        SELECT p.account_id FROM person p) AS accounts
+    FROM (SELECT DISTINCT a.merged_into AS account_id FROM loyalty.account a WHERE a.merged_into IS NOT NULL) m
+    JOIN loyalty.account i USING (account_id)
+    WHERE i.merged_into IS NULL;
+COMMENT ON VIEW loyalty._person IS 'Accounts into which others were merged, with the accounts of all keys of the person, its own among them';
+
 CREATE VIEW loyalty.members AS
     SELECT p.code AS program, m.member, m.enrolled_at,
            CASE WHEN e.erased THEN 'erased' WHEN a.state = 1 THEN 'merged' WHEN a.state = 2 THEN 'closed' ELSE 'open' END AS state,
-           i.member_key AS merged_into, c.changed_at
+           i.member_key AS merged_into, c.changed_at,
+           CASE WHEN a.merged_into IS NULL THEN m.member ELSE (
+               WITH RECURSIVE way AS (
+                   SELECT i.merged_into AS next, i.member_key AS member
+                   UNION
+                   SELECT n.merged_into, n.member_key FROM way w JOIN loyalty.account n ON n.account_id = w.next
+               )
+               SELECT w.member FROM way w WHERE w.next IS NULL) END AS counts_as
     FROM loyalty.member m
     JOIN loyalty.program p USING (program_id)
     LEFT JOIN loyalty.currency u ON u.program_id = p.program_id AND u.is_default
@@ -36,6 +65,7 @@ COMMENT ON COLUMN loyalty.members.enrolled_at IS 'when the member was enrolled';
 COMMENT ON COLUMN loyalty.members.state IS 'open, merged, closed or erased';
 COMMENT ON COLUMN loyalty.members.merged_into IS 'the key of the member who has the points, perhaps merged further; NULL: it is not merged';
 COMMENT ON COLUMN loyalty.members.changed_at IS 'when the state changed; NULL: never';
+COMMENT ON COLUMN loyalty.members.counts_as IS 'the key under which the person counts: its own, or that of who has the points, however many merges later';
 
 -- The accounts below, from the first currency's on; a negative answer was given before.
 CREATE FUNCTION loyalty._merge(from_accounts bigint[], into_accounts bigint[], program_id int, request_id text, reason text) RETURNS bigint

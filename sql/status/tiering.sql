@@ -8,6 +8,9 @@ CREATE TABLE loyalty.tier_progress_bucket (
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE loyalty.tier_progress_bucket IS
     'What counts towards the tier: one sum for ever (lifetime), a period (calendar, anniversary) or a day (rolling)';
+COMMENT ON COLUMN loyalty.tier_progress_bucket.account_id IS 'account that it counts for';
+COMMENT ON COLUMN loyalty.tier_progress_bucket.bucket IS 'beginning of the time that is summed';
+COMMENT ON COLUMN loyalty.tier_progress_bucket.metric IS 'what counted in it';
 
 CREATE TABLE loyalty.tier_change (
     account_id  bigint NOT NULL,
@@ -21,6 +24,14 @@ CREATE TABLE loyalty.tier_change (
     PRIMARY KEY (account_id, change_no)
 );
 COMMENT ON TABLE loyalty.tier_change IS 'Every change of a tier, with its reason and what the metric was';
+COMMENT ON COLUMN loyalty.tier_change.account_id IS 'account whose tier it is';
+COMMENT ON COLUMN loyalty.tier_change.change_no IS 'number of the change, from 1';
+COMMENT ON COLUMN loyalty.tier_change.changed_at IS 'when the tier changed, which may be before it was booked';
+COMMENT ON COLUMN loyalty.tier_change.recorded_at IS 'when the change was booked';
+COMMENT ON COLUMN loyalty.tier_change.from_tier IS 'tier before; NULL: none';
+COMMENT ON COLUMN loyalty.tier_change.to_tier IS 'tier since; NULL: none';
+COMMENT ON COLUMN loyalty.tier_change.reason IS 'earned, reversed, review, ladder or merged';
+COMMENT ON COLUMN loyalty.tier_change.metric IS 'what counted towards the tier then';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_progress_bucket', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_change', '');
@@ -39,6 +50,15 @@ CREATE VIEW loyalty.tier_history AS
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id);
 COMMENT ON VIEW loyalty.tier_history IS 'Every change of a member''s tier, why, and what the metric was then';
+COMMENT ON COLUMN loyalty.tier_history.program IS 'code of the program';
+COMMENT ON COLUMN loyalty.tier_history.member IS 'the member''s key in the shop';
+COMMENT ON COLUMN loyalty.tier_history.change_no IS 'number of the change, from 1 for each member';
+COMMENT ON COLUMN loyalty.tier_history.changed_at IS 'when the tier changed, which may be before it was booked';
+COMMENT ON COLUMN loyalty.tier_history.recorded_at IS 'when the change was booked';
+COMMENT ON COLUMN loyalty.tier_history.from_tier IS 'name of the tier before; NULL: none';
+COMMENT ON COLUMN loyalty.tier_history.to_tier IS 'name of the tier since';
+COMMENT ON COLUMN loyalty.tier_history.reason IS 'earned, reversed, review, ladder or merged';
+COMMENT ON COLUMN loyalty.tier_history.metric IS 'what counted towards the tier then: points, spend or visits';
 
 -- before: the ladder that the program had until now, if it has another one since.
 CREATE FUNCTION loyalty._review_tiers(accounts bigint[], before loyalty.ladder DEFAULT NULL) RETURNS void

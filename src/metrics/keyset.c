@@ -207,6 +207,30 @@ keyset_add_batch(KeySet *set, const Datum *keys, int n, uint32 *numbers)
 		numbers[i] = add_key(set, 0, keys[i], hashes[i], &found);
 }
 
+static int
+compare_texts(const void *a, const void *b, void *arg)
+{
+	const KeyEntry *entries = arg;
+	const void *x = DatumGetPointer(entries[*(const int32 *) a].key);
+	const void *y = DatumGetPointer(entries[*(const int32 *) b].key);
+	int			x_length = VARSIZE_ANY_EXHDR(x);
+	int			y_length = VARSIZE_ANY_EXHDR(y);
+	int			order = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), Min(x_length, y_length));
+
+	return order != 0 ? order : (x_length > y_length) - (x_length < y_length);
+}
+
+int32 *
+keyset_order_texts(const KeySet *set)
+{
+	int32	   *number = palloc_extended((Size) set->size * sizeof(int32) + 1, MCXT_ALLOC_HUGE);
+
+	for (uint32 i = 0; i < set->size; i++)
+		number[i] = (int32) i;
+	qsort_interruptible(number, set->size, sizeof(int32), compare_texts, set->entries);
+	return number;
+}
+
 void
 keyset_send(StringInfo buf, const KeySet *set)
 {

@@ -56,6 +56,9 @@ extern uint32 keyset_add(KeySet *set, uint32 scope, Datum key, bool *found);
 
 extern void keyset_add_batch(KeySet *set, const Datum *keys, int n, uint32 *numbers);
 
+/* For a set of texts: the numbers of its entries in the order of their bytes, as collation "C" has it. */
+extern int32 *keyset_order_texts(const KeySet *set);
+
 /*
  * For serialized aggregate states, between the processes of one query.  The set
  * received can be read, not added to.

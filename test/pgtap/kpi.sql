@@ -172,6 +172,77 @@ SELECT ok(bool_and(clv > 0 AND p_alive BETWEEN 0 AND 1 AND computed_at = now()),
 SELECT results_eq($$ SELECT m.member COLLATE "default", m.p_alive, m.clv FROM member_360 m JOIN clv_by_member v USING (program, member) WHERE program = 'value' AND m.clv IS DISTINCT FROM v.clv $$,
 	$$ SELECT NULL::text, NULL::numeric, NULL::numeric WHERE false $$, 'member_360 has them too');
 
+-- ---- Two keys of one person are one in all of them, from the merge until they are taken apart
+CREATE TABLE public.visit (id int PRIMARY KEY, who text, amount numeric, at timestamptz, refunded numeric NOT NULL DEFAULT 0);
+SELECT create_program('one', 'UTC');
+SELECT create_currency('one', 'miles');
+SELECT add_rule('one', 'base', points_per => 1), add_rule('one', 'miles', points_per => 2, currency => 'miles');
+SELECT attach('public.visit', 'one', 'who', 'amount', 'at', refunded => 'refunded');
+SELECT enrol('one', 'eve@old', '2024-01-05 12:00+00'), enrol('one', 'fay', '2024-01-20 12:00+00'), enrol('one', 'eve@new', '2024-02-10 12:00+00'),
+	enrol('one', 'eve@last', '2024-04-01 12:00+00');
+INSERT INTO public.visit VALUES
+	(1, 'eve@old', 100, '2024-01-10 12:00+00'), (2, 'fay', 10, '2024-01-25 12:00+00'), (3, 'eve@new', 60, '2024-02-12 12:00+00'),
+	(4, 'eve@old', 40, '2024-03-05 12:00+00'), (5, 'eve@new', 20, '2024-03-05 18:00+00'), (6, 'fay', 30, '2024-03-06 12:00+00');
+SELECT redeem('one', 'eve@old', 30);
+CREATE TEMP VIEW one_month AS SELECT month, new_members, members, active_members, retained_members, retention_rate, orders, purchase_frequency, revenue, points_issued, points_redeemed
+	FROM kpi_monthly WHERE program = 'one' AND currency = 'points';
+CREATE TEMP VIEW one_cohort AS SELECT currency, cohort, period, members, retained FROM cohort_retention WHERE program = 'one' AND period < 3;
+CREATE TEMP VIEW one_member AS SELECT member, enrolled_at, orders, revenue, average_order, first_order_at, last_order_at, available, earned, redeemed, expired FROM member_360 WHERE program = 'one';
+CREATE TEMP VIEW one_campaign AS SELECT rule, members, orders, revenue, points FROM campaign_results WHERE program = 'one';
+CREATE TEMP VIEW one_day AS SELECT currency, day, new_members, active_members, orders, revenue, points_issued, points_redeemed, redemptions FROM kpi_daily WHERE program = 'one';
+CREATE TEMP TABLE two_month AS TABLE one_month;
+CREATE TEMP TABLE two_cohort AS TABLE one_cohort;
+CREATE TEMP TABLE two_member AS TABLE one_member;
+CREATE TEMP TABLE two_campaign AS TABLE one_campaign;
+CREATE TEMP TABLE two_day AS TABLE one_day;
+SELECT results_eq($$ SELECT month, new_members, members, active_members, retained_members, round(retention_rate, 4), orders, round(purchase_frequency, 4), revenue FROM one_month WHERE month < '2024-04-01' ORDER BY 1 $$, $$ VALUES
+	('2024-01-01'::date, 2::bigint, 2::bigint, 2::bigint, 0::bigint, NULL::numeric, 2::bigint, 1.0, 110::numeric), ('2024-02-01', 1, 3, 1, 0, 0.0, 1, 1.0, 60), ('2024-03-01', 0, 3, 3, 1, 1.0, 3, 1.0, 90) $$, 'two keys are two members');
+SELECT results_eq($$ SELECT cohort, period, members, retained FROM one_cohort WHERE currency = 'points' ORDER BY 1, 2 $$, $$ VALUES
+	('2024-01-01'::date, 0, 2::bigint, 2::bigint), ('2024-01-01', 1, 2, 0), ('2024-01-01', 2, 2, 2), ('2024-02-01', 0, 1, 1), ('2024-02-01', 1, 1, 1), ('2024-02-01', 2, 1, 0) $$, 'of two cohorts');
+SELECT merge_members('one', 'eve@old', 'eve@new');
+-- eve was there in January, February and March; both her keys on 5 March
+SELECT results_eq($$ SELECT month, new_members, members, active_members, retained_members, round(retention_rate, 4), orders, round(purchase_frequency, 4), revenue FROM one_month WHERE month < '2024-04-01' ORDER BY 1 $$, $$ VALUES
+	('2024-01-01'::date, 2::bigint, 2::bigint, 2::bigint, 0::bigint, NULL::numeric, 2::bigint, 1.0, 110::numeric), ('2024-02-01', 0, 2, 1, 1, 0.5, 1, 1.0, 60), ('2024-03-01', 0, 2, 2, 1, 1.0, 3, 1.5, 90) $$, 'merged, they are one');
+SELECT results_eq($$ SELECT DISTINCT month, members FROM kpi_monthly WHERE program = 'one' AND month < '2024-04-01' ORDER BY 1 $$, $$ VALUES ('2024-01-01'::date, 2::bigint), ('2024-02-01', 2), ('2024-03-01', 2) $$, 'with either currency');
+SELECT results_eq(format('SELECT cohort, period, members, retained FROM one_cohort WHERE currency = %L ORDER BY 1, 2', c), $$ VALUES
+	('2024-01-01'::date, 0, 2::bigint, 2::bigint), ('2024-01-01', 1, 2, 1), ('2024-01-01', 2, 2, 2) $$, 'of the cohort of her first order: ' || c) FROM unnest('{points,miles}'::text[]) c;
+SELECT results_eq($$ SELECT day, new_members, active_members, orders, revenue FROM one_day WHERE currency = 'points' AND day < '2024-05-01' ORDER BY 1 $$, $$ VALUES
+	('2024-01-05'::date, 1::bigint, 0::bigint, 0::bigint, 0::numeric), ('2024-01-10', 0, 1, 1, 100), ('2024-01-20', 1, 0, 0, 0), ('2024-01-25', 0, 1, 1, 10), ('2024-02-12', 0, 1, 1, 60),
+	('2024-03-05', 0, 1, 2, 60), ('2024-03-06', 0, 1, 1, 30), ('2024-04-01', 1, 0, 0, 0) $$, 'enrolled once, on the first day; one on 5 March');
+SELECT results_eq('SELECT * FROM one_member ORDER BY member', $$ VALUES
+	('eve@last'::text COLLATE "C", '2024-04-01 12:00+00'::timestamptz, 0::bigint, 0::numeric, NULL::numeric, NULL::timestamptz, NULL::timestamptz, 0::numeric, 0::numeric, 0::numeric, 0::numeric),
+	('eve@new', '2024-01-05 12:00+00', 4, 220, 55, '2024-01-10 12:00+00', '2024-03-05 18:00+00', 190, 220, 30, 0),
+	('fay', '2024-01-20 12:00+00', 2, 40, 20, '2024-01-25 12:00+00', '2024-03-06 12:00+00', 40, 40, 0, 0) $$, 'one row, with what both did');
+SELECT results_eq('SELECT * FROM one_campaign ORDER BY rule', $$ VALUES ('base', 2::bigint, 6::bigint, 260::numeric, 260::numeric), ('miles', 2, 6, 260, 520) $$, 'campaigns reached two');
+CALL refresh_clv_by_member();
+-- Days of 2024 from 10 January: 33 to 12 February, 55 to 5 March, on which she spent 40 and 20
+SELECT results_eq($$ SELECT member COLLATE "default", frequency, recency, monetary FROM clv_by_member WHERE program = 'one' ORDER BY member $$,
+	$$ VALUES ('eve@new', 2::bigint, 55::numeric, 60::numeric), ('fay', 1, 41, 30) $$, 'and one customer of the model');
+SELECT merge_members('one', 'eve@new', 'eve@last');
+SELECT results_eq($$ SELECT member COLLATE "default", merged_into COLLATE "default", counts_as COLLATE "default" FROM members WHERE program = 'one' ORDER BY member $$,
+	$$ VALUES ('eve@last', NULL, 'eve@last'), ('eve@new', 'eve@last', 'eve@last'), ('eve@old', 'eve@new', 'eve@last'), ('fay', NULL, 'fay') $$, 'through two merges');
+SELECT results_eq($$ SELECT member COLLATE "default", enrolled_at, orders, revenue, available, earned FROM one_member WHERE member <> 'fay' $$,
+	$$ VALUES ('eve@last', '2024-01-05 12:00+00'::timestamptz, 4::bigint, 220::numeric, 190::numeric, 220::numeric) $$, 'counts as the last');
+SELECT is((SELECT sum(new_members) FROM one_day WHERE currency = 'points'), 2::numeric, 'two persons were enrolled');
+SELECT is((SELECT members FROM one_campaign WHERE rule = 'base'), 2::bigint, 'and reached');
+-- A value of before is nobody's until the next refresh.
+SELECT results_eq($$ SELECT member COLLATE "default", frequency FROM churn_risk WHERE program = 'one' $$, $$ VALUES ('fay', 1::bigint) $$, 'the list of whom to call leaves out who was merged since');
+SELECT unmerge_member('one', 'eve@new'), unmerge_member('one', 'eve@old');
+SELECT results_eq('TABLE one_month ORDER BY month', 'TABLE two_month ORDER BY month', 'taken apart they are two again: kpi_monthly');
+-- The merges themselves are in a row of today that adds up to nothing.
+SELECT results_eq($$ SELECT * FROM one_day WHERE active_members + points_redeemed + new_members > 0 ORDER BY currency, day $$,
+	$$ SELECT * FROM two_day WHERE active_members + points_redeemed + new_members > 0 ORDER BY currency, day $$, 'kpi_daily');
+SELECT results_eq('TABLE one_cohort ORDER BY currency, cohort, period', 'TABLE two_cohort ORDER BY currency, cohort, period', 'cohort_retention');
+SELECT results_eq('TABLE one_member ORDER BY member', 'TABLE two_member ORDER BY member', 'member_360');
+SELECT results_eq('TABLE one_campaign ORDER BY rule', 'TABLE two_campaign ORDER BY rule', 'campaign_results');
+CALL refresh_clv_by_member();
+SELECT results_eq($$ SELECT member COLLATE "default", frequency FROM clv_by_member WHERE program = 'one' ORDER BY member $$,
+	$$ VALUES ('eve@new', 1::bigint), ('eve@old', 1), ('fay', 1) $$, 'clv_by_member');
+SELECT is_empty($$ SELECT * FROM loyalty._person $$, 'nobody counts as another');
+SELECT merge_members('one', 'eve@old', 'eve@new', 'again');
+UPDATE public.visit SET who = 'eve@new' WHERE id = 1;
+SELECT results_eq($$ SELECT orders, revenue, first_order_at FROM one_member WHERE member = 'eve@new' $$, $$ VALUES (4::bigint, 220::numeric, '2024-01-10 12:00+00'::timestamptz) $$, 'an order that goes from key to key is one');
+
 -- ---- Who is granted a view needs nothing else
 CREATE ROLE loyalty_kpi_reader;
 GRANT SELECT ON loyalty.kpi_daily, loyalty.kpi_monthly, loyalty.cohort_retention, loyalty.member_360, loyalty.tier_distribution, loyalty.points_liability,

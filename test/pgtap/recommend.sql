@@ -45,6 +45,39 @@ SELECT results_eq($$ SELECT item, other, together, similarity FROM item_similari
 		FROM (SELECT DISTINCT i FROM public.random_basket) x, (SELECT DISTINCT i FROM public.random_basket) y WHERE x.i <> y.i) p
 	WHERE n > 0 ORDER BY x COLLATE "C", y COLLATE "C" $$, 'random baskets');
 
+-- The same of baskets as a value, counted in C
+CREATE TABLE public.basket AS SELECT basket_agg(items) AS s FROM (SELECT array_agg(article) AS items FROM public.basket_line WHERE basket IS NOT NULL GROUP BY basket) b;
+SELECT is(baskets(s), 5::bigint, 'five baskets') FROM public.basket;
+SELECT results_eq('SELECT item, other, together, round(similarity, 6), round(lift, 6) FROM public.basket, similar_items(s, 0, min_together => 1)', $$ VALUES
+	('cake', 'soap', 1::bigint, 0.577350, 1.666667), ('cake', 'tea', 2, 0.577350, 0.833333), ('cake', 'milk', 1, 0.333333, 0.555556),
+	('milk', 'tea', 3, 0.866025, 1.250000), ('milk', 'cake', 1, 0.333333, 0.555556),
+	('soap', 'cake', 1, 0.577350, 1.666667),
+	('tea', 'milk', 3, 0.866025, 1.250000), ('tea', 'cake', 2, 0.577350, 0.833333) $$, 'similar_items: cosine and lift');
+SELECT results_eq($$ SELECT other, round(similarity, 6) FROM public.basket, similar_items(s, 2, min_together => 1) WHERE item = 'cake' $$, $$ VALUES ('tea', 0.288675), ('soap', 0.192450), ('milk', 0.111111) $$, 'similar_items: shrinkage');
+SELECT results_eq($$ SELECT together, round(similarity, 6), round(lift, 6) FROM public.basket, similar_items(s, 0, max_basket => 2) WHERE item = 'tea' $$, 'VALUES (2::bigint, 0.816497, 1.333333)', 'similar_items: large baskets are left out');
+-- 24 ways to ask of random baskets, ties among them
+CREATE TABLE public.random_summary AS SELECT basket_agg(items) AS s FROM (SELECT array_agg(i) AS items FROM public.random_basket GROUP BY b) t;
+SELECT results_eq(format('SELECT * FROM public.random_summary, similar_items(s, %1$s, %2$s, %3$s, %4$s)', shrinkage, neighbours, min_together, max_basket),
+	format('SELECT s.*, n.* FROM public.random_summary s, item_similarity(''public.random_basket'', ''b'', ''i'', %1$s, %2$s, %3$s, %4$s) n', shrinkage, neighbours, min_together, max_basket),
+	format('similar_items as item_similarity: %s, %s, %s, %s', shrinkage, neighbours, min_together, max_basket))
+FROM unnest('{0,3.5}'::numeric[]) shrinkage, unnest('{1,3,1000}'::int[]) neighbours, unnest('{1,2}'::int[]) min_together, unnest('{3,100}'::int[]) max_basket;
+SELECT cmp_ok((SELECT count(*) FROM public.random_summary, similar_items(s)), '>', 50::bigint, 'there are neighbours');
+
+-- Lists for all, in C, are those for each, in SQL; and what the definition says
+CREATE TABLE public.random_near AS SELECT n.* FROM public.random_summary, similar_items(s, 2, 7, 1) n;
+INSERT INTO public.random_near VALUES ('i0', NULL, 1, 0.5, 1), ('i0', 'i19', 1, NULL, 1), (NULL, 'i1', 1, 0.5, 1);
+SELECT results_eq($$ SELECT * FROM recommend('public.random_basket', 'b', 'i', 'public.random_near', 5) ORDER BY member COLLATE "C", place $$, $$
+	SELECT b::text, place::int, other, score, because FROM (
+		SELECT t.b, n.other, sum(n.similarity) AS score, (array_agg(n.item ORDER BY n.similarity DESC, n.item COLLATE "C"))[1] AS because,
+			row_number() OVER (PARTITION BY t.b ORDER BY sum(n.similarity) DESC, n.other COLLATE "C") AS place
+		FROM (SELECT DISTINCT b, i FROM public.random_basket) t JOIN public.random_near n ON n.item = t.i
+		WHERE n.other IS NOT NULL AND n.similarity IS NOT NULL AND NOT EXISTS (SELECT FROM public.random_basket h WHERE h.b = t.b AND h.i = n.other) GROUP BY t.b, n.other) r
+	WHERE place <= 5 ORDER BY b::text COLLATE "C", place $$, 'lists for all');
+SELECT cmp_ok((SELECT count(*) FROM recommend('public.random_basket', 'b', 'i', 'public.random_near', 5)), '>', 300::bigint, 'there are lists');
+SELECT results_eq($$ SELECT * FROM recommend('public.random_basket', 'b', 'i', 'public.random_near', 5) ORDER BY member COLLATE "C", place $$,
+	$$ SELECT r.* FROM (SELECT DISTINCT b::text FROM public.random_basket) m, recommend('public.random_basket', 'b', 'i', 'public.random_near', 5, m.b) r ORDER BY member COLLATE "C", place $$, 'each by itself');
+SELECT is_empty($$ SELECT * FROM recommend('public.had', 'who', 'what', (SELECT 'public.random_near'::regclass)) $$, 'tea is none of these');
+
 SELECT throws_ok($$ SELECT * FROM item_similarity('public.basket_line', 'basket', 'article', -1) $$, 'LY502', 'items can''t be compared in this way');
 SELECT throws_ok($$ SELECT * FROM item_similarity('public.basket_line', 'basket', 'article', max_basket => 1) $$, 'LY502', 'items can''t be compared in this way');
 SELECT throws_ok($$ SELECT * FROM item_similarity(NULL, 'basket', 'article') $$, 'LY502', 'baskets need a table and two columns');

@@ -67,6 +67,16 @@ none(
 				SELECT FROM pg_description d
 				WHERE d.classoid = m.classid AND d.objoid = m.oid AND d.objsubid = 0 AND d.description <> '')}),
 	'every function, procedure, aggregate, type, table and view has a comment');
+none(
+	lines($node, 'postgres', q{
+		SELECT format('%s.%s', c.oid::regclass, a.attname)
+		FROM pg_class c
+		JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'loyalty'
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relname !~ '^_'
+			AND COALESCE(col_description(c.oid, a.attnum), '') = ''}),
+	'every column of a table or view has one, too');
 
 # Closed. Whoever is granted nothing reads no member's data and moves no points: a
 # function that writes is volatile, so none of those is everybody's.
