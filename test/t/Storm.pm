@@ -30,10 +30,12 @@ my %programs = (club => { table => 'orders', per => 1, debt => 'negative' }, sto
 	hotel => { table => 'stays', per => 1, debt => 'negative', confirm => 1 });
 my @shops = grep { !$programs{$_}{confirm} } sort keys %programs;
 
+
 # Beside members m are those of pools, p, three of each, in the order of their accounts; j, who are
 # merged and taken apart; s, who are closed and reopened; e, who are erased, one after the other. Statements
 # of several members name no j: with a merge they may lock in different orders, which is documented.
-use constant { POOLED => 9, JOINED => 6, CLOSED => 4, ERASED => 400 };
+use constant { POOLED => 9, JOINED => 6, CLOSED => 4, ERASED => 1000 };
+
 my @ladder = ([ bronze => 0 ], [ silver => 2000 ], [ gold => 10000 ]);
 
 # What clients do, and how often. Those at the end are jobs: they answer nothing, and commit by
@@ -42,12 +44,13 @@ my @ladder = ([ bronze => 0 ], [ silver => 2000 ], [ gold => 10000 ]);
 my %weight = (insert => 22, bulk => 3, refund => 10, refund_many => 3, reprice => 4, move => 4, delete => 3,
 	redeem => 18, giveback => 10, hold => 9, capture => 10, release => 7, transfer => 9, adjust => 4, repeat => 4, balance => 8,
 	expire => 2, review_tiers => 1, checkpoint => 1);
+# What only who asks for all does.
 my %also = (extend => 3, stay => 8, shorten => 3, confirm => 7, pool_redeem => 8, pool_back => 4, join => 2, leave => 1,
 	merge => 3, unmerge => 3, close => 1, reopen => 3, erase => 1);
 my %job = (archive => 'CALL loyalty.archive(now(), batch => 10)', expire => 'CALL loyalty.expire(batch => 10)', review_tiers => 'CALL loyalty.review_tiers(batch => 10)',
 	checkpoint => 'SELECT number FROM loyalty.checkpoint()');
 
-# clients, members, seed; all: also what is rare; weight: those of %weight that are to be others.
+# clients, members, seed; all: also what is in %also, and who it is about; weight: those of %weight that are to be others.
 sub new
 {
 	my ($class, %o) = @_;
@@ -113,9 +116,8 @@ sub member
 {
 	my ($self, $groups) = @_;
 	my $group = $self->{all} && rand() < 0.25 ? pick(split //, $groups // 'm') : 'm';
-	return 'e' . ($self->{erased} + between(1, 3)) if $group eq 'e' && $self->{erased} < ERASED - 3;
-	return $group . between(1, { p => POOLED, j => JOINED, s => CLOSED }->{$group} // $self->{members}) if $group ne 'e';
-	return 'm1';
+	return 'e' . ($self->{erased} + between(1, $self->{erased} < ERASED - 3 ? 3 : 1)) if $group eq 'e';
+	return $group . between(1, { p => POOLED, j => JOINED, s => CLOSED }->{$group} // $self->{members});
 }
 
 sub new_order
@@ -141,7 +143,7 @@ sub new_op
 	my ($self, $client, $n) = @_;
 	my $do = pick(@{ $self->{deck} });
 	my $program = $self->{all} && rand() < 0.1 ? 'hotel' : pick(@shops);
-	my %op = (do => $do, table => 'orders', program => $program, currency => "$program/points", member => $self->member('mpse'), reason => undef,
+	my %op = (do => $do, table => 'orders', program => $program, currency => "$program/points", member => $self->member('mpjse'), reason => undef,
 		rand() < 0.3 ? (request => "r$client-$n") : ());
 	my $id = "c$client-$n";
 
@@ -193,21 +195,26 @@ sub new_op
 	}
 	if ($do =~ /^(merge|unmerge)$/)
 	{
-		my ($one, $other) = map { "j$_" } sort { rand() < 0.5 ? -1 : 1 } (1 .. JOINED)[ map { $_, ($_ + between(1, JOINED - 1)) % JOINED } int rand JOINED ];
-		return { %in_shop, member => $one, to => $other };
+		my $one = between(1, JOINED);
+		my $other = first { $_ != $one } map { between(1, JOINED) } 1 .. 99;
+		return { %in_shop, member => "j$one", to => "j$other" };
 	}
 	return { %in_shop, member => 's' . between(1, CLOSED) } if $do =~ /^(close|reopen)$/;
-	return { %in_shop, member => 'e' . ($self->{erased} + between(1, 2)) } if $do eq 'erase';
-	return { %op, member => $self->member('mps'), until => between(2110, 2150) . '-01-01' } if $do eq 'extend';
+	return { %in_shop, member => 'e' . ($self->{erased} + between(1, 2)) } if $do eq 'erase' && $self->{erased} < ERASED - 3;
+	return { %op, member => $self->member('mpjs'), until => between(2110, 2150) . '-01-01' } if $do eq 'extend';
 	return { %{ $self->recent('request') } } if $do eq 'repeat' && $self->{recent}{request};
 	$op{points} = between(1, 300) * 10000;
-	$op{do} = 'redeem' if $do =~ /^(repeat|shorten|confirm)$/;
+	$op{do} = 'redeem' if $do =~ /^(repeat|shorten|confirm|erase)$/;
 	if ($do eq 'hold') { @op{qw(ttl member)} = ('1 day', $self->member('mp')) }
-	elsif ($do eq 'transfer') { $op{to} = first { $_ ne $op{member} } map { $self->member('mpse') } 1 .. 99 }
+	elsif ($do eq 'transfer')
+	{
+		$op{member} = $self->member('mpse');
+		$op{to} = first { $_ ne $op{member} } map { $self->member('mpse') } 1 .. 99;
+	}
 	elsif ($do eq 'adjust')
 	{
 		# Who is erased has no reasons any more: the entry would be another transaction's.
-		$op{member} = $self->member('mps');
+		$op{member} = $self->member('mpjs');
 		$op{points} = between(-100, 300) * 10000 || 10000;
 		$op{reason} = 'because';
 	}
