@@ -1452,6 +1452,7 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 	int64	   *opened = palloc(sizeof(int64) * norder);
 	int			nlacking = 0;
 	int			nunknown = 0;
+	int			nopened = 0;
 	bool		erased = false;
 
 	for (int i = 0; i < norder; i++)
@@ -1468,6 +1469,13 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 		ids[order[i]] = post_find_member(post, program_id, accrual->keys[order[i]]);
 		if (ids[order[i]] == 0)
 			unknown[nunknown++] = accrual->keys[order[i]];
+		else
+			opened[nopened++] = ids[order[i]];
+	}
+	if (nopened > 0)
+	{
+		post_lock_members(opened, nopened);
+		post_renew(post);
 	}
 	if (nunknown > 0)
 	{
@@ -1481,8 +1489,8 @@ open_accounts(Accrual *accrual, Known *known, const int *order, int norder)
 	for (int c = 0; c < ncurrencies; c++)
 	{
 		int32		currency_id = accrual->currencies[c]->currency_id;
-		int			nopened = 0;
 
+		nopened = 0;
 		for (int i = 0; i < nlacking; i++)
 			if (known[lacking[i] * ncurrencies + c].wanted && known[lacking[i] * ncurrencies + c].account_id == 0)
 				opened[nopened++] = ids[lacking[i]];

@@ -302,17 +302,33 @@ post_enrol(int32 program_id, const text **keys, int n)
 				  (Oid[]) {INT4OID, TEXTARRAYOID, TIMESTAMPTZOID}, args);
 }
 
+static Datum
+array_of_ids(const int64 *ids, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(ids[i]);
+	return PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+void
+post_lock_members(const int64 *members, int n)
+{
+	static OwnerPlan plan;
+	Datum		arg = array_of_ids(members, n);
+
+	owner_execute(&plan, "SELECT loyalty._lock_members($1)", 1, (Oid[]) {INT8ARRAYOID}, &arg);
+}
+
 void
 post_open_accounts(int32 currency_id, const int64 *members, int n)
 {
 	static OwnerPlan plan;
-	Datum	   *elements = palloc(sizeof(Datum) * n);
 	Datum		args[2];
 
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(members[i]);
 	args[0] = Int32GetDatum(currency_id);
-	args[1] = PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[1] = array_of_ids(members, n);
 	owner_execute(&plan, "SELECT loyalty._open_accounts($1, $2)", 2,
 				  (Oid[]) {INT4OID, INT8ARRAYOID}, args);
 }

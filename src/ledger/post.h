@@ -225,8 +225,12 @@ extern void post_renew(Post *post);
 /* The member's id, 0 when nobody of that key is enrolled. */
 extern int64 post_find_member(Post *post, int32 program_id, const text *key);
 
-/* Enrols and opens accounts: what is there already stays. Call post_renew() after it. */
+/*
+ * Enrols and opens accounts: what is there already stays.  Call post_renew() after it.  Members who
+ * were enrolled before are locked first: one who is being erased has another key then.
+ */
 extern void post_enrol(int32 program_id, const text **keys, int n);
+extern void post_lock_members(const int64 *members, int n);
 extern void post_open_accounts(int32 currency_id, const int64 *members, int n);
 
 /* The entries of an event of the account, archived ones too, in no order, one by one; NULL after the last. */

@@ -695,7 +695,9 @@ SQL
 				foreach my $stay (@{ $model->{stays_of}{$key} // [] })
 				{
 					my $no = $model->{waits}{$stay};
-					$record->("waits $stay", $ticket, $no ? $account->{lots}[ $no - 1 ]{remaining} : 'nothing');
+					my $waits = $no ? $account->{lots}[ $no - 1 ]{remaining} : 'nothing';
+					my $before = $fact->{"waits $stay"};
+					$record->("waits $stay", $ticket, $waits) if !$before || $before->[-1][1] ne $waits;
 				}
 			}
 			foreach my $id (grep { Oracle::rest($account->{holds}{$_}) == 0 || defined $account->{holds}{$_}{released} } keys %{ $account->{holds} })
