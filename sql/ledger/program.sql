@@ -448,16 +448,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END $$;
 
--- Their keys stay theirs until the transaction ends.
-CREATE FUNCTION loyalty._lock_members(members bigint[]) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
-BEGIN
-    PERFORM (SELECT m.member_id FROM loyalty.member m WHERE m.member_id = u FOR KEY SHARE)
-    FROM (SELECT u FROM unnest(members) u ORDER BY u) u;
-END $$;
-
--- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile. The
--- members' keys are locked, or they are enrolled by this transaction: who is erased meanwhile must not get an account under the old key.
+-- One statement: it looks for the ladder when it has the table's lock, so that it finds one set meanwhile.
 CREATE FUNCTION loyalty._open_accounts(currency_id int, members bigint[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
@@ -466,7 +457,8 @@ BEGIN
     INSERT INTO loyalty.account (member_id, currency_id, tier, tier_since, member_key)
     SELECT u, start.currency_id, start.tier,
            CASE WHEN start.tier IS NOT NULL THEN (SELECT m.enrolled_at FROM loyalty.member m WHERE m.member_id = u) END,
-           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u)
+           -- A member who is being erased is waited for: another account would keep the key.
+           (SELECT m.member FROM loyalty.member m WHERE m.member_id = u FOR KEY SHARE)
     FROM (SELECT c.currency_id, CASE WHEN c.is_default THEN loyalty.tier_for(p.ladder, 0) END AS tier
           FROM loyalty.currency c JOIN loyalty.program p USING (program_id)
           WHERE c.currency_id = _open_accounts.currency_id) start, unnest(members) u
@@ -488,15 +480,11 @@ BEGIN
         PERFORM loyalty._refuse('LY306', 'the time of an enrolment must be finite',
             'Anniversaries are reckoned from it.', 'Leave it out to mean now.');
     END IF;
-    -- Whom it finds may be erased meanwhile: then it is a new one.
-    LOOP
-        INSERT INTO loyalty.member AS m (program_id, member, enrolled_at)
-        VALUES (owner, enrol.member, coalesce(enrol.enrolled_at, now()))
-        ON CONFLICT DO NOTHING;
-        SELECT m.member_id INTO id FROM loyalty.member m
-        WHERE m.program_id = owner AND m.member = enrol.member FOR KEY SHARE;
-        EXIT WHEN FOUND;
-    END LOOP;
+    INSERT INTO loyalty.member AS m (program_id, member, enrolled_at)
+    VALUES (owner, enrol.member, coalesce(enrol.enrolled_at, now()))
+    ON CONFLICT DO NOTHING;
+    SELECT m.member_id INTO STRICT id FROM loyalty.member m
+    WHERE m.program_id = owner AND m.member = enrol.member;
     PERFORM loyalty._open_accounts(c.currency_id, ARRAY[id])
     FROM loyalty.currency c WHERE c.program_id = owner AND c.is_default;
     RETURN id;

@@ -184,8 +184,6 @@ BEGIN
     END IF;
     SELECT * INTO joining FROM loyalty._pool_account(target, member);
     IF joining.account_id IS NULL THEN
-        PERFORM loyalty._lock_members(ARRAY[joining.member_id]);
-        SELECT * INTO joining FROM loyalty._pool_account(target, member);
         PERFORM loyalty._open_accounts((target).currency_id, ARRAY[joining.member_id]);
         SELECT * INTO joining FROM loyalty._pool_account(target, member);
     END IF;

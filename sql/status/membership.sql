@@ -116,6 +116,15 @@ CREATE FUNCTION loyalty._accounts_of(owner int, whose bigint) RETURNS bigint[]
     WHERE m.member_id = whose AND c.program_id = owner;
 $$;
 
+-- Asked once the member's accounts are locked: who erased it first has committed by then.
+CREATE FUNCTION loyalty._refuse_erased(id bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM loyalty.member_change c WHERE c.member_id = id AND c.kind = 'erase') THEN
+        PERFORM loyalty._refuse('LY341', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
+    END IF;
+END $$;
+
 CREATE FUNCTION loyalty.merge_members(program text, from_member text, into_member text, request_id text DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
@@ -159,6 +168,7 @@ BEGIN
     END IF;
     entry := loyalty._unmerge(accounts, owner, request_id, reason);
     IF entry > 0 THEN
+        PERFORM loyalty._refuse_erased(id);
         INSERT INTO loyalty.member_change (member_id, kind, other_id, entry_id, reason) VALUES (id, 'unmerge', other, entry, reason);
     END IF;
     RETURN abs(entry);
@@ -185,59 +195,63 @@ DECLARE
     owner int := loyalty._program_id(program);
     id bigint := loyalty._member_id(owner, program, member);
 BEGIN
-    IF EXISTS (SELECT FROM loyalty.member_change c WHERE c.member_id = id AND c.kind = 'erase') THEN
-        PERFORM loyalty._refuse('LY341', 'the member was erased', 'Nobody knows who it was.', 'Enrol the person anew.');
-    END IF;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     PERFORM loyalty._reopen(loyalty._accounts_of(owner, id));
+    PERFORM loyalty._refuse_erased(id);
     INSERT INTO loyalty.member_change (member_id, kind, reason) VALUES (id, 'reopen', reason);
 END $$;
 COMMENT ON FUNCTION loyalty.reopen_member(text, text, text) IS
     'Makes a closed member one again; points that were forfeited do not come back';
+
+-- A member and all who were merged into it.
+CREATE FUNCTION loyalty._person(owner int, id bigint) RETURNS SETOF bigint
+    LANGUAGE sql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    WITH RECURSIVE person AS (
+        SELECT id AS member_id
+        UNION
+        SELECT a.member_id FROM person p
+        JOIN loyalty.account i ON i.account_id = (loyalty._accounts_of(owner, p.member_id))[1]
+        JOIN loyalty.account a ON a.merged_into = i.account_id
+    )
+    SELECT p.member_id FROM person p;
+$$;
 
 CREATE FUNCTION loyalty.erase_member(program text, member text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
     id bigint;
-    members bigint[] := '{}';
-    person bigint[];
+    members bigint[];
+    locked bigint[];
     keys text[];
     known text[];
     accounts bigint[];
     account_keys text[];
 BEGIN
-    -- Nothing goes to the archive meanwhile.
+    -- Nothing goes to the archive meanwhile, and nobody opens an account of the person.
     LOCK TABLE loyalty.archived_entry IN SHARE ROW EXCLUSIVE MODE;
     id := loyalty._member_id(owner, program, member);
-
-    -- All members who are the person, merged into one: locked before their accounts, as whoever calls them by key does.
     LOOP
-        WITH RECURSIVE known AS (
-            SELECT id AS member_id
-            UNION
-            SELECT a.member_id FROM known k
-            JOIN loyalty.account i ON i.account_id = (loyalty._accounts_of(owner, k.member_id))[1]
-            JOIN loyalty.account a ON a.merged_into = i.account_id
-        )
-        SELECT array_agg(k.member_id ORDER BY k.member_id) INTO person FROM known k;
-        EXIT WHEN person = members;
-        members := person;
+        members := ARRAY(SELECT loyalty._person(owner, id) ORDER BY 1);
+        EXIT WHEN members = locked;
         PERFORM FROM loyalty.member m WHERE m.member_id = ANY (members) ORDER BY m.member_id FOR UPDATE;
+        locked := members;
     END LOOP;
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
+    -- Locked here, by what goes first: nobody else can be merged into the member from now on.
     IF NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = (loyalty._accounts_of(owner, id))[1] AND a.state = 2) THEN
         PERFORM loyalty._close(loyalty._accounts_of(owner, id), true);
     END IF;
 
-    -- A new key for each that says nothing.
+    -- All keys of the person, and a new one for each that says nothing.
     WITH renamed AS MATERIALIZED (
-        SELECT m.member_id, m.member, 'erased:' || gen_random_uuid() AS fresh FROM loyalty.member m WHERE m.member_id = ANY (members)
+        SELECT m.member_id, m.member, 'erased:' || gen_random_uuid() AS fresh
+        FROM loyalty._person(owner, id) person JOIN loyalty.member m ON m.member_id = person
     )
-    SELECT array_agg(r.fresh ORDER BY r.member_id), array_agg(r.member::text ORDER BY r.member_id),
+    SELECT array_agg(r.member_id ORDER BY r.member_id), array_agg(r.fresh ORDER BY r.member_id), array_agg(r.member::text ORDER BY r.member_id),
            (SELECT array_agg(a ORDER BY a) FROM renamed r, unnest(loyalty._accounts_of(owner, r.member_id)) a),
            (SELECT array_agg(r.fresh ORDER BY a) FROM renamed r, unnest(loyalty._accounts_of(owner, r.member_id)) a)
-    INTO keys, known, accounts, account_keys
+    INTO members, keys, known, accounts, account_keys
     FROM renamed r;
 
     PERFORM loyalty._erase(members, keys, accounts, account_keys, owner,

@@ -1282,12 +1282,10 @@ loyalty_cohort_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_cohort_serialize(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	const Clock *clock;
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	clock = state->rule->clock;
 
 	aggregate_begin_send(&buf, STATE_VERSION);
@@ -1383,7 +1381,7 @@ count_customer(cells_hash *cells, const Rule *rule, const ActivityList *list)
 Datum
 loyalty_cohort_final(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	Rule	   *rule;
 	cells_hash *table;
 	cells_iterator iterator;
@@ -1393,10 +1391,8 @@ loyalty_cohort_final(PG_FUNCTION_ARGS)
 	ActivityList list = {0};
 	CohortSummary *summary;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	rule = state->rule;
 
 	activity_flush(state->activity);

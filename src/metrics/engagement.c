@@ -435,11 +435,9 @@ loyalty_engagement_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_engagement_serialize(PG_FUNCTION_ARGS)
 {
-	StickinessState *state;
+	StickinessState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (StickinessState *) PG_GETARG_POINTER(0);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint32(&buf, state->first);
 	pq_sendint32(&buf, state->end);
@@ -800,11 +798,9 @@ loyalty_engagement_baseline_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_engagement_baseline_serialize(PG_FUNCTION_ARGS)
 {
-	BaselineState *state;
+	BaselineState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (BaselineState *) PG_GETARG_POINTER(0);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint64(&buf, state->members);
 	pq_sendint32(&buf, state->ncomponents);
@@ -873,13 +869,11 @@ value_at(const double *sorted, int64 n, double share)
 Datum
 loyalty_engagement_baseline_final(PG_FUNCTION_ARGS)
 {
-	BaselineState *state;
+	BaselineState *state = aggregate_state(fcinfo);
 	double	   *quantile;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (BaselineState *) PG_GETARG_POINTER(0);
 	quantile = palloc(state->ncomponents * FITTED_POINTS * sizeof(double));
 	for (int i = 0; i < state->ncomponents; i++)
 	{

@@ -409,11 +409,9 @@ loyalty_survival_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_survival_serialize(PG_FUNCTION_ARGS)
 {
-	SurvivalState *state;
+	SurvivalState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (SurvivalState *) PG_GETARG_POINTER(0);
 	compact(state);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	send_points(&buf, state->points, state->size);
@@ -438,12 +436,10 @@ loyalty_survival_deserialize(PG_FUNCTION_ARGS)
 Datum
 loyalty_survival_final(PG_FUNCTION_ARGS)
 {
-	SurvivalState *state;
+	SurvivalState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (SurvivalState *) PG_GETARG_POINTER(0);
 	compact(state);
 	PG_RETURN_POINTER(survival_make(state->points, state->size, NULL));
 }

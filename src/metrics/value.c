@@ -920,12 +920,9 @@ recv_numeric(StringInfo buf)
 Datum
 loyalty_value_serialize(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 	bytea	   *revenue;
-
-	(void) aggregate_context(fcinfo);
-	state = (ValueState *) PG_GETARG_POINTER(0);
 
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint64(&buf, state->norders);
@@ -986,12 +983,10 @@ total_revenue(FunctionCallInfo fcinfo, const ValueState *state)
 Datum
 loyalty_value_final(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	PG_RETURN_POINTER(make_summary(state->norders, state->customers->size,
 								   total_revenue(fcinfo, state),
 								   state->norders > 0 ? &state->first : NULL,
@@ -1001,12 +996,10 @@ loyalty_value_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_value_final_average(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	if (state->norders == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_NUMERIC(divide(total_revenue(fcinfo, state), int64_to_numeric(state->norders)));
@@ -1015,13 +1008,11 @@ loyalty_value_final_average(PG_FUNCTION_ARGS)
 Datum
 loyalty_value_final_clv(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 	Numeric		value;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	if (state->norders == 0 || state->first == state->last)
 		PG_RETURN_NULL();
 	value = multiply(total_revenue(fcinfo, state), state->years);

@@ -27,23 +27,6 @@ typedef struct Spending
 } Spending;
 
 void
-require_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be NULL", name),
-				 errdetail("The call can't mean anything without it."),
-				 errhint("Only arguments with a default may be left out.")));
-}
-
-char *
-reason_content(const text *reason)
-{
-	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
-}
-
-void
 check_points(const Currency *currency, Points points)
 {
 	if (points <= 0)
@@ -82,7 +65,13 @@ spend_accounts(Post *post, const Currency *currency, const text **keys, int n, i
 	post_open_accounts(currency->currency_id, missing, nmissing);
 	post_renew(post);
 	for (int i = 0; i < n; i++)
+	{
 		accounts[i] = post_find_account(post, currency->currency_id, keys[i], tid);
+
+		/* The member was erased meanwhile. */
+		if (accounts[i] == 0)
+			refuse_unknown_member(currency->program);
+	}
 }
 
 int64
@@ -195,10 +184,7 @@ run(const Currency *currency, const text *member, Spending *spending)
 											 reason_content(spending->reason));
 	}
 	post_account(&post, account_id, &tid, spend_work, spending);
-	if (spending->answer == 0)
-		request_keep(&post, &spending->request, account_id, spending->entry_no);
-	post_end(&post);
-	return spending->answer != 0 ? spending->answer : ENTRY_ID(account_id, spending->entry_no);
+	return request_finish(&post, &spending->request, spending->answer, account_id, spending->entry_no);
 }
 
 /* redeem(program, member, points, request_id, reason, currency) */

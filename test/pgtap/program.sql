@@ -1,12 +1,5 @@
 -- program, currency, member: what is made, and what is refused and how
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
-
-SELECT no_plan();
+\ir include/begin.psql
 
 -- ---- What is made
 SELECT ok(create_program('club', 'Europe/Berlin', 'bronze:0, silver:100', '1 year', 'month', '14 days', 'negative', 2, 'stars') > 0, 'a program');

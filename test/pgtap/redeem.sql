@@ -1,24 +1,10 @@
 -- redeem, adjust: which lots pay, what is refused, what a repeated call answers
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
-
-SELECT no_plan();
+\ir include/begin.psql
 
 -- Points live for a century, to the end of a year: what was earned in 2020 is spendable
 -- until 2121, what was earned in 1900 has been dead since 2001.
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year') > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
-
-CREATE FUNCTION pg_temp.paid(entry bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(lot_no || ':' || points, ' ' ORDER BY allocation_no) FROM loyalty.allocation
-	WHERE account_id = entry / 100000000 AND entry_no = entry % 100000000
-$$;
+\ir include/orders.psql
 
 -- ---- Order: booked in the order 1 (2022), 2 (June 2020), 3 (March 2020), 4 (2021), 5 (dead).
 -- Lots 2 and 3 end together; the earlier award pays first though it was booked later.

@@ -119,6 +119,13 @@ sub who
 	return $before > 0 ? "$key~$before" : $key;
 }
 
+sub was_erased
+{
+	my ($world, $program, $name) = @_;
+	my ($key, $before) = split /~/, $name;
+	return ($world->{erased}{"$program/$key"} // 0) > ($before // 0);
+}
+
 # An operation with its members called so.
 sub known_as
 {
@@ -735,6 +742,7 @@ sub unmerge
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 	my $above = $world->{merged}{"$program/$member"} // refuse('LY345');
+	refuse('LY341') if was_erased($world, $program, $member);
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = join_visit($world, $key, $now, []);
@@ -813,6 +821,7 @@ sub close_or_reopen
 	if ($op->{do} eq 'reopen')
 	{
 		refuse('LY340') if defined $world->{merged}{"$program/$member"};
+		refuse('LY341') if was_erased($world, $program, $member);
 		refuse('LY346') if !$world->{closed}{"$program/$member"};
 		delete $world->{closed}{"$program/$member"};
 		visit($world, "$_/$member", $now) foreach $self->currencies_of($program);
@@ -850,8 +859,7 @@ sub erase
 	}
 	foreach my $name (keys %person)
 	{
-		my ($key, $before) = split /~/, $name;
-		$world->{erased}{"$program/$key"} = ($before // 0) + 1 if ($world->{erased}{"$program/$key"} // 0) == ($before // 0);
+		$world->{erased}{ "$program/" . $name =~ s/~.*//r }++ if !was_erased($world, $program, $name);
 	}
 	foreach my $request (grep { m{^\Q$program\E/} } keys %{ $world->{requests} })
 	{

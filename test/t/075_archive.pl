@@ -124,12 +124,26 @@ SKIP:
 
 # ---------------------------------------------------------------- let go, and brought back
 
+# Of an archived award, and of one without a time, a correction stays that looks like an award: 5 and 1 more.
+value('UPDATE orders SET amount = 15 WHERE id = 5; UPDATE cups SET amount = 3 WHERE id = 5');
+# Of another the cancellation stays.
+value(<<'SQL');
+SELECT loyalty.create_program('tour');
+SELECT loyalty.add_rule('tour', 'base', points_per => 1);
+CREATE TABLE trips (id int PRIMARY KEY, who text, amount int, status text NOT NULL, at timestamptz NOT NULL);
+SELECT loyalty.attach('trips', 'tour', 'who', 'amount', 'at', status => 'status', earning => '{paid}');
+INSERT INTO trips SELECT i, 'm1', 10, 'paid', now() - interval '1 day' FROM generate_series(1, 2) i;
+SELECT loyalty.checkpoint();
+SQL
+value("CALL loyalty.archive(now(), 'tour')");
+value("UPDATE trips SET status = 'cancelled' WHERE id = 1");
+
 my $proof = value('SELECT loyalty.proof(100000005)');
 my $root = value('SELECT root FROM loyalty.checkpoints ORDER BY number DESC LIMIT 1');
 my $copy = PostgreSQL::Test::Utils::tempdir;
 value("COPY loyalty.archived_entry TO '$copy/entry'; COPY loyalty.archived_allocation TO '$copy/allocation'");
 refused('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT loyalty.discard_archive()', '0A000', 'nothing is let go that a snapshot may not show');
-is(value('SELECT loyalty.discard_archive()'), 145, 'what is let go is counted');
+is(value('SELECT loyalty.discard_archive()'), 145 + 2, 'what is let go is counted');
 is(value(q{SELECT pg_relation_size('loyalty.archived_entry') + pg_relation_size('loyalty.archived_allocation')}), 0, 'its space is free at once');
 holds('without it');
 is(value("SELECT loyalty.verify_proof('$proof', '$root')"), 't', 'a proof stays good');
@@ -138,12 +152,26 @@ refused("SELECT loyalty.balance('shop', 'm9', '$cut'::timestamptz - interval '1 
 is(value("SELECT loyalty.balance('shop', 'm9', '$cut')"), 25, 'at the cut there is one');
 refused('UPDATE orders SET refunded = 2 WHERE id = 3', 'LY020', 'a row of which a part is gone is not refunded');
 refused('DELETE FROM cups WHERE id = 3', 'LY020', 'nor one without a time');
+refused('UPDATE orders SET amount = 16 WHERE id = 5', 'LY020', 'nor is one corrected of which a correction stayed');
+refused('DELETE FROM cups WHERE id = 5', 'LY020', 'nor deleted, without a time');
+refused("UPDATE trips SET status = 'paid' WHERE id = 1", 'LY020', 'nor does one earn again of which the cancellation stayed');
+value("INSERT INTO trips VALUES (3, 'm1', 10, 'paid', now()), (4, 'm1', 10, 'cancelled', now() - interval '9 days')");
+value("UPDATE trips SET status = 'cancelled' WHERE id = 3; UPDATE trips SET amount = 1 WHERE id = 4; UPDATE trips SET status = 'paid' WHERE id = 3");
+is(value("SELECT loyalty.balance('tour', 'm1')"), 10 + 10, 'what is new does');
+is(value(q{SELECT loyalty.balance('shop', 'm5') || ' ' || loyalty.balance('cafe', 'm0')}), (40 - 15 + 5) . ' ' . (8 + 1), 'so they have what they had');
+value("INSERT INTO orders (id, who, amount, at) VALUES (101, 'm5', 10, now()); UPDATE orders SET amount = 15 WHERE id = 101; UPDATE orders SET refunded = 6 WHERE id = 101");
+is(value("SELECT loyalty.balance('shop', 'm5')"), 40 - 15 + 5 + 9, 'what is new is corrected');
+value("INSERT INTO cups VALUES (21, 'm0', 2); UPDATE cups SET amount = 4 WHERE id = 21; DELETE FROM cups WHERE id = 21");
+is(value("SELECT loyalty.balance('cafe', 'm0')"), 8 + 1, 'without a time, too');
 is(value("SELECT loyalty.redeem('shop', 'm0', 15, 'till-0') % 100000000"), 5, 'requests have their answers');
 value("COPY loyalty.archived_entry FROM '$copy/entry'; COPY loyalty.archived_allocation FROM '$copy/allocation'");
 holds('brought back');
 is(value("SELECT loyalty.verify_proof(loyalty.proof(100000005), '$root')"), 't', 'proofs are made again');
 value('UPDATE orders SET refunded = 2 WHERE id = 3; DELETE FROM cups WHERE id = 3');
 is(value("SELECT loyalty.balance('shop', 'm3') || ' ' || loyalty.balance('cafe', 'm3')"), (40 - 15 - 2) . ' ' . (8 - 2), 'and refunds');
+value("UPDATE trips SET status = 'paid' WHERE id = 1");
+is(value("SELECT loyalty.balance('tour', 'm1')"), 10 + 10 + 10, 'and earns again');
+
 # A correction of what is archived is the first that is here of it: 10 + 5, and all of it gone.
 value('UPDATE orders SET amount = 15 WHERE id = 4');
 value('DELETE FROM orders WHERE id = 4');
