@@ -79,9 +79,8 @@ CREATE FUNCTION loyalty._reopen(accounts bigint[]) RETURNS void
 CREATE FUNCTION loyalty._erase(members bigint[], keys text[], accounts bigint[], account_keys text[], program_id int, paid_by_others bigint[]) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_membership_erase';
 
--- Whose key it is stays so until the transaction ends: erase_member() waits, or was before.
 CREATE FUNCTION loyalty._member_id(owner int, program text, member text) RETURNS bigint
-    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     id bigint;
 BEGIN
@@ -89,7 +88,7 @@ BEGIN
         PERFORM loyalty._refuse('22004', 'the member must not be NULL', 'The call can''t mean anything without it.',
             'Only arguments with a default may be left out.');
     END IF;
-    SELECT m.member_id INTO id FROM loyalty.member m WHERE m.program_id = owner AND m.member = _member_id.member FOR KEY SHARE;
+    SELECT m.member_id INTO id FROM loyalty.member m WHERE m.program_id = owner AND m.member = _member_id.member;
     IF id IS NULL THEN
         PERFORM loyalty._refuse('LY002', format('no such member in program "%s"', program),
             'Nobody is enrolled under that key.', 'Enrol the member with loyalty.enrol(); keys are compared byte by byte.');
@@ -130,14 +129,10 @@ CREATE FUNCTION loyalty.merge_members(program text, from_member text, into_membe
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
-    from_id bigint;
-    into_id bigint;
+    from_id bigint := loyalty._member_id(owner, program, from_member);
+    into_id bigint := loyalty._member_id(owner, program, into_member);
     entry bigint;
 BEGIN
-    -- In one order, whichever goes into which.
-    PERFORM FROM loyalty.member m WHERE m.program_id = owner AND m.member IN (from_member, into_member) ORDER BY m.member_id FOR KEY SHARE;
-    from_id := loyalty._member_id(owner, program, from_member);
-    into_id := loyalty._member_id(owner, program, into_member);
     IF from_id = into_id THEN
         PERFORM loyalty._refuse('LY342', 'a member can''t be merged with itself', 'Both keys are of one member.',
             'Give the two keys under which the person is enrolled.');
@@ -220,7 +215,7 @@ CREATE FUNCTION loyalty.erase_member(program text, member text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     owner int := loyalty._program_id(program);
-    id bigint;
+    id bigint := loyalty._member_id(owner, program, member);
     members bigint[];
     locked bigint[];
     keys text[];
@@ -230,7 +225,7 @@ DECLARE
 BEGIN
     -- Nothing goes to the archive meanwhile, and nobody opens an account of the person.
     LOCK TABLE loyalty.archived_entry IN SHARE ROW EXCLUSIVE MODE;
-    id := loyalty._member_id(owner, program, member);
+    -- In the order in which others lock them, again if somebody was merged into the member meanwhile.
     LOOP
         members := ARRAY(SELECT loyalty._person(owner, id) ORDER BY 1);
         EXIT WHEN members = locked;
