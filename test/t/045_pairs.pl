@@ -11,7 +11,7 @@
 use strict;
 use warnings;
 use IO::Select;
-use List::Util qw(first sum0);
+use List::Util qw(sum0);
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -165,8 +165,8 @@ sub meet
 	my ($one, $other) = @_;
 	my ($x, $y) = @operation{ $one, $other };
 
-	# An id is looked for and noted under the account's lock: it meets nothing but itself, and what it
-	# is with without the id.
+	# An id is looked for and noted under the account's lock: beside the same id it meets nothing that
+	# the call without one does not meet.
 	if (defined $x->{once} || defined $y->{once})
 	{
 		return ($x->{once} // '') eq ($y->{once} // '') || $one eq "${other}_once" || $other eq "${one}_once";
@@ -220,8 +220,8 @@ $node->start;
 my ($oracle, $now);
 
 # Each schedule has members of its own. Of a's points 50 are long dead, 190 live, of which 30 are
-# redeemed, 40 held; b has 40, of which 10 may be spent by the pool; c, if there, has brought 45. All are gold for a time
-# that is over.
+# redeemed, 40 held; b has 40; of a pool's 100 are redeemed; c, if there, has brought 45. All are gold
+# for a time that is over.
 sub set_up_books
 {
 	my ($database, @mine) = @_;

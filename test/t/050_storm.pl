@@ -58,9 +58,9 @@ is($storm->unexpected(qr/^$/), '', 'archiving refuses nothing to anybody');
 is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify() UNION ALL SELECT * FROM loyalty.verify_archive()'), '', 'the books and the archive hold');
 unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'there is no deadlock with it');
 
-# What an order has earned, by its row alone (not of those who were closed meanwhile): the points of its total, less their refunded share,
+# What an order has earned, by its row alone: the points of its total, less their refunded share,
 # down to whole points; with whom it is now, and with nobody else. div() is exact. What is let
-# off for having died, or having been spent, is not taken.
+# off for having died, or having been spent, is not taken. Not of those, s, who were closed for a time.
 my $astray = q{
 	WITH owed AS (
 		SELECT p.program, o.id AS event, o.member,
