@@ -232,6 +232,8 @@ BEGIN
         PERFORM FROM loyalty.member m WHERE m.member_id = ANY (members) ORDER BY m.member_id FOR UPDATE;
         locked := members;
     END LOOP;
+    -- Erased by another while this one waited, it is nobody's key.
+    PERFORM loyalty._member_id(owner, program, member);
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     -- Locked here, by what goes first: nobody else can be merged into the member from now on.
     IF NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = (loyalty._accounts_of(owner, id))[1] AND a.state = 2) THEN
