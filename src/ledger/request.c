@@ -34,6 +34,12 @@ request_answer(Post *post, const Request *request)
 
 	if (request->id == NULL)
 		return 0;
+	if (VARSIZE_ANY_EXHDR(request->id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_EMPTY_REQUEST),
+				 errmsg("the request id is empty"),
+				 errdetail("All calls without an id of their own would pass for one."),
+				 errhint("Give each call an id of its own, or NULL if it is never repeated.")));
 	table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	table_scan_begin(&scan, table, "request_pkey", post->snapshot, 2, keys);
 	if (table_scan_next(&scan))

@@ -285,7 +285,8 @@ read_zone(StickinessCall *call, text *zone, MemoryContext context)
 	if (name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", name)));
+				 errmsg("time zone \"%s\" not recognized", name),
+				 errhint("See pg_timezone_names.")));
 	call->clock = clock_make(context, &one_day, name, DT_NOBEGIN);
 	if (call->zone != NULL)
 		pfree(call->zone);
@@ -336,7 +337,8 @@ mixed_periods(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INVALID_METRIC),
-			 errmsg("the period must be the same for all rows of a group")));
+			 errmsg("the period must be the same for all rows of a group"),
+			 errhint("Give a constant, not a column.")));
 }
 
 static bool
@@ -1026,7 +1028,8 @@ loyalty_engagement_score(PG_FUNCTION_ARGS)
 			if (!(weights[i] >= 0.0))
 				ereport(ERROR,
 						(errcode(ERRCODE_LY_INVALID_METRIC),
-						 errmsg("a weight must not be NULL or negative")));
+						 errmsg("a weight must not be NULL or negative"),
+						 errhint("Give one for each component, which add up to 1.")));
 			total += weights[i];
 		}
 		if (fabs(total - 1.0) > slack)

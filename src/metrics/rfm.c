@@ -357,7 +357,8 @@ mixed_arguments(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INVALID_METRIC),
-			 errmsg("as_of, unit and time zone must be the same for all rows of a group")));
+			 errmsg("as_of, unit and time zone must be the same for all rows of a group"),
+			 errhint("Give constants, not columns.")));
 }
 
 
@@ -399,13 +400,15 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 	if (TIMESTAMP_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be finite"),
+				 errhint("Give the moment up to which the data go, such as now().")));
 	if (at > as_of)
 		return aggregate_unchanged(fcinfo);
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the time of a purchase must be finite")));
+				 errmsg("the time of a purchase must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 
 	if (PG_NARGS() > 5)
 	{
@@ -415,7 +418,8 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 		if (zone[0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("time zone \"%s\" not recognized", zone)));
+					 errmsg("time zone \"%s\" not recognized", zone),
+					 errhint("See pg_timezone_names.")));
 		clock = clock_find(fcinfo->flinfo, unit, zone);
 	}
 	else if (clock == NULL || !clock_same_unit(clock, unit))
@@ -441,7 +445,8 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 		if (unlikely(!isfinite(spend.high)))
 			ereport(ERROR,
 					(errcode(ERRCODE_LY_INVALID_METRIC),
-					 errmsg("the amount of a purchase must be finite")));
+					 errmsg("the amount of a purchase must be finite"),
+					 errhint("Leave such rows out with FILTER or WHERE.")));
 	}
 
 	if (state == NULL)

@@ -322,7 +322,8 @@ add_duration(SurvivalState *state, float8 duration, bool ended)
 	if (!isfinite(duration) || duration < 0.0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("a duration must be finite and not negative")));
+				 errmsg("a duration must be finite and not negative"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	add_point(state, (SurvivalPoint)
 			  {
 				  .time = duration + 0.0,.events = ended,.censored = !ended
@@ -359,7 +360,8 @@ loyalty_survival_accum_date(PG_FUNCTION_ARGS)
 	if (DATE_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be finite"),
+				 errhint("Give the day up to which the data go, such as current_date.")));
 	if (started > as_of)
 		return aggregate_unchanged(fcinfo);
 	ended = !PG_ARGISNULL(2) && PG_GETARG_DATEADT(2) <= as_of;

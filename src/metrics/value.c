@@ -667,7 +667,8 @@ read_amount(FunctionCallInfo fcinfo, int argno, bool *is_return)
 	if (!is_finite(DatumGetNumeric(amount)))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the amount of an order must be finite")));
+				 errmsg("the amount of an order must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	*is_return = DatumGetBool(DirectFunctionCall2(numeric_lt, amount, reader->zero));
 	return amount;
 }
@@ -744,7 +745,8 @@ accum(FunctionCallInfo fcinfo, int customer, int amount, int at, int key)
 	if (TIMESTAMP_NOT_FINITE(time))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the time of an order must be finite")));
+				 errmsg("the time of an order must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	if (state->customers != NULL)
 		number = keyset_add(state->customers, 0, PG_GETARG_DATUM(customer), &found);
 	if (state->orders != NULL)
@@ -822,7 +824,8 @@ loyalty_value_accum_clv(PG_FUNCTION_ARGS)
 			 (margin != NULL && compare(state->margin, margin) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("years and margin must be the same for all rows of a group")));
+				 errmsg("years and margin must be the same for all rows of a group"),
+				 errhint("Give constants, not columns.")));
 	PG_RETURN_POINTER(state);
 }
 

@@ -220,6 +220,12 @@ loyalty_redeem_adjust(PG_FUNCTION_ARGS)
 	points = PG_GETARG_POINTS(2);
 	if (points == POINTS_MIN)
 		points_overflow();
+	if (points == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_POINTS),
+				 errmsg("an adjustment must give or take points"),
+				 errdetail("It is of 0 points."),
+				 errhint("Points above zero are given, those below zero are taken.")));
 	check_points(currency, points < 0 ? -points : points);
 	if (PG_ARGISNULL(3) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(3)) == 0)
 		ereport(ERROR,

@@ -44,7 +44,7 @@ SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', 0) $$, 'LY304', NULL, 'ze
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', -5) $$, 'LY304', NULL, 'negative points');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '0.5') $$, 'LY304', 'The currency has 0 decimals.', 'half a point of a currency without decimals');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '-922337203685477.5808') $$, 'LY304', NULL, 'the least points there are');
-SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', NULL, 'an adjustment by nothing');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', 'It is of 0 points.', 'an adjustment by nothing');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', '-0.5', 'half') $$, 'LY304', 'The currency has 0 decimals.', 'an adjustment by half a point');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, NULL) $$, 'LY304', NULL, 'an adjustment without a reason');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, '') $$, 'LY304', NULL, 'an adjustment with an empty reason');
@@ -100,6 +100,8 @@ SELECT is(balance('inn', 'bob')::numeric, 40.0, 'which takes points there');
 SELECT is(balance('club', 'cyd')::numeric, 100.0, 'and none of those that were refused');
 CREATE TEMP TABLE added AS SELECT adjust('club', 'cyd', 5, 'sorry', 'a1') AS id;
 SELECT is(adjust('club', 'cyd', 5, 'sorry', 'a1'), id, 'a repeated adjustment answers the same') FROM added;
+SELECT pg_temp.refused($$ SELECT redeem('club', 'bob', 1, '') $$, 'LY312', NULL, 'an empty id is none');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', '') $$, 'LY312', NULL, 'nor of an adjustment');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', 'a1') $$, 'LY305', NULL, 'the other direction is another call');
 SELECT is(balance('club', 'cyd')::numeric, 105.0, 'given once');
 SELECT results_eq($$ SELECT kind, points, reason FROM entries JOIN added ON entry_id = id $$,
