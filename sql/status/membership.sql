@@ -217,6 +217,7 @@ DECLARE
     owner int := loyalty._program_id(program);
     id bigint := loyalty._member_id(owner, program, member);
     members bigint[];
+    locked bigint[];
     keys text[];
     known text[];
     accounts bigint[];
@@ -224,8 +225,15 @@ DECLARE
 BEGIN
     -- Nothing goes to the archive meanwhile, and nobody opens an account of the person.
     LOCK TABLE loyalty.archived_entry IN SHARE ROW EXCLUSIVE MODE;
-    PERFORM FROM loyalty.member m WHERE m.member_id = id FOR UPDATE;
-    PERFORM FROM loyalty.member m WHERE m.member_id IN (SELECT loyalty._person(owner, id)) ORDER BY m.member_id FOR UPDATE;
+    -- In the order in which others lock them, again if somebody was merged into the member meanwhile.
+    LOOP
+        members := ARRAY(SELECT loyalty._person(owner, id) ORDER BY 1);
+        EXIT WHEN members = locked;
+        PERFORM FROM loyalty.member m WHERE m.member_id = ANY (members) ORDER BY m.member_id FOR UPDATE;
+        locked := members;
+    END LOOP;
+    -- Erased by another while this one waited, it is nobody's key.
+    PERFORM loyalty._member_id(owner, program, member);
     PERFORM loyalty._settle_members(owner, ARRAY[id]);
     -- Locked here, by what goes first: nobody else can be merged into the member from now on.
     IF NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = (loyalty._accounts_of(owner, id))[1] AND a.state = 2) THEN

@@ -204,6 +204,8 @@ redeem_work(Account **accounts, int n, void *arg)
 	int			count;
 	text	   *line = NULL;
 
+	/* A call with the same id that is no redemption from this pool did not wait for the pool. */
+	(void) request_answer(accounts[0]->post, &redemption->request);
 	for (int i = 0; i < n; i++)
 	{
 		if (accounts[i]->account_id == redemption->account_id)

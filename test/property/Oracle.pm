@@ -43,6 +43,7 @@ sub branch
 sub account
 {
 	my ($world, $key) = @_;
+	$world->{touched}{$key} = 1;
 	if (!$world->{mine}{$key}++)
 	{
 		my $before = $world->{accounts}{$key};
@@ -1819,8 +1820,9 @@ sub archivable
 sub perform
 {
 	my ($self, $world, @op) = @_;
+	$world->{touched} = {};
 	my $result = $self->perform_one($world, @op);
-	$self->review(account($world, $_), $_) foreach sort keys %{ $world->{mine} };
+	$self->review(account($world, $_), $_) foreach sort keys %{ $world->{touched} };
 	return $result;
 }
 

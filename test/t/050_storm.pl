@@ -17,7 +17,7 @@ $node->start;
 
 my $seed = $ENV{STORM_SEED} // time % 100000;
 note "seed $seed";
-my $storm = Storm->new(clients => 16, members => 50, seed => $seed);
+my $storm = Storm->new(clients => 16, members => 27, all => 1, seed => $seed);
 $storm->set_up($node);
 $storm->connect($node);
 
@@ -39,24 +39,36 @@ unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'the
 # That such a replay finds what is wrong: one redemption of some hundreds was of a point more.
 {
 	my @redeemed = grep { $_->{op}{do} eq 'redeem' && $_->{answered} && !$_->{error} && !defined $_->{op}{request} } @{ $storm->{answers} };
-	my $one = $redeemed[ @redeemed / 2 ];
+	my $one = $redeemed[ @redeemed < 400 ? @redeemed / 2 : 200 ];
 	local $one->{op}{points} = $one->{op}{points} + 10000;
 	local $storm->{model};
 	my ($fault) = $storm->replay($node, faults => 0);
 	like($fault, qr/one client would have booked.*by client $one->{client}, number $one->{n},/s, 'a wrong entry is found');
 }
 
+# Closed years are moved away beneath them. This is not replayed: an archived entry is its mover's,
+# and no more that of the transaction that made it.
+my $began = time;
+$storm->deal(archive => 12, checkpoint => 6);
+$storm->connect($node);
+$storm->mark;
+$storm->run(done => sub { time > $began + 2 && $storm->since('archive') >= 8 && $storm->since('all') > 500 });
+note 'archived ', $node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.archived_entry'), ' entries beneath ', $storm->since('all'), ' operations';
+is($storm->unexpected(qr/^$/), '', 'archiving refuses nothing to anybody');
+is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify() UNION ALL SELECT * FROM loyalty.verify_archive()'), '', 'the books and the archive hold');
+unlike(slurp_file($node->logfile), qr/deadlock detected|(?:FATAL|PANIC): /, 'there is no deadlock with it');
+
 # What an order has earned, by its row alone: the points of its total, less their refunded share,
 # down to whole points; with whom it is now, and with nobody else. div() is exact. What is let
-# off for having died, or having been spent, is not taken.
+# off for having died, or having been spent, is not taken. Not of those, s, who were closed for a time.
 my $astray = q{
 	WITH owed AS (
 		SELECT p.program, o.id AS event, o.member,
 			CASE WHEN amount = 0 THEN 0 ELSE floor(amount * per) - div(floor(amount * per) * refunded, amount) END AS points
-		FROM orders o, (VALUES ('club', 1), ('store', 2)) p (program, per) WHERE member IS NOT NULL),
+		FROM orders o, (VALUES ('club', 1), ('store', 2)) p (program, per) WHERE member !~ '^s'),
 	booked AS (
 		SELECT program, event, member, sum(points::numeric - coalesce(forgiven::numeric, 0)) AS points FROM loyalty.entries
-		WHERE kind IN ('earn', 'reverse') GROUP BY program, event, member)
+		WHERE kind IN ('earn', 'reverse') AND program <> 'hotel' AND member !~ '^s' GROUP BY program, event, member)
 	SELECT program, event, member, owed.points, booked.points FROM owed FULL JOIN booked USING (program, event, member)
 	WHERE owed.points IS DISTINCT FROM booked.points AND NOT (owed.points IS NULL AND booked.points = 0)
 	LIMIT 5};
@@ -66,7 +78,7 @@ is($node->safe_psql('postgres', q{
 		SELECT program, member, sum(points::numeric - coalesce(forgiven::numeric, 0)) AS earned
 		FROM loyalty.entries WHERE kind IN ('earn', 'reverse') GROUP BY program, member)
 	SELECT program, member, b.tier, m.earned FROM loyalty.balances b LEFT JOIN m USING (program, member)
-	WHERE b.tier::text <> CASE WHEN m.earned >= 10000 THEN 'gold' WHEN m.earned >= 2000 THEN 'silver' ELSE 'bronze' END
+	WHERE b.program <> 'hotel' AND b.member !~ '^[jse]' AND b.tier::text <> CASE WHEN m.earned >= 10000 THEN 'gold' WHEN m.earned >= 2000 THEN 'silver' ELSE 'bronze' END
 	LIMIT 5}), '', 'and tiers are by what was earned');
 
 $node->safe_psql('postgres', 'CALL loyalty.expire()');

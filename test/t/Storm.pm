@@ -24,8 +24,18 @@ use Time::Local qw(timegm);
 
 use constant { DAY => 86400 * 1000000, DEAD => 1900, ALIVE => 2001 };
 
-# Program, what it gives for a unit of money, and what becomes of points taken back that are spent.
-my %programs = (club => { per => 1, debt => 'negative' }, store => { per => 2, debt => 'forgive' });
+# Program, what it gives for a unit of money, and what becomes of points taken back that are spent. In
+# the last awards wait to be confirmed, and nobody is merged.
+my %programs = (club => { table => 'orders', per => 1, debt => 'negative' }, store => { table => 'orders', per => 2, debt => 'forgive' },
+	hotel => { table => 'stays', per => 1, debt => 'negative', confirm => 1 });
+my @shops = grep { !$programs{$_}{confirm} } sort keys %programs;
+
+
+# Beside members m are those of pools, p, three of each, in the order of their accounts; j, who are
+# merged and taken apart; s, who are closed and reopened; e, who are erased, one after the other. Statements
+# of several members name no j: with a merge they may lock in different orders, which is documented.
+use constant { POOLED => 9, JOINED => 6, CLOSED => 4, ERASED => 1000 };
+
 my @ladder = ([ bronze => 0 ], [ silver => 2000 ], [ gold => 10000 ]);
 
 # What clients do, and how often. Those at the end are jobs: they answer nothing, and commit by
@@ -34,19 +44,42 @@ my @ladder = ([ bronze => 0 ], [ silver => 2000 ], [ gold => 10000 ]);
 my %weight = (insert => 22, bulk => 3, refund => 10, refund_many => 3, reprice => 4, move => 4, delete => 3,
 	redeem => 18, giveback => 10, hold => 9, capture => 10, release => 7, transfer => 9, adjust => 4, repeat => 4, balance => 8,
 	expire => 2, review_tiers => 1, checkpoint => 1);
-my %job = (expire => 'CALL loyalty.expire(batch => 10)', review_tiers => 'CALL loyalty.review_tiers(batch => 10)',
+# What only who asks for all does.
+my %also = (extend => 3, stay => 8, shorten => 3, confirm => 7, pool_redeem => 8, pool_back => 4, join => 2, leave => 1,
+	merge => 3, unmerge => 3, close => 1, reopen => 3, erase => 1);
+my %job = (archive => 'CALL loyalty.archive(now(), batch => 10)', expire => 'CALL loyalty.expire(batch => 10)', review_tiers => 'CALL loyalty.review_tiers(batch => 10)',
 	checkpoint => 'SELECT number FROM loyalty.checkpoint()');
 
-# clients, members, seed; weight: those of %weight that are to be others.
+# clients, members, seed; all: also what is in %also, and who it is about; weight: those of %weight that are to be others.
 sub new
 {
 	my ($class, %o) = @_;
-	my %mine = (%weight, %{ $o{weight} // {} });
-	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], count => {}, mark => {}, recent => {}, orders => [], next => {}, %o,
-		deck => [ map { ($_) x $mine{$_} } sort keys %mine ] }, $class;
+	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], count => {}, mark => {}, recent => {}, orders => [], orders_js => [], stays => [],
+		erased => 0, next => {}, %o }, $class;
 	srand $self->{seed};
+	$self->deal;
 	return $self;
 }
+
+# From now on so often.
+sub deal
+{
+	my ($self, %weights) = @_;
+	my %mine = (%weight, $self->{all} ? %also : (), %{ $self->{weight} // {} }, %weights);
+	$self->{deck} = [ map { ($_) x $mine{$_} } sort keys %mine ];
+}
+
+sub all_members
+{
+	my ($self) = @_;
+	return ((map { "j$_" } 1 .. JOINED), (map { "p$_" } 1 .. POOLED), (map { "s$_" } 1 .. CLOSED), (map { "m$_" } 1 .. $self->{members}), (map { "e$_" } 1 .. ERASED))
+	  if $self->{all};
+	return map { "m$_" } 1 .. $self->{members};
+}
+
+# A member's pool, which there is in each shop.
+sub pool_of { return 'home' . int(($_[0] =~ s/^p//r + 2) / 3) }
+sub pool_members { my ($n) = $_[0] =~ /(\d+)$/; return map { "p$_" } 3 * $n - 2 .. 3 * $n }
 
 sub set_up
 {
@@ -54,12 +87,15 @@ sub set_up
 	my $ladder = join ', ', map { "$_->[0]:$_->[1]" } @ladder;
 	$node->safe_psql('postgres', join "\n", 'CREATE EXTENSION loyalty;',
 		(map {
-			"SELECT loyalty.create_program('$_', ladder => '$ladder', debt => '$programs{$_}{debt}', validity => '100 years', validity_rounding => 'year');
+			"SELECT loyalty.create_program('$_', ladder => '$ladder', debt => '$programs{$_}{debt}', validity => '100 years', validity_rounding => 'year', confirm => @{[ $programs{$_}{confirm} ? 'true' : 'false' ]});
 			SELECT loyalty.add_rule('$_', 'base', points_per => $programs{$_}{per});"
 		} sort keys %programs),
-		'CREATE TABLE orders (id text PRIMARY KEY, member text, amount numeric(14,2) NOT NULL, refunded numeric(14,2) NOT NULL DEFAULT 0, at timestamptz NOT NULL);',
-		(map { "SELECT loyalty.attach('orders', '$_', 'member', 'amount', 'at', refunded => 'refunded');" } sort keys %programs),
-		"SELECT loyalty.enrol(p, 'm' || n) FROM unnest(ARRAY['club', 'store']) p, generate_series(1, $self->{members}) n;",
+		(map { "CREATE TABLE $_ (id text PRIMARY KEY, member text, amount numeric(14,2) NOT NULL, refunded numeric(14,2) NOT NULL DEFAULT 0, at timestamptz NOT NULL);" } 'orders', 'stays'),
+		(map { "SELECT loyalty.attach('$programs{$_}{table}', '$_', 'member', 'amount', 'at', refunded => 'refunded');" } sort keys %programs),
+		"SELECT loyalty.enrol(p, m) FROM unnest(ARRAY['club', 'store', 'hotel']) p, unnest('{" . join(',', $self->all_members) . "}'::text[]) WITH ORDINALITY m (m, n) ORDER BY p, n;",
+		($self->{all} ? map { my $program = $_; (map({ "SELECT loyalty.create_pool('$program', 'home$_');" } 1 .. POOLED / 3),
+			map({ "SELECT loyalty.join_pool('$program', '" . pool_of($_) . "', '$_');" } map { "p$_" } 1 .. POOLED)) } @shops : ()),
+		'SELECT number FROM loyalty.checkpoint();',
 		'CREATE SEQUENCE ticket;',
 		"CREATE TABLE done (ticket bigint PRIMARY KEY DEFAULT nextval('ticket'), client int NOT NULL, n int NOT NULL,
 			xid xid8 NOT NULL DEFAULT pg_current_xact_id(), now timestamptz NOT NULL DEFAULT now(),
@@ -75,13 +111,21 @@ sub quoted { return defined $_[0] ? "'$_[0]'" : 'NULL' }
 
 sub spring { return timegm(0, 0, 12, 1, 4, $_[0]) * 1000000 }
 
-sub member { return 'm' . between(1, $_[0]{members}) }
+# Of any of those groups; alone, most are of the first.
+sub member
+{
+	my ($self, $groups) = @_;
+	my $group = $self->{all} && rand() < 0.25 ? pick(split //, $groups // 'm') : 'm';
+	return 'e' . ($self->{erased} + between(1, $self->{erased} < ERASED - 3 ? 3 : 1)) if $group eq 'e';
+	return $group . between(1, { p => POOLED, j => JOINED, s => CLOSED }->{$group} // $self->{members});
+}
 
 sub new_order
 {
-	my ($self, $id) = @_;
-	push @{ $self->{orders} }, $id;
-	return { id => $id, member => rand() < 0.02 ? undef : rand() < 0.03 ? 'new' . between(1, 500) : $self->member,
+	my ($self, $id, $groups) = @_;
+	my $member = rand() < 0.02 ? undef : rand() < 0.03 ? 'new' . between(1, 500) : $self->member($groups);
+	push @{ $self->{ ($member // '') =~ /^[js]/ ? 'orders_js' : 'orders' } }, $id;
+	return { id => $id, member => $member,
 		amount => between(1, 10000) * 100, refunded => 0, at => spring(rand() < 0.04 ? between(DEAD, DEAD + 3) : between(ALIVE, ALIVE + 19)) };
 }
 
@@ -98,20 +142,23 @@ sub new_op
 {
 	my ($self, $client, $n) = @_;
 	my $do = pick(@{ $self->{deck} });
-	my %op = (do => $do, table => 'orders', currency => pick('club/points', 'store/points'), member => $self->member, reason => undef,
+	my $program = $self->{all} && rand() < 0.1 ? 'hotel' : pick(@shops);
+	my %op = (do => $do, table => 'orders', program => $program, currency => "$program/points", member => $self->member('mpjse'), reason => undef,
 		rand() < 0.3 ? (request => "r$client-$n") : ());
 	my $id = "c$client-$n";
 
 	return { do => $do, job => $job{$do} } if $job{$do};
-	return { %op, do => 'insert', conflict => '', rows => [ $self->new_order($id) ] } if $do eq 'insert';
-	return { %op, do => 'insert', conflict => '', rows => [ map { $self->new_order("$id-$_") } 1 .. 20 ] } if $do eq 'bulk';
+	return { %op, do => 'insert', conflict => '', rows => [ $self->new_order($id, 'mpjs') ] } if $do eq 'insert';
+	return { %op, do => 'insert', conflict => '', rows => [ map { $self->new_order("$id-$_", 'mps') } 1 .. 20 ] } if $do eq 'bulk';
 	if ($do =~ /^(refund|refund_many|reprice|move|delete)$/)
 	{
 		return { %op, do => 'insert', conflict => '', rows => [ $self->new_order($id) ] } if !@{ $self->{orders} };
-		my @ids = map { pick(@{ $self->{orders} }) } 1 .. ($do eq 'refund_many' ? 15 : 1);
+		# Of whom may be closed when it moves, an order has earned nothing.
+		my $orders = $do !~ /^(refund_many|move)$/ && @{ $self->{orders_js} } && rand() < 0.06 ? $self->{orders_js} : $self->{orders};
+		my @ids = map { pick(@$orders) } 1 .. ($do eq 'refund_many' ? 15 : 1);
 		my %seen;
 		@ids = sort grep { !$seen{$_}++ } @ids;
-		my $set = $do eq 'reprice' ? { amount => between(0, 10000) * 100, refunded => 0 } : $do eq 'move' ? { member => $self->member } : { share => between(0, 100) };
+		my $set = $do eq 'reprice' ? { amount => between(0, 10000) * 100, refunded => 0 } : $do eq 'move' ? { member => $self->member('mp') } : { share => between(0, 100) };
 		return { %op, do => $do eq 'delete' ? 'delete' : 'update', ids => \@ids, set => $set };
 	}
 	if ($do =~ /^(giveback|capture|release)$/)
@@ -120,13 +167,54 @@ sub new_op
 		return { %op, entry => $entry, points => rand() < 0.5 ? between(1, 20) * 10000 : undef } if defined $entry;
 		return { %op, do => 'redeem', points => 10000 };
 	}
+	if ($do eq 'stay')
+	{
+		my $row = { id => $id, member => $self->member, amount => between(100, 10000) * 100, refunded => 0, at => spring(between(ALIVE, ALIVE + 19)) };
+		push @{ $self->{stays} }, [ $id, $row->{member} ];
+		return { %op, do => 'insert', table => 'stays', conflict => '', rows => [$row] };
+	}
+	if ($do =~ /^(shorten|confirm)$/ && @{ $self->{stays} })
+	{
+		my ($stay, $member) = @{ $self->{stays}[ -1 - int rand(@{ $self->{stays} } < 40 ? @{ $self->{stays} } : 40) ] };
+		return { %op, program => 'hotel', currency => 'hotel/points', member => $member, stay => $stay } if $do eq 'confirm';
+		return { %op, do => 'update', table => 'stays', ids => [$stay], set => { share => between(0, 100) } };
+	}
+	my $shop = pick(@shops);
+	my %in_shop = (%op, program => $shop, currency => "$shop/points");
+	if ($do =~ /^(pool_redeem|join|leave)$/)
+	{
+		my $member = 'p' . between(1, POOLED);
+		return { %in_shop, member => $member, pool => pool_of($member), points => between(1, 300) * 10000,
+			permissions => { redeems => rand() < 0.9 ? 1 : 0, share => pick(10000, 10000, 5000, 0), keep => pick(0, 500000) } };
+	}
+	if ($do eq 'pool_back')
+	{
+		my $entry = $self->recent('pool_redeem');
+		return { %in_shop, do => 'giveback', entry => $entry, points => rand() < 0.5 ? between(1, 20) * 10000 : undef } if defined $entry;
+		return { %op, do => 'redeem', points => 10000 };
+	}
+	if ($do =~ /^(merge|unmerge)$/)
+	{
+		my $one = between(1, JOINED);
+		my $other = first { $_ != $one } map { between(1, JOINED) } 1 .. 99;
+		return { %in_shop, member => "j$one", to => "j$other" };
+	}
+	return { %in_shop, member => 's' . between(1, CLOSED) } if $do =~ /^(close|reopen)$/;
+	return { %in_shop, member => 'e' . ($self->{erased} + between(1, 2)) } if $do eq 'erase' && $self->{erased} < ERASED - 3;
+	return { %op, member => $self->member('mpjs'), until => between(2110, 2150) . '-01-01' } if $do eq 'extend';
 	return { %{ $self->recent('request') } } if $do eq 'repeat' && $self->{recent}{request};
 	$op{points} = between(1, 300) * 10000;
-	$op{do} = 'redeem' if $do eq 'repeat';
-	if ($do eq 'hold') { $op{ttl} = '1 day' }
-	elsif ($do eq 'transfer') { $op{to} = first { $_ ne $op{member} } map { $self->member } 1 .. 99 }
+	$op{do} = 'redeem' if $do =~ /^(repeat|shorten|confirm|erase)$/;
+	if ($do eq 'hold') { @op{qw(ttl member)} = ('1 day', $self->member('mp')) }
+	elsif ($do eq 'transfer')
+	{
+		$op{member} = $self->member('mpse');
+		$op{to} = first { $_ ne $op{member} } map { $self->member('mpse') } 1 .. 99;
+	}
 	elsif ($do eq 'adjust')
 	{
+		# Who is erased has no reasons any more: the entry would be another transaction's.
+		$op{member} = $self->member('mpjs');
 		$op{points} = between(-100, 300) * 10000 || 10000;
 		$op{reason} = 'because';
 	}
@@ -140,7 +228,7 @@ sub sql_of
 	my $do = $op->{do};
 	if ($do eq 'insert')
 	{
-		return 'INSERT INTO orders (id, member, amount, refunded, at) VALUES ' . join(', ', map {
+		return "INSERT INTO $op->{table} (id, member, amount, refunded, at) VALUES " . join(', ', map {
 			sprintf "(%s, %s, %s, %s, to_timestamp(%d))", quoted($_->{id}), quoted($_->{member}), number($_->{amount}), number($_->{refunded}), $_->{at} / 1000000
 		} @{ $op->{rows} }) . " RETURNING 'R|' || id";
 	}
@@ -149,16 +237,36 @@ sub sql_of
 		# Rows are locked in one order, as those who write several at once have to with any table. An order
 		# that another client has but now written may not be seen yet: those that were are noted.
 		my $returning = "RETURNING 'R|' || o.id || left(set_config('storm.ids', concat_ws(',', nullif(current_setting('storm.ids', true), ''), o.id), true), 0)";
-		my $picked = 'WITH picked AS (SELECT id FROM orders WHERE id IN (' . join(', ', map { quoted($_) } @{ $op->{ids} }) . ') ORDER BY id FOR UPDATE)';
-		return "$picked DELETE FROM orders o USING picked WHERE o.id = picked.id $returning" if $do eq 'delete';
+		my $picked = 'WITH picked AS (SELECT id FROM ' . $op->{table} . ' WHERE id IN (' . join(', ', map { quoted($_) } @{ $op->{ids} }) . ') ORDER BY id FOR UPDATE)';
+		return "$picked DELETE FROM $op->{table} o USING picked WHERE o.id = picked.id $returning" if $do eq 'delete';
 		my $set = $op->{set};
-		return "$picked UPDATE orders o SET " . join(', ', map {
+		return "$picked UPDATE $op->{table} o SET " . join(', ', map {
 			$_ eq 'share' ? "refunded = floor(amount * $set->{share}) / 100" : "$_ = " . ($_ eq 'member' ? quoted($set->{$_}) : number($set->{$_}))
 		} sort keys %$set) . " FROM picked WHERE o.id = picked.id $returning";
 	}
 	my ($program, $currency) = split m{/}, $op->{currency};
 	my $points = 'points => ' . (defined $op->{points} ? quoted(number($op->{points})) : 'NULL');
 	my $rest = 'request_id => ' . quoted($op->{request}) . ', reason => ' . quoted($op->{reason});
+	if ($do eq 'confirm')
+	{
+		return "SELECT 'R|' || loyalty.confirm(e.id) FROM (SELECT e.account_id * 100000000 + e.entry_no AS id FROM loyalty.entry e JOIN loyalty.account a USING (account_id)"
+		  . " JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)"
+		  . " WHERE p.code = 'hotel' AND a.member_key = '$op->{member}' AND e.event = '$op->{stay}' AND e.kind = 'earn' ORDER BY e.entry_no LIMIT 1) e";
+	}
+	return "SELECT 'R|' || loyalty.redeem_pool('$program', '$op->{pool}', '$op->{member}', $points, $rest)" if $do eq 'pool_redeem';
+	if ($do eq 'join')
+	{
+		my $may = $op->{permissions};
+		return "SELECT 'R|' || left(loyalty.join_pool('$program', '$op->{pool}', '$op->{member}', " . ($may->{redeems} ? 'true' : 'false')
+		  . ", $may->{share} / 10000.0, '@{[number($may->{keep})]}')::text, 0)";
+	}
+	return "SELECT 'R|' || left(loyalty.leave_pool('$program', '$op->{pool}', '$op->{member}')::text, 0)" if $do eq 'leave';
+	return "SELECT 'R|' || loyalty.merge_members('$program', '$op->{member}', '$op->{to}', $rest)" if $do eq 'merge';
+	return "SELECT 'R|' || loyalty.unmerge_member('$program', '$op->{member}', $rest)" if $do eq 'unmerge';
+	return "SELECT 'R|' || left(loyalty.close_member('$program', '$op->{member}', forfeit => true)::text, 0)" if $do eq 'close';
+	return "SELECT 'R|' || left(loyalty.reopen_member('$program', '$op->{member}')::text, 0)" if $do eq 'reopen';
+	return "SELECT 'R|' || set_config('storm.ids', loyalty.erase_member('$program', '$op->{member}')::text, true)" if $do eq 'erase';
+	return "SELECT 'R|' || loyalty.extend('$program', '$op->{member}', date '$op->{until}', $rest)" if $do eq 'extend';
 	return "SELECT 'R|' || (loyalty.balance('$program', '$op->{member}')::numeric * 10000)::bigint" if $do eq 'balance';
 	return "SELECT 'R|' || (loyalty.release($op->{entry})::numeric * 10000)::bigint" if $do eq 'release';
 	return "SELECT 'R|' || loyalty.$do($op->{entry}, $points, $rest)" if $do =~ /^(giveback|capture)$/;
@@ -211,8 +319,9 @@ sub read_answer
 	return 1 if $asked->{error};
 	$asked->{answer} = join ',', sort @answer;
 	my $of = $op->{do} eq 'capture' ? 'redeem' : $op->{do};
-	push @{ $self->{recent}{$of} }, @answer if $of =~ /^(redeem|hold)$/;
-	push @{ $self->{recent}{request} }, $op if defined $op->{request} && defined $op->{points};
+	push @{ $self->{recent}{$of} }, @answer if $of =~ /^(redeem|hold|pool_redeem)$/;
+	push @{ $self->{recent}{request} }, $op if defined $op->{request} && (defined $op->{points} || $op->{do} =~ /^(extend|merge|unmerge)$/);
+	$self->{erased}++ if $op->{do} eq 'erase';
 	return 1;
 }
 
@@ -278,7 +387,8 @@ sub enough
 		return 0 if time < $next;
 		$next = time + 0.5;
 		my $count = $self->counts;
-		return !grep { ($count->{$_} // 0) < $often } qw(insert update delete redeem giveback hold capture release transfer adjust balance), keys %job;
+		return !grep { ($count->{$_} // 0) < $often } qw(insert update delete redeem giveback hold capture release transfer adjust balance),
+		  $self->{all} ? qw(extend confirm pool_redeem join leave merge unmerge close reopen erase) : (), grep { $_ ne 'archive' } keys %job;
 	};
 }
 
@@ -298,6 +408,13 @@ sub start_again
 	return 0;
 }
 
+# The errors that came up beside refusals, 40001, and what is excused.
+sub unexpected
+{
+	my ($self, $excused) = @_;
+	return join ' ', grep { !/^LY(002|3(01|03|08|10|2[124]|4[0156]|6[12]))$/ && $_ ne '40001' && $_ !~ $excused } grep { /^[0-9A-Z]{5}$/ } sort keys %{ $self->counts };
+}
+
 # Asserts that so far nothing went wrong but what may: errors beside refusals match excused.
 sub holds
 {
@@ -305,7 +422,7 @@ sub holds
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $count = $self->counts;
 	note "$name: ", join ', ', map { "$_ $count->{$_}" } sort keys %$count;
-	is(join(' ', grep { !/^LY3(01|03|08|10)$/ && $_ ne '40001' && $_ !~ $excused } grep { /^[0-9A-Z]{5}$/ } sort keys %$count), '',
+	is($self->unexpected($excused), '',
 		"$name: nothing is refused but for want of points, to older snapshots, and for what is done to it");
 	is(join("\n", $self->replay($node, excused => $excused)), '',
 		"$name: one client after the other would have got the same answers, and left the same books");
@@ -328,6 +445,12 @@ sub dates
 	my @t = gmtime int($at / 1000000);
 	my $month = timegm(0, 0, 0, 1, $t[4], $t[5] + 1900);
 	return { from => Oracle::ALWAYS, to => timegm(0, 0, 0, 1, 0, $t[5] + 2001) * 1000000, issued => $month / 86400 };
+}
+
+sub end_of_day
+{
+	my ($year, $month, $day) = split /-/, $_[0];
+	return timegm(0, 0, 0, $day, $month - 1, $year) * 1000000 + DAY;
 }
 
 sub show
@@ -361,16 +484,26 @@ sub new_model
 {
 	my ($self) = @_;
 	my $world = Oracle::empty_world();
+	my %fact;
 	foreach my $program (keys %programs)
 	{
-		$world->{members}{"$program/m$_"} = 1 foreach 1 .. $self->{members};
+		$world->{members}{"$program/$_"} = 1 foreach $self->all_members;
 	}
-	return { world => $world, fact => {}, queue => {}, has_ticket => {}, ticket => 0, entries => 0, answers => 0,
+	foreach my $program ($self->{all} ? @shops : ())
+	{
+		foreach my $member (map { "p$_" } 1 .. POOLED)
+		{
+			my $pool = "$program/" . pool_of($member);
+			$world->{pools}{$pool}{$member} = { redeems => 1, share => 10000, keep => 0 };
+			$fact{"inside $pool $member"} = [ [ 0, 'redeems' ] ];
+		}
+	}
+	return { world => $world, fact => \%fact, key => {}, queue => {}, has_ticket => {}, ticket => 0, entries => 0, answers => 0,
 		oracle => Oracle->new({
-			currencies => { map { ("$_/points" => { program => $_, unit => 10000, debt => $programs{$_}{debt} }) } keys %programs },
+			currencies => { map { ("$_/points" => { program => $_, code => 'points', confirm => $programs{$_}{confirm}, unit => 10000, debt => $programs{$_}{debt} }) } keys %programs },
 			rules => [ map { { program => $_, currency => "$_/points", from => Oracle::ALWAYS, to => Oracle::NEVER, per => 1000 * $programs{$_}{per},
 					rounding => 'floor', unit => 10000, reversal => 'proportional' } } sort keys %programs ],
-			sources => [ map { { table => 'orders', program => $_, name => "orders/$_", kind => 'purchase', amount => 1, refunded => 1 } } sort keys %programs ] }) };
+			sources => [ map { { table => $programs{$_}{table}, program => $_, name => "$programs{$_}{table}/$_", kind => 'purchase', amount => 1, refunded => 1 } } sort keys %programs ] }) };
 }
 
 # The first things in which the ledger is not what one client would have made of it; none if it is.
@@ -387,26 +520,33 @@ sub replay
 
 	# What the ledger has.
 	my %of_xid;
-	my %last = map { (split /\|/) } $ask->('SELECT account_id, entries FROM loyalty.account');
+	my (%last, %member_of);
+	foreach ($ask->('SELECT a.account_id, a.entries, a.member_id, p.code || \'/\' || c.code, m.member FROM loyalty.account a
+		JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id) JOIN loyalty.member m USING (member_id)'))
+	{
+		my ($id, $entries, $member_id, $currency, $member) = split /\|/;
+		$last{$id} = $entries;
+		push @{ $member_of{$member_id} }, [ $id, $currency ];
+		$model->{key}{$id} //= "$currency/$member" if $member !~ /^erased:/;
+	}
 	foreach ($ask->(<<SQL))
-SELECT concat_ws('|', p.code || '/' || c.code || '/' || m.member, e.account_id * 100000000 + e.entry_no, e.xmin::text,
+SELECT concat_ws('|', e.account_id, e.account_id * 100000000 + e.entry_no, e.xmin::text,
 	@{[us('e.recorded_at')]}, e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0),
 	(SELECT string_agg(f.lot || ':' || f.points, ' ' ORDER BY f.lot COLLATE "C") FROM (
 		SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE f.lot_no::text END AS lot,
 			sum(f.points::numeric * 10000)::bigint AS points
 		FROM loyalty._effect f
 		WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f))
-FROM loyalty.entry e JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id)
-JOIN loyalty.program p USING (program_id) JOIN loyalty.member m USING (member_id)
+FROM loyalty.entry e
 LEFT JOIN unnest(ARRAY[@{[join ', ', 0, keys %{ $model->{last} }]}]::bigint[], ARRAY[@{[join ', ', 0, values %{ $model->{last} }]}]) old (account_id, entry_no) USING (account_id)
 WHERE e.entry_no > coalesce(old.entry_no, 0)
 ORDER BY e.account_id, e.entry_no
 SQL
 	{
 		my %entry;
-		@entry{qw(account id xid now kind points forgiven effects)} = split /\|/;
+		@entry{qw(account_id id xid now kind points forgiven effects)} = split /\|/;
 		$entry{effects} //= '';
-		push @{ $model->{queue}{ $entry{account} } }, \%entry;
+		push @{ $model->{queue}{ $entry{account_id} } }, \%entry;
 		push @{ $of_xid{ $entry{xid} } }, \%entry;
 	}
 
@@ -424,6 +564,13 @@ SQL
 		push @faults, 'there although it failed: ' . show($asked) if $asked->{error};
 		$model->{has_ticket}{"$client $n"} = 1;
 		$model->{ticket} = $ticket;
+
+		# Who was erased has no name in the ledger that was asked for.
+		foreach ($asked->{op}{do} eq 'erase' ? @{ $member_of{$ids} } : ())
+		{
+			my ($account_id, $currency) = @$_;
+			$model->{key}{$account_id} //= "$currency/$asked->{op}{member}";
+		}
 		push @order, { ticket => $ticket, xid => $xid, now => $now, asked => $asked, ids => [ split /,/, $ids // '' ] };
 	}
 	my @unanswered;
@@ -438,41 +585,50 @@ SQL
 	push @faults, "client $_ left $on_the_way{$_} unanswered" foreach grep { $on_the_way{$_} > $self->{lives} } sort keys %on_the_way;
 
 	# One after the other.
+	my $key_of = $model->{key};
+	$oracle->{ids}{ $key_of->{$_} } = $_ foreach keys %$key_of;
 	my $expire = sub {
-		my ($key, $until) = @_;
-		my $entries = $model->{queue}{$key} // return;
+		my ($account_id, $until) = @_;
+		my $entries = $model->{queue}{$account_id} // return;
+		my $key = $key_of->{$account_id};
 		while (@$entries && (!defined $until || $entries->[0]{xid} != $until))
 		{
 			my $entry = shift @$entries;
 			my ($lot) = $entry->{effects} =~ /^(.*):/;
+			$entry->{account} = $key;
 			push @faults, 'nobody asked for: ' . entry_line($entry) . " (entry $entry->{id})"
 			  if $entry->{kind} ne 'expire' || !Oracle::expire($world, $key, $entry->{now}, { lot => $lot // '', points => $entry->{points} });
 		}
 	};
 	my $record = sub {
 		my ($name, $ticket, $value) = @_;
-		push @{ $fact->{$name} //= $name =~ /^available/ ? [ [ 0, 0 ] ] : [] }, [ $ticket, $value ];
+		push @{ $fact->{$name} //= $name =~ /^(available|state|pool|ends)/ ? [ [ 0, 0 ] ] : [] }, [ $ticket, $value ];
 	};
 
 	foreach my $step (@order)
 	{
 		last if @faults > ($o{faults} // 20);
 		my ($asked, $ticket, $now) = @$step{qw(asked ticket now)};
-		my $op = $asked->{op}{ids} ? { %{ $asked->{op} }, ids => $step->{ids} } : $asked->{op};
+		my $op = { %{ $asked->{op} }, $asked->{op}{ids} ? (ids => $step->{ids}) : (), $asked->{op}{pool} ? (pool => "$asked->{op}{program}/$asked->{op}{pool}") : () };
 		my @booked = @{ $of_xid{ $step->{xid} } // [] };
+		my %accounts = map { $_->{account_id} => 1 } @booked;
+		$expire->($_, $step->{xid}) foreach sort keys %accounts;
+		$_->{account} = $key_of->{ $_->{account_id} } foreach @booked;
 		my %touched = map { $_->{account} => 1 } @booked;
-		$expire->($_, $step->{xid}) foreach sort keys %touched;
 		foreach my $at (map({ $_->{at} // () } @{ $op->{rows} // [] }), $op->{do} eq 'adjust' ? $now : ())
 		{
-			$oracle->{dates}{"$_/points $at"} //= dates($at) foreach keys %programs;
+			$oracle->{dates}{"$_/points $at"} //= { %{ dates($at) }, $programs{$_}{confirm} ? (from => Oracle::NEVER) : () } foreach keys %programs;
 		}
+		$oracle->{dates}{"until $op->{currency} $op->{until}"} = { to => end_of_day($op->{until}) } if $op->{do} eq 'extend';
 		$oracle->{dates}{"grace $op->{currency} 1 day $now"} = { to => $now + DAY } if $op->{do} eq 'hold';
 
 		my $known = $world->{holds}{ $op->{entry} // '' };
 		my $answer = $asked->{answer} // ($op->{do} =~ /^(insert|update|delete)$/ ? undef
-			: $op->{do} eq 'release' ? undef : @booked ? $booked[0]{id} : undef);
+			: $op->{do} eq 'release' ? undef : @booked ? $booked[ $op->{do} eq 'confirm' ? -1 : 0 ]{id} : undef);
 		$world->{log} = [];
-		my $result = $op->{do} eq 'release' && $known && !$world->{accounts}{$known}{holds}{ $op->{entry} } ? 0
+		@$op{qw(account lot)} = ("$op->{currency}/$op->{member}", $model->{waits}{ $op->{stay} }) if $op->{do} eq 'confirm';
+		my $result = $op->{do} eq 'confirm' && !@booked && ($asked->{answer} // '') eq '' ? ''
+		  : $op->{do} eq 'release' && $known && !$world->{accounts}{$known}{holds}{ $op->{entry} } ? 0
 		  : eval { $oracle->perform($world, $op, $now, $answer) };
 		if (my $error = $@)
 		{
@@ -481,8 +637,9 @@ SQL
 		}
 		push @faults, "one client would have got $result: " . show($asked) if defined $asked->{answer} && ($result // '') ne $asked->{answer};
 
-		my @expected = map { entry_line($_) } @{ $world->{log} };
-		my @found = map { entry_line($_) } @booked;
+		# A merge has a pair of entries though there be nothing to pass on.
+		my @expected = grep { !/ merge 0 0$/ } map { entry_line($_) } @{ $world->{log} };
+		my @found = grep { !/ merge 0 0$/ } map { entry_line($_) } @booked;
 		my %by;
 		push @{ $by{ (split / /)[0] }[0] }, $_ foreach @expected;
 		push @{ $by{ (split / /)[0] }[1] }, $_ foreach @found;
@@ -491,18 +648,58 @@ SQL
 			my ($should, $is) = map { join '; ', @{ $_ // [] } } @{ $by{$key} }[ 0, 1 ];
 			push @faults, "one client would have booked\n    $should\nand not\n    $is\n  by " . show($asked) if $should ne $is;
 		}
-		foreach my $key (keys %touched)
+		foreach my $account_id (keys %accounts)
 		{
-			my $entries = $model->{queue}{$key};
+			my $entries = $model->{queue}{$account_id};
 			shift @$entries while @$entries && $entries->[0]{xid} == $step->{xid};
+		}
+
+		# Stays of which an award waits, by its lot.
+		foreach my $row ($op->{table} && $op->{table} eq 'stays' && $op->{do} eq 'insert' ? @{ $op->{rows} } : ())
+		{
+			my $awards = defined $row->{member} ? $world->{accounts}{"hotel/points/$row->{member}"}{awards}{"stays/hotel/$row->{id}"} : undef;
+			$model->{waits}{ $row->{id} } = $awards->[0]{own} if $awards;
+			push @{ $model->{stays_of}{"hotel/points/$row->{member}"} }, $row->{id} if $awards;
 		}
 
 		# What could be seen from now on, until the next ticket of the same account.
 		$touched{$known} = 1 if $known;
+		if ($op->{do} =~ /^(merge|unmerge|close|reopen|erase)$/)
+		{
+			my $who = "$op->{program}/$op->{member}";
+			$record->("state $who", $ticket, $op->{do} eq 'erase' ? 'erased' : defined $world->{merged}{$who} ? 'merged' : $world->{closed}{$who} ? 'closed' : 0);
+		}
+		my %pools = $op->{do} =~ /^(join|leave)$/ ? ($op->{pool} => $op->{currency}) : ();
+		foreach my $key (grep { m{/p\d+$} } keys %touched)
+		{
+			my ($program, $currency, $member) = split m{/}, $key;
+			$pools{ "$program/" . pool_of($member) } = "$program/$currency" if !$programs{$program}{confirm};
+		}
+		foreach my $pool (keys %pools)
+		{
+			foreach my $member (pool_members($pool))
+			{
+				my $may = $world->{pools}{$pool}{$member};
+				$record->("inside $pool $member", $ticket, !$may ? 0 : $may->{redeems} ? 'redeems' : 'lends');
+				$record->("pool $pool $member", $ticket, $may ? $oracle->pool_balance($world, $pool, $pools{$pool}, $member, $now) : 0);
+			}
+		}
 		foreach my $key (keys %touched)
 		{
 			my $account = Oracle::account($world, $key);
 			$record->("available $key", $ticket, available($account, $now));
+			if ($self->{all})
+			{
+				my ($end) = sort { $a <=> $b } map { $_->{to} } grep { $_->{remaining} && $_->{to} > $now } @{ $account->{lots} };
+				$record->("ends $key", $ticket, $end // Oracle::NEVER);
+				foreach my $stay (@{ $model->{stays_of}{$key} // [] })
+				{
+					my $no = $model->{waits}{$stay};
+					my $waits = $no ? $account->{lots}[ $no - 1 ]{remaining} : 'nothing';
+					my $before = $fact->{"waits $stay"};
+					$record->("waits $stay", $ticket, $waits) if !$before || $before->[-1][1] ne $waits;
+				}
+			}
 			foreach my $id (grep { Oracle::rest($account->{holds}{$_}) == 0 || defined $account->{holds}{$_}{released} } keys %{ $account->{holds} })
 			{
 				$record->("rest $id", $ticket, Oracle::rest($account->{holds}{$id}) ? 'released' : 0);
@@ -515,10 +712,11 @@ SQL
 			my $hold = $world->{accounts}{ $known || $world->{holds}{$id} }{holds}{$id};
 			$record->("rest $id", $ticket, Oracle::rest($hold)) if $hold;
 		}
-		foreach my $redemption ($op->{do} eq 'giveback' ? $id : $op->{do} =~ /^(redeem|capture)$/ ? $answer : ())
+		foreach my $redemption ($op->{do} eq 'giveback' ? $id : $op->{do} =~ /^(redeem|capture|pool_redeem)$/ ? $answer : ())
 		{
 			my $left = 0;
-			$left += $_->{points} - $_->{returned} foreach @{ $world->{accounts}{ $world->{redemptions}{$redemption} }{paid}{$redemption} };
+			my $pooled = $world->{pooled}{$redemption};
+			$left += $_->{points} - $_->{returned} foreach @{ $pooled ? $pooled->{paid} : $world->{accounts}{ $world->{redemptions}{$redemption} }{paid}{$redemption} };
 			$record->("left $redemption", $ticket, $left);
 		}
 	}
@@ -551,7 +749,28 @@ SQL
 		elsif ($error->{state} eq 'LY301' && defined $op->{points})
 		{
 			$said = abs($op->{points}) - $error->{number};
-			@possible = grep { $_ < abs $op->{points} } $seen->("available $op->{currency}/$op->{member}", $asked);
+			@possible = grep { $_ < abs $op->{points} } $seen->($op->{do} eq 'pool_redeem' ? "pool $op->{program}/$op->{pool} $op->{member}" : "available $op->{currency}/$op->{member}", $asked);
+		}
+		elsif (my ($so) = grep { $error->{state} eq $_->[0] } [ LY002 => 'erased' ], [ LY340 => 'merged' ], [ LY341 => 'closed|erased' ], [ LY345 => '0|closed' ], [ LY346 => '0|merged' ])
+		{
+			$said = 1;
+			@possible = map { /^(?:$so->[1])$/ ? 1 : 0 } map { $seen->("state $op->{program}/$_", $asked) } grep { defined } @$op{qw(member to)};
+		}
+		elsif (my ($not) = grep { $error->{state} eq $_->[0] } [ LY361 => '0' ], [ LY362 => 'lends' ])
+		{
+			$said = $not->[1];
+			@possible = $seen->("inside $op->{program}/$op->{pool} $op->{member}", $asked);
+		}
+		elsif ($error->{state} eq 'LY324')
+		{
+			my $end = end_of_day($op->{until});
+			$said = 1;
+			@possible = map { $_ >= $end || $_ == 0 ? 1 : 0 } $seen->("ends $op->{currency}/$op->{member}", $asked);
+		}
+		elsif ($error->{state} =~ /^LY32[12]$/)
+		{
+			$said = $error->{state} eq 'LY322' ? 0 : 'nothing';
+			@possible = $seen->("waits $op->{stay}", $asked);
 		}
 		elsif ($error->{state} eq 'LY303' && $op->{do} eq 'giveback')
 		{
@@ -572,24 +791,31 @@ SQL
 	foreach my $key (sort keys %{ $world->{accounts} })
 	{
 		my ($account, $now) = ($world->{accounts}{$key}, time * 1000000);
-		my %t = map { $_ => $account->{total}{$_} // 0 } qw(earn reverse redeem giveback expire);
+		my %t = map { $_ => $account->{total}{$_} // 0 } qw(earn reverse redeem giveback expire forfeit);
 		my $held = 0;
 		$held += Oracle::rest($_) foreach values %{ $account->{holds} };
-		$total{$key} = join '|', $key, available($account, $now), $held, $account->{debt}, $t{earn} + $t{reverse}, -$t{redeem} - $t{giveback}, -$t{expire};
+		$total{$key} = join '|', $key, available($account, $now), $held, $account->{debt}, $t{earn} + $t{reverse}, -$t{redeem} - $t{giveback}, -$t{expire} - $t{forfeit};
 	}
-	my %there = map { (split /\|/)[0] => $_ } $ask->(q{
-		SELECT program || '/' || currency || '/' || member, (available * 10000)::bigint, (held * 10000)::bigint, (debt * 10000)::bigint,
-			(earned * 10000)::bigint, (redeemed * 10000)::bigint, (expired * 10000)::bigint FROM loyalty.balances});
+	my %there;
+	foreach ($ask->(q{
+		SELECT a.account_id, (b.available * 10000)::bigint, (b.held * 10000)::bigint, (b.debt * 10000)::bigint,
+			(b.earned * 10000)::bigint, (b.redeemed * 10000)::bigint, (b.expired * 10000)::bigint
+		FROM loyalty.balances b JOIN loyalty.program p ON p.code = b.program JOIN loyalty.currency c ON c.program_id = p.program_id AND c.code = b.currency
+		JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = b.member}))
+	{
+		my ($id, $rest) = /^(\d+)\|(.*)$/;
+		$there{ $key_of->{$id} } = "$key_of->{$id}|$rest";
+	}
 	foreach my $key (sort keys %{ { %total, %there } })
 	{
 		my $nothing = "$key|0|0|0|0|0|0";
 		my ($should, $is) = ($total{$key} // $nothing, $there{$key} // $nothing);
 		push @faults, "balances: $should, and not $is" if $should ne $is;
 	}
-	my %row = map { (split /\|/)[0] => $_ } $ask->("SELECT id, member, (amount * 10000)::bigint, (refunded * 10000)::bigint, " . us('at') . ' FROM orders');
-	foreach my $key (sort keys %{ { map({ s{^orders/}{}r => 1 } keys %{ $world->{rows} }), %row } })
+	my %row = map { (split /\|/)[0] => $_ } map { $ask->("SELECT '$_/' || id, member, (amount * 10000)::bigint, (refunded * 10000)::bigint, " . us('at') . " FROM $_") } 'orders', 'stays';
+	foreach my $key (sort keys %{ { map({ ($_ => 1) } keys %{ $world->{rows} }), %row } })
 	{
-		my $row = $world->{rows}{"orders/$key"};
+		my $row = $world->{rows}{$key};
 		my $should = $row ? join '|', $key, $row->{member} // '', @$row{qw(amount refunded at)} : 'nothing';
 		push @faults, "orders: $should, and not " . ($row{$key} // 'nothing') if $should ne ($row{$key} // 'nothing');
 	}
