@@ -627,6 +627,7 @@ SQL
 			: $op->{do} eq 'release' ? undef : @booked ? $booked[ $op->{do} eq 'confirm' ? -1 : 0 ]{id} : undef);
 		$world->{log} = [];
 		@$op{qw(account lot)} = ("$op->{currency}/$op->{member}", $model->{waits}{ $op->{stay} }) if $op->{do} eq 'confirm';
+		$@ = ''; # an earlier eval's, if there is none below
 		my $result = $op->{do} eq 'confirm' && !@booked && ($asked->{answer} // '') eq '' ? ''
 		  : $op->{do} eq 'release' && $known && !$world->{accounts}{$known}{holds}{ $op->{entry} } ? 0
 		  : eval { $oracle->perform($world, $op, $now, $answer) };
