@@ -34,23 +34,30 @@ def rows(path):
             fields = re.findall(r'("(?:[^"]|"")*"|[^",]*),', text.rstrip('\r\n') + ',')
             fields = [f[1:-1].replace('""', '"') if f[:1] == '"' else f or None for f in fields]
             if names:
-                assert len(fields) == len(names), text
+                if len(fields) != len(names):
+                    raise ValueError(f'{path} has {len(fields)} fields where its header has {len(names)}: {text.rstrip()}')
                 yield dict(zip(names, fields))
             names, text = names or fields, ''
 
+def matched(pattern, text, what):
+    found = re.fullmatch(pattern, text or '')
+    if not found:
+        raise ValueError(f'{text} is not {what}')
+    return found
+
 def points(text):
     """Ten-thousandths of a point."""
-    sign, whole, part = re.fullmatch(r'(-?)(\d+)(?:\.(\d{1,4}))?', text).groups()
+    sign, whole, part = matched(r'(-?)(\d+)(?:\.(\d{1,4}))?', text, 'an amount of points').groups()
     return int(sign + whole + (part or '').ljust(4, '0'))
 
 def micros(text):
     """Microseconds since 2000-01-01 00:00 UTC."""
-    moment, part = re.fullmatch(r'([-0-9]+ [:0-9]+)(?:\.(\d{1,6}))?\+00', text).groups()
+    moment, part = matched(r'([-0-9]+ [:0-9]+)(?:\.(\d{1,6}))?\+00', text, 'a time in UTC').groups()
     since = datetime.fromisoformat(moment + '+00:00') - datetime(2000, 1, 1, tzinfo=timezone.utc)
     return since // timedelta(microseconds=1) + int((part or '').ljust(6, '0'))
 
 def digest(text):
-    return bytes.fromhex(re.fullmatch(r'\\x([0-9a-f]{64})', text)[1])
+    return bytes.fromhex(matched(r'\\x([0-9a-f]{64})', text, 'a hash')[1])
 
 def string(text):
     return struct.pack('>i', len(text.encode())) + text.encode()
@@ -66,6 +73,16 @@ def entry_hash(previous, e):
         + b''.join(struct.pack('>q', points(v)) for v in amounts if v is not None)
         + b''.join(struct.pack('>i', int(v)) for v in numbers if v is not None)
         + b''.join(string(v) for v in texts if v is not None)).digest()
+
+# What a damaged export raises where it is read.
+UNREADABLE = (ValueError, TypeError, KeyError, struct.error)
+
+def follows(previous, number, e):
+    """Whether a row is the entry of that number, after that hash."""
+    try:
+        return int(e['entry_no']) == number and entry_hash(previous, e) == digest(e['hash'])
+    except UNREADABLE:
+        return False
 
 def sha(*parts):
     return hashlib.sha256(b''.join(parts)).digest()
@@ -85,6 +102,12 @@ def checkpoint_root(number, previous, at, accounts, entries, root, changes):
 
 def problem(account, entries, seen, anchors):
     """What is wrong first with an account, None if nothing is; seen: hashes that checkpoints saw, by entry number."""
+    try:
+        return first_problem(account, entries, seen, anchors)
+    except UNREADABLE as error:
+        return f'its row, or an anchor of it, can\'t be read: {error}'
+
+def first_problem(account, entries, seen, anchors):
     entries = iter(entries)
     first = next(entries, None)
     head, no, sums = b'', 0, dict.fromkeys(('posted', 'earned', 'redeemed', 'expired'), 0)
@@ -100,9 +123,10 @@ def problem(account, entries, seen, anchors):
     for number in [number for number in seen if number <= no]:
         seen.pop(number)
     for no, e in enumerate(itertools.chain([first] if first else [], entries), no + 1):
-        previous, head = head or bytes(32), digest(e['hash'])
-        if int(e['entry_no']) != no or entry_hash(previous, e) != head:
-            return f'entry {no} is not there, or not as it was hashed'
+        if not follows(head or bytes(32), no, e):
+            archived = ': if it was archived, give --archive or --anchors' if no == 1 and e['entry_no'] != '1' else ''
+            return f'entry {no} is not there, or not as it was hashed{archived}'
+        head = digest(e['hash'])
         if seen.pop(no, head) != head:
             return f'entry {no} is not what a checkpoint saw'
         total, sign = TOTALS.get(e['kind'], ('posted', 0))
@@ -180,38 +204,52 @@ def proved(proof):
 def read_roots(path):
     return {int(number): bytes.fromhex(root) for number, root in map(str.split, open(path))}
 
-if sys.argv[1] == '--proof':
+def check_proof(path, roots):
+    published = read_roots(roots)
     try:
-        root, entry = proved(bytes.fromhex(open(sys.argv[2]).read().strip().removeprefix('\\x')))
-        under = [number for number, published in read_roots(sys.argv[3]).items() if published == root]
-    except (struct.error, UnboundLocalError):
+        root, entry = proved(bytes.fromhex(open(path).read().strip().removeprefix('\\x')))
+        under = [number for number, known in published.items() if known == root]
+    except (ValueError, struct.error, UnboundLocalError):
         under = []
     if not under:
         sys.exit('the proof shows no entry to be under a published root')
     print('entry %d of account %d is under the root of checkpoint %d' % (*struct.unpack_from('>qi', entry, 1)[::-1], under[0]))
-    sys.exit()
 
-archives, anchors = [], collections.defaultdict(list)
-while '--archive' in sys.argv[:-1]:
-    archives.append(sys.argv.pop(sys.argv.index('--archive') + 1))
-    sys.argv.remove('--archive')
-if '--anchors' in sys.argv[:-1]:
-    for n in rows(sys.argv.pop(sys.argv.index('--anchors') + 1)):
-        anchors[n['account_id']].append(n)
-    sys.argv.remove('--anchors')
+def check_export(arguments):
+    archives, anchors = [], collections.defaultdict(list)
+    while '--archive' in arguments[:-1]:
+        archives.append(arguments.pop(arguments.index('--archive') + 1))
+        arguments.remove('--archive')
+    if '--anchors' in arguments[:-1]:
+        for n in rows(arguments.pop(arguments.index('--anchors') + 1)):
+            anchors[n['account_id']].append(n)
+        arguments.remove('--anchors')
+    if len(arguments) not in (2, 4, 5):
+        sys.exit(__doc__)
+    entry, account, checkpoint, head, roots = arguments + [None] * (5 - len(arguments))
 
-heads, seen = collections.defaultdict(list), collections.defaultdict(dict)
-for h in rows(sys.argv[4]) if len(sys.argv) > 4 else []:
-    entries, head = int(h['entries']), digest(h['head']) if h['head'] is not None else bytes(32)
-    heads[int(h['number'])].append((int(h['account_id']), entries, head))
-    seen[h['account_id']][entries] = head
-wrong = list(checkpoint_problems(rows(sys.argv[3]), heads, read_roots(sys.argv[5]) if len(sys.argv) > 5 else {})) if len(sys.argv) > 4 else []
-accounts = {a['account_id']: a for a in rows(sys.argv[2])}
-entries = heapq.merge(*map(rows, [sys.argv[1], *archives]), key=lambda e: (int(e['account_id']), int(e['entry_no'])))
-found = [(i, problem(accounts.pop(i, None), e, seen.pop(i, {}), anchors.pop(i, []))) for i, e in itertools.groupby(entries, lambda e: e['account_id'])]
-found += [(i, problem(account, [], seen.pop(i, {}), anchors.pop(i, []))) for i, account in accounts.items()]
-found += [(i, 'the account is not there, its archive was') for i in anchors]
-found += [(i, 'the account is not there, a checkpoint saw it') for i in seen]
-print(*(f'account {i}: {p}' for i, p in found if p), *wrong,
-      f'{len(found)} accounts, {sum(p is not None for i, p in found)} with a problem', sep='\n')
-sys.exit(bool(wrong) or any(p for i, p in found))
+    heads, seen = collections.defaultdict(list), collections.defaultdict(dict)
+    for h in rows(head) if head else []:
+        entries, hashed = int(h['entries']), digest(h['head']) if h['head'] is not None else bytes(32)
+        heads[int(h['number'])].append((int(h['account_id']), entries, hashed))
+        seen[h['account_id']][entries] = hashed
+    wrong = list(checkpoint_problems(rows(checkpoint), heads, read_roots(roots) if roots else {})) if checkpoint else []
+    accounts = {a['account_id']: a for a in rows(account)}
+    entries = heapq.merge(*map(rows, [entry, *archives]), key=lambda e: (int(e['account_id']), int(e['entry_no'])))
+    found = [(i, problem(accounts.pop(i, None), e, seen.pop(i, {}), anchors.pop(i, []))) for i, e in itertools.groupby(entries, lambda e: e['account_id'])]
+    found += [(i, problem(account, [], seen.pop(i, {}), anchors.pop(i, []))) for i, account in accounts.items()]
+    found += [(i, 'the account is not there, its archive was') for i in anchors]
+    found += [(i, 'the account is not there, a checkpoint saw it') for i in seen]
+    print(*(f'account {i}: {p}' for i, p in found if p), *wrong,
+          f'{len(found)} accounts, {sum(p is not None for i, p in found)} with a problem', sep='\n')
+    sys.exit(bool(wrong) or any(p for i, p in found))
+
+try:
+    if len(sys.argv) == 4 and sys.argv[1] == '--proof':
+        check_proof(*sys.argv[2:])
+    else:
+        check_export(sys.argv[1:])
+except KeyError as error:
+    sys.exit(f'the export has no column {error}')
+except (OSError, *UNREADABLE) as error:
+    sys.exit(f'the export can\'t be read: {error}')

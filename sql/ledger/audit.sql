@@ -619,21 +619,36 @@ CREATE FUNCTION loyalty._in_ranges(call text, entries regclass) RETURNS text
                 UNION ALL SELECT 9223372036854775807) c) r
 $$;
 
+-- What both proofs are given: the program, if one is named, and its currencies, and of all programs
+-- the ids that there are, ascending, with each rule's currency. Who may not see it is refused.
+CREATE FUNCTION loyalty._begin_proof(program text, OUT owner int, OUT currencies int[], OUT sources int[], OUT rules int[],
+        OUT rule_currencies int[], OUT actors int[])
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    IF program IS NULL THEN
+        PERFORM loyalty._check_access(0);
+    ELSE
+        owner := loyalty._program_id(program);
+        currencies := ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id);
+    END IF;
+    sources := ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id);
+    rules := ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id);
+    rule_currencies := ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id);
+    actors := ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id);
+END $$;
+COMMENT ON FUNCTION loyalty._begin_proof(text) IS 'What the proofs of a program, or of all, are given; refuses who may not see it';
+
 CREATE FUNCTION loyalty.verify(program text DEFAULT NULL) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
-    owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
-    units int[] := CASE WHEN program IS NOT NULL
-                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+    given record;
     -- They read the policies, which a parallel worker can't.
     clock_accounts bigint[];
     clock_entries bigint[];
     clock_problems text[];
 BEGIN
-    IF program IS NULL THEN
-        PERFORM loyalty._check_access(0);
-    END IF;
+    SELECT * INTO given FROM loyalty._begin_proof(program);
     SELECT array_agg(k.account), array_agg(k.entry_id), array_agg(k.problem) INTO clock_accounts, clock_entries, clock_problems
     FROM loyalty._verify_clocks() k;
 
@@ -651,12 +666,8 @@ BEGIN
         WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
         ORDER BY f.account NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
         loyalty._in_ranges('SELECT * FROM loyalty._verify_accounts(%L, %L, $2, $3, $4, $5, $6)', 'loyalty.entry'))
-    USING owner,
-          ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
-          ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id),
-          units, clock_accounts, clock_entries, clock_problems;
+    USING given.owner, given.sources, given.rules, given.rule_currencies, given.actors, given.currencies,
+          clock_accounts, clock_entries, clock_problems;
 END $$;
 COMMENT ON FUNCTION loyalty.verify(text) IS
     'Proves the books: no row when every account, lot, entry and hash agrees, else what is wrong and where';
@@ -665,13 +676,9 @@ CREATE FUNCTION loyalty.verify_archive(program text DEFAULT NULL) RETURNS TABLE 
     LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 100000
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
-    owner int := CASE WHEN program IS NOT NULL THEN loyalty._program_id(program) END;
-    units int[] := CASE WHEN program IS NOT NULL
-                   THEN ARRAY(SELECT c.currency_id FROM loyalty.currency c WHERE c.program_id = owner ORDER BY c.currency_id) END;
+    given record;
 BEGIN
-    IF program IS NULL THEN
-        PERFORM loyalty._check_access(0);
-    END IF;
+    SELECT * INTO given FROM loyalty._begin_proof(program);
     RETURN QUERY EXECUTE format($query$
         SELECT f.account_id, f.entry_id, f.problem
         FROM (SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no) AS entry_id, w.problem
@@ -682,12 +689,8 @@ BEGIN
         WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1
         ORDER BY f.account_id NULLS FIRST, f.entry_id NULLS FIRST, f.problem$query$,
         loyalty._in_ranges('SELECT * FROM loyalty._walk_archive(%L, %L, $2, $3, $4, $5, $6, $7)', 'loyalty.archived_entry'))
-    USING owner,
-          ARRAY(SELECT s.source_id FROM loyalty.source s ORDER BY s.source_id),
-          ARRAY(SELECT r.rule_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT r.currency_id FROM loyalty.rule r ORDER BY r.rule_id),
-          ARRAY(SELECT w.actor_id FROM loyalty.actor w ORDER BY w.actor_id),
-          units, (SELECT max(d.discarded_at) FROM loyalty.archive_discard d);
+    USING given.owner, given.sources, given.rules, given.rule_currencies, given.actors, given.currencies,
+          (SELECT max(d.discarded_at) FROM loyalty.archive_discard d);
 END $$;
 COMMENT ON FUNCTION loyalty.verify_archive(text) IS
     'Proves the archive that is there, against its anchors and together with the ledger: no row when it holds';

@@ -202,7 +202,8 @@ BEGIN
     SELECT p.program_id INTO id FROM loyalty.program p WHERE p.code = program;
     IF id IS NULL THEN
         PERFORM loyalty._refuse('LY001', format('program "%s" does not exist', program),
-            'No program has this code.', 'Create it with loyalty.create_program().');
+            CASE WHEN program IS NULL THEN 'The code is NULL.' ELSE 'No program has this code.' END,
+            'Create it with loyalty.create_program().');
     END IF;
     PERFORM loyalty._check_access(id, member);
     RETURN id;
@@ -228,7 +229,7 @@ BEGIN
     END IF;
     IF greatest(validity, pending) > interval '1000 years' THEN
         PERFORM loyalty._refuse('LY101', 'points would last longer than dates do',
-            format('They are valid for %s and pending for %s.', validity, pending),
+            format('They are valid for %s and pending for %s.', coalesce(validity::text, 'ever'), coalesce(pending::text, 'no time')),
             'Use at most 1000 years, or NULL for points that never expire.');
     END IF;
     -- Months and years differ in length: days of five years are tried, with a leap year at either end, and of
@@ -527,7 +528,7 @@ COMMENT ON FUNCTION loyalty.confine_member(regrole, text, text) IS
     'Confines a role, and its members, to one member of a program: it may ask for and spend that member''s points, and nothing else';
 
 CREATE FUNCTION loyalty.act_for(program text, member text) RETURNS void
-    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_program_act_for';
+    LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_program_act_for';
 COMMENT ON FUNCTION loyalty.act_for(text, text) IS
     'Confines the transaction to one member of a program, whatever role is set; to its end, and never to another one';
 

@@ -36,9 +36,10 @@ COMMENT ON FUNCTION loyalty.breakage_rate(numeric, numeric) IS 'expired / issued
 CREATE FUNCTION loyalty._check_triangle(cumulative numeric[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
-    IF array_ndims(cumulative) <> 2 OR array_lower(cumulative, 1) <> 1 OR array_lower(cumulative, 2) <> 1 THEN
+    IF cumulative IS NOT NULL AND array_ndims(cumulative) IS DISTINCT FROM 2 OR array_lower(cumulative, 1) <> 1 OR array_lower(cumulative, 2) <> 1 THEN
         PERFORM loyalty._invalid_metric('a triangle has two dimensions',
-            format('This array has %s, from %s on.', array_ndims(cumulative), array_lower(cumulative, 1)),
+            CASE WHEN cumulative = '{}' THEN 'This array is empty.'
+                 ELSE format('This array has %s, from %s on.', array_ndims(cumulative), array_lower(cumulative, 1)) END,
             'Give a row for each cohort and a column for each age.');
     END IF;
     IF EXISTS (SELECT FROM unnest(cumulative) v WHERE NOT (v >= 0 AND v < 'Infinity')) THEN

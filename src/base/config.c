@@ -19,6 +19,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/config.h"
 #include "base/errors.h"
 #include "base/table.h"
@@ -93,12 +94,8 @@ config_read_table(const char *name, int natts, Snapshot snapshot,
 	scan = table_beginscan(table.rel, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, table.slot))
 	{
-		if (n == room)
-		{
-			room = room ? room * 2 : 16;
-			array = array ? repalloc(array, row_size * room) : palloc(row_size * room);
-			memset(array + row_size * n, 0, row_size * (room - n));
-		}
+		array = array_grow(array, n, &room, row_size);
+		memset(array + row_size * n, 0, row_size);
 		reader(array + row_size * n++, table.slot);
 	}
 	table_endscan(scan);

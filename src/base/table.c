@@ -22,6 +22,7 @@
 #include "catalog/pg_am_d.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
@@ -29,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/array.h"
 #include "base/compat.h"
 #include "base/errors.h"
 #include "base/table.h"
@@ -331,12 +333,7 @@ table_new_row(Table *table)
 
 	if (table->queued == table->made)
 	{
-		if (table->made == table->room)
-		{
-			table->room = table->room == 0 ? 4 : table->room * 2;
-			table->queue = table->queue == NULL ? palloc(sizeof(TupleTableSlot *) * table->room) :
-				repalloc(table->queue, sizeof(TupleTableSlot *) * table->room);
-		}
+		table->queue = array_grow(table->queue, table->made, &table->room, sizeof(TupleTableSlot *));
 		table->queue[table->made++] = table_slot_create(table->rel, NULL);
 	}
 	MemoryContextSwitchTo(old);
@@ -602,6 +599,16 @@ table_scan_again(TableScan *scan, const TableKey *keys)
 	MemoryContextSwitchTo(old);
 }
 
+void
+table_scan_probe(TableScan *scan, Table *table, const char *index,
+				 Snapshot snapshot, int nkeys, const TableKey *keys)
+{
+	if (scan->scan != NULL)
+		table_scan_again(scan, keys);
+	else
+		table_scan_begin(scan, table, index, snapshot, nkeys, keys);
+}
+
 /*
  * The row of an index entry, as the heap's own fetch has it but for when the
  * page is pruned: our pages are kept with room for updates, and core would
@@ -641,6 +648,8 @@ table_scan_next(TableScan *scan)
 	MemoryContext old = MemoryContextSwitchTo(scan->table->context);
 	bool		found = false;
 
+	/* Here, so that no loop over rows can forget it. */
+	CHECK_FOR_INTERRUPTS();
 	if (scan->table->rel->rd_tableam == GetHeapamTableAmRoutine())
 	{
 		ItemPointer tid;
@@ -662,6 +671,7 @@ void
 table_scan_end(TableScan *scan)
 {
 	index_endscan(scan->scan);
+	scan->scan = NULL;
 	if (scan->own_index)
 		index_close(scan->index, NoLock);
 }

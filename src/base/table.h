@@ -76,13 +76,17 @@ typedef struct TableScan
 	Table	   *table;
 	Relation	index;
 	bool		own_index;		/* opened by the scan */
-	IndexScanDesc scan;
+	IndexScanDesc scan;			/* NULL: ended */
 	ScanKeyData keys[TABLE_KEYS_MAX];
 } TableScan;
 
 extern void table_scan_begin(TableScan *scan, Table *table, const char *index,
 							 Snapshot snapshot, int nkeys, const TableKey *keys);
 extern void table_scan_again(TableScan *scan, const TableKey *keys);
+
+/* One that stays open for the next probe: begun if it is zeroed or ended, else again. */
+extern void table_scan_probe(TableScan *scan, Table *table, const char *index,
+							 Snapshot snapshot, int nkeys, const TableKey *keys);
 extern bool table_scan_next(TableScan *scan);	/* into table->slot */
 extern void table_scan_end(TableScan *scan);
 

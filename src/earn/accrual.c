@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplesort.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
 #include "earn/accrual.h"
@@ -229,13 +230,7 @@ note_member(Accrual *accrual, Image *image)
 		member->number = accrual->nmembers;
 	}
 
-	if (accrual->nmembers == accrual->members_room)
-	{
-		accrual->members_room = accrual->members_room ? accrual->members_room * 2 : 4;
-		accrual->keys = accrual->keys ?
-			repalloc_huge(accrual->keys, sizeof(text *) * accrual->members_room) :
-			palloc(sizeof(text *) * accrual->members_room);
-	}
+	accrual->keys = array_grow(accrual->keys, accrual->nmembers, &accrual->members_room, sizeof(text *));
 	accrual->keys[accrual->nmembers] = image->member;
 	image->member_no = accrual->nmembers++;
 }
@@ -265,6 +260,13 @@ same_for_points(const Image *a, const Image *b)
 		(!a->earning || (a->amount == b->amount && a->refunded == b->refunded && a->time == b->time));
 }
 
+/* In the queue a row without a line has an empty one, since it is of the key. */
+static Datum
+queued_line(const Image *image)
+{
+	return image->line ? PointerGetDatum(image->line) : CStringGetTextDatum("");
+}
+
 /* Notes a row whose points could not be booked; one noted before is noted anew. */
 static void
 defer(const Source *source, const Image *image, int state, const char *message)
@@ -276,7 +278,7 @@ defer(const Source *source, const Image *image, int state, const char *message)
 		return;
 	args[0] = Int32GetDatum(source->source_id);
 	args[1] = PointerGetDatum(image->event);
-	args[2] = image->line ? PointerGetDatum(image->line) : CStringGetTextDatum("");
+	args[2] = queued_line(image);
 	args[3] = PointerGetDatum(image->member);
 	args[4] = CStringGetTextDatum(unpack_sql_state(state));
 	args[5] = CStringGetTextDatum(message);
@@ -337,9 +339,9 @@ follow_key(Accrual *accrual, const Image *before, const Image *after)
 		return;
 	args[0] = Int32GetDatum(accrual->source->source_id);
 	args[1] = PointerGetDatum(before->event);
-	args[2] = before->line ? PointerGetDatum(before->line) : CStringGetTextDatum("");
+	args[2] = queued_line(before);
 	args[3] = PointerGetDatum(after->event);
-	args[4] = after->line ? PointerGetDatum(after->line) : CStringGetTextDatum("");
+	args[4] = queued_line(after);
 	args[5] = PointerGetDatum(after->member);
 	owner_execute(&plan,
 				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
@@ -361,10 +363,9 @@ accrual_only_deferred(Accrual *accrual)
 	TableKey	key = {BTEqualStrategyNumber, source_id};
 	Table		table;
 	TableScan	scan;
-	int			room = 64;
+	int			room = 0;
 
 	accrual->only = members_create(accrual->context, 64, NULL);
-	accrual->noted = palloc(sizeof(Noted *) * room);
 	table_open_for_read(&table, "deferred", DEFERRED_NATTS);
 	table_scan_begin(&scan, &table, "deferred_pkey", snapshot, 1, &key);
 	while (table_scan_next(&scan))
@@ -379,11 +380,7 @@ accrual_only_deferred(Accrual *accrual)
 		if (VARSIZE_ANY_EXHDR(DatumGetTextPP(values[DEFERRED_LINE])) > 0)
 			noted->line = DatumGetTextPCopy(values[DEFERRED_LINE]);
 		noted->member = DatumGetTextPCopy(values[DEFERRED_MEMBER]);
-		if (accrual->nnoted == room)
-		{
-			room *= 2;
-			accrual->noted = repalloc_huge(accrual->noted, sizeof(Noted *) * room);
-		}
+		accrual->noted = array_grow(accrual->noted, accrual->nnoted, &room, sizeof(Noted *));
 		first = members_insert(accrual->only, row_key(noted->event, noted->line), &found);
 		noted->next = found ? first->number : -1;
 		first->number = accrual->nnoted;
@@ -500,13 +497,7 @@ add_row(Accrual *accrual, const Row *row)
 		note_member(accrual, row->before);
 	if (row->after != NULL)
 		note_member(accrual, row->after);
-	if (accrual->nrows == accrual->rows_room)
-	{
-		accrual->rows_room = accrual->rows_room ? accrual->rows_room * 2 : 4;
-		accrual->rows = accrual->rows ?
-			repalloc_huge(accrual->rows, sizeof(Row) * accrual->rows_room) :
-			palloc(sizeof(Row) * accrual->rows_room);
-	}
+	accrual->rows = array_grow(accrual->rows, accrual->nrows, &accrual->rows_room, sizeof(Row));
 	accrual->rows[accrual->nrows++] = *row;
 	MemoryContextSwitchTo(old);
 
@@ -573,25 +564,16 @@ booked_just_now(const Accrual *accrual, TupleTableSlot *slot)
 		DatumGetCommandId(slot_getsysattr(slot, MinCommandIdAttributeNumber, &isnull)) >= accrual->began;
 }
 
-static bool
-is_of_kind(Datum kind, EntryKind known)
-{
-	const text *word = DatumGetTextPP(kind);
-	const char *name = entry_kind_name(known);
-
-	return VARSIZE_ANY_EXHDR(word) == strlen(name) && memcmp(VARDATA_ANY(word), name, strlen(name)) == 0;
-}
-
-/* Of the row itself, or (line NULL) of all lines of an event. */
+/* Of the row itself, or of all lines of its event. */
 static int
-load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *event, const text *line,
-			bool whole_event, Booked **booked)
+load_booked(const Accrual *accrual, Post *post, int64 account_id, const Image *image, bool whole_event,
+			Booked **booked)
 {
 	TupleTableSlot *slot;
 	int			n = 0;
 
 	*booked = NULL;
-	post_entries_of(post, account_id, event);
+	post_entries_of(post, account_id, image->event);
 	while ((slot = post_next_entry(post)) != NULL)
 	{
 		Datum	   *values = slot->tts_values - 1;
@@ -605,7 +587,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 			nulls[ENTRY_RULE])
 			continue;
 		if (whole_event ? nulls[ENTRY_LINE] :
-			!same_text(line, nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE])) ||
+			!same_text(image->line, slot_text(slot, ENTRY_LINE)) ||
 			booked_just_now(accrual, slot))
 			continue;
 		sum = booked_of_rule(booked, &n, DatumGetInt32(values[ENTRY_RULE]));
@@ -622,7 +604,7 @@ load_booked(const Accrual *accrual, Post *post, int64 account_id, const text *ev
 		{
 			sum->first_entry = entry_no;
 			sum->time = DatumGetTimestampTz(values[ENTRY_EVENT_TIME]);
-			sum->whole = !is_of_kind(values[ENTRY_KIND], ENTRY_REVERSE);
+			sum->whole = entry_kind_of(values[ENTRY_KIND]) != ENTRY_REVERSE;
 		}
 		if (DatumGetPoints(values[ENTRY_POINTS]) <= 0)
 			continue;
@@ -757,8 +739,7 @@ group_sums(Visit *visit, Account *account, const Rule *rule, const Image *image)
 
 	if (visit->event == NULL || !same_text(visit->event, event))
 	{
-		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, event, NULL, true,
-									&visit->group);
+		visit->ngroup = load_booked(visit->accrual, account->post, account->account_id, image, true, &visit->group);
 		/* Without times a line that is new can't be told from one that is old. */
 		if (visit->ngroup > 0 || visit->accrual->source->event_time != NULL)
 			refuse_discarded(visit->accrual, account->post, account->account_id, image, false, visit->group, visit->ngroup);
@@ -867,13 +848,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 static void
 queue_reversal(Visit *visit, const Reversal *reversal)
 {
-	if (visit->nreversals == visit->reversals_room)
-	{
-		visit->reversals_room = visit->reversals_room ? visit->reversals_room * 2 : 8;
-		visit->reversals = visit->reversals ?
-			repalloc(visit->reversals, sizeof(Reversal) * visit->reversals_room) :
-			palloc(sizeof(Reversal) * visit->reversals_room);
-	}
+	visit->reversals = array_grow(visit->reversals, visit->nreversals, &visit->reversals_room, sizeof(Reversal));
 	visit->reversals[visit->nreversals++] = *reversal;
 }
 
@@ -1096,8 +1071,7 @@ static int
 add_booked(Visit *visit, Account *account, const Image *image, Booked **booked, int nbooked)
 {
 	Booked	   *more;
-	int			nmore = load_booked(visit->accrual, account->post, account->account_id,
-									image->event, image->line, false, &more);
+	int			nmore = load_booked(visit->accrual, account->post, account->account_id, image, false, &more);
 
 	for (int i = 0; i < nmore; i++)
 	{
@@ -1164,7 +1138,7 @@ bring_to_state(Visit *visit, Account *account, const Task *task, bool redated)
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
 	Booked	   *booked = NULL;
 	int			nbooked = !first_of_key(visit, account, known) ? 0 :
-		load_booked(visit->accrual, account->post, account->account_id, known->event, known->line, false, &booked);
+		load_booked(visit->accrual, account->post, account->account_id, known, false, &booked);
 	const Rule **matches;
 	int			nmatches;
 	int32	   *fresh;
@@ -1272,8 +1246,7 @@ static bool
 is_booked(Visit *visit, Account *account, const Task *task)
 {
 	Booked	   *booked;
-	int			nbooked = load_booked(visit->accrual, account->post, account->account_id,
-									  task->image->event, task->image->line, false, &booked);
+	int			nbooked = load_booked(visit->accrual, account->post, account->account_id, task->image, false, &booked);
 
 	return any_active(booked, nbooked);
 }
@@ -1282,15 +1255,10 @@ is_booked(Visit *visit, Account *account, const Task *task)
 static void
 note_stray(Accrual *accrual, const Task *task)
 {
-	if (accrual->nstrays == accrual->strays_room)
-	{
-		MemoryContext old = MemoryContextSwitchTo(accrual->context);
+	MemoryContext old = MemoryContextSwitchTo(accrual->context);
 
-		accrual->strays_room = accrual->strays_room == 0 ? 8 : accrual->strays_room * 2;
-		accrual->strays = accrual->strays == NULL ? palloc(sizeof(Task) * accrual->strays_room) :
-			repalloc_huge(accrual->strays, sizeof(Task) * accrual->strays_room);
-		MemoryContextSwitchTo(old);
-	}
+	accrual->strays = array_grow(accrual->strays, accrual->nstrays, &accrual->strays_room, sizeof(Task));
+	MemoryContextSwitchTo(old);
 	accrual->strays[accrual->nstrays++] = *task;
 }
 
@@ -1329,6 +1297,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 		int			nreversals = visit->nreversals;
 		Booked	   *booked;
 
+		CHECK_FOR_INTERRUPTS();
 		if (task->via != via)
 			continue;
 		if (account == NULL)
@@ -1347,8 +1316,8 @@ visit_via(Visit *visit, Account *account, int64 via)
 				award_or_settle(visit, account, task, NULL, 0);
 				break;
 			case ROLE_FIRST:
-				if (!closed && load_booked(visit->accrual, account->post, account->account_id,
-										   task->image->event, task->image->line, false, &booked) == 0)
+				if (!closed && load_booked(visit->accrual, account->post, account->account_id, task->image, false,
+										   &booked) == 0)
 				{
 					refuse_discarded(visit->accrual, account->post, account->account_id, task->image, false, NULL, 0);
 					award(visit, account, task->image, NULL, 0, true);
@@ -1660,8 +1629,7 @@ make_tasks(Accrual *accrual, Row *rows, int n, Tasks *tasks)
 					{
 						Booked	   *booked = NULL;
 						int			nbooked = from->account_id == 0 ? 0 :
-							load_booked(accrual, &accrual->post, from->account_id,
-										before->event, before->line, false, &booked);
+							load_booked(accrual, &accrual->post, from->account_id, before, false, &booked);
 						bool		timeless = accrual->source->event_time == NULL;
 						bool		begins = is_member && after->earning &&
 							(any_active(booked, nbooked) ||

@@ -16,12 +16,10 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "fmgr.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "base/errors.h"
-#include "ledger/post.h"
+#include "ledger/request.h"
 
 PG_FUNCTION_INFO_V1(loyalty_confirm);
 
@@ -61,76 +59,35 @@ refuse_unknown(int64 entry_id, const char *detail)
 			 errhint("Use the id of an entry of kind earn; the view loyalty.entries has it.")));
 }
 
-static EntryKind
-kind_of(TupleTableSlot *slot)
-{
-	static const EntryKind kinds[] = {ENTRY_EARN, ENTRY_REKEY, ENTRY_CONFIRM};
-	bool		isnull;
-	char	   *name = TextDatumGetCString(slot_getattr(slot, ENTRY_KIND, &isnull));
-
-	for (int i = 0; i < (int) lengthof(kinds); i++)
-		if (strcmp(name, entry_kind_name(kinds[i])) == 0)
-			return kinds[i];
-	return ENTRY_KINDS;
-}
-
-static text *
-copy_text(TupleTableSlot *slot, int column)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(slot, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPCopy(value);
-}
-
-/* False: the entry is not in this table. */
-static bool
-read_award_from(Account *account, Table *table, const char *index, Confirmation *confirmation)
-{
-	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(confirmation->entry_no)}
-	};
-	bool		found;
-
-	table_scan_begin(&scan, table, index, account->post->snapshot, 2, keys);
-	found = table_scan_next(&scan);
-	if (found)
-	{
-		Datum	   *values = table->slot->tts_values - 1;
-		bool	   *nulls = table->slot->tts_isnull - 1;
-		EntryKind	kind;
-
-		slot_getallattrs(table->slot);
-		kind = kind_of(table->slot);
-		if (kind != ENTRY_EARN && !(kind == ENTRY_REKEY && DatumGetPoints(values[ENTRY_POINTS]) > 0))
-			refuse_unknown(confirmation->entry_id, "Only what an event earned waits to be confirmed.");
-		confirmation->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
-		confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
-		confirmation->event = copy_text(table->slot, ENTRY_EVENT);
-		confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
-		confirmation->made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
-	}
-	table_scan_end(&scan);
-	return found;
-}
-
 /* The award that the entry made, or carried on under another key; LY004, LY020. */
 static void
 read_award(Account *account, Confirmation *confirmation)
 {
 	Post	   *post = account->post;
+	TupleTableSlot *slot = post_entry(post, account->account_id, confirmation->entry_no, false);
+	Datum	   *values;
+	bool	   *nulls;
+	EntryKind	kind;
 
 	/* What waits is never archived, what was confirmed or taken back is. */
-	if (!read_award_from(account, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", confirmation) &&
-		!(post_has_archive(post) &&
-		  read_award_from(account, &post->archived_entry, "archived_entry_pkey", confirmation)))
+	if (slot == NULL && post_has_archive(post))
+		slot = post_entry(post, account->account_id, confirmation->entry_no, true);
+	if (slot == NULL)
 	{
 		if (confirmation->entry_no <= account->last_entry)
 			post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
 		refuse_unknown(confirmation->entry_id, "No entry has such an id.");
 	}
+	values = slot->tts_values - 1;
+	nulls = slot->tts_isnull - 1;
+	kind = entry_kind_of(values[ENTRY_KIND]);
+	if (kind != ENTRY_EARN && !(kind == ENTRY_REKEY && DatumGetPoints(values[ENTRY_POINTS]) > 0))
+		refuse_unknown(confirmation->entry_id, "Only what an event earned waits to be confirmed.");
+	confirmation->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
+	confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
+	confirmation->event = copy_text(slot_text(slot, ENTRY_EVENT));
+	confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
+	confirmation->made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
 	if (confirmation->lot_no == 0)
 		confirmation->lot_no = post_allocated_lot(post, account->account_id, confirmation->made_by);
 }
@@ -139,23 +96,19 @@ read_award(Account *account, Confirmation *confirmation)
 static Points
 effect_on_lot(Account *account, TupleTableSlot *slot, int32 lot_no)
 {
-	Post	   *post = account->post;
 	Datum	   *values = slot->tts_values - 1;
 	TableScan	scan;
-	TableKey	keys[2];
+	Table	   *allocation;
 	Points		sum = 0;
 
 	if (!(slot->tts_isnull - 1)[ENTRY_LOT])
 		return DatumGetInt32(values[ENTRY_LOT]) == lot_no ? DatumGetPoints(values[ENTRY_POINTS]) : 0;
-	keys[0] = (TableKey) {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
-	keys[1] = (TableKey) {BTEqualStrategyNumber, values[ENTRY_NO]};
-	table_scan_begin(&scan, post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS),
-					 "allocation_pkey", post->snapshot, 2, keys);
+	allocation = post_scan_allocations(account->post, &scan, account->account_id, DatumGetInt32(values[ENTRY_NO]), false);
 	while (table_scan_next(&scan))
 	{
-		Datum	   *allocated = post->allocation.slot->tts_values - 1;
+		Datum	   *allocated = allocation->slot->tts_values - 1;
 
-		slot_getallattrs(post->allocation.slot);
+		slot_getallattrs(allocation->slot);
 		if (DatumGetInt32(allocated[ALLOCATION_LOT]) == lot_no)
 			sum = points_add(sum, DatumGetPoints(allocated[ALLOCATION_POINTS]));
 	}
@@ -192,9 +145,9 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 	if (nulls[ENTRY_SOURCE] || DatumGetInt32(values[ENTRY_SOURCE]) != confirmation->source_id ||
 		nulls[ENTRY_RULE] || DatumGetInt32(values[ENTRY_RULE]) != confirmation->rule_id)
 		return;
-	kind = kind_of(slot);
+	kind = entry_kind_of(values[ENTRY_KIND]);
 	points = DatumGetPoints(values[ENTRY_POINTS]);
-	share = share_of(confirmation, copy_text(slot, ENTRY_EVENT), copy_text(slot, ENTRY_LINE));
+	share = share_of(confirmation, copy_text(slot_text(slot, ENTRY_EVENT)), copy_text(slot_text(slot, ENTRY_LINE)));
 	confirmation->rekeyed |= kind == ENTRY_REKEY;
 	if (kind == ENTRY_CONFIRM && points < 0 && confirmation->answer == 0 && !nulls[ENTRY_LOT] &&
 		DatumGetInt32(values[ENTRY_LOT]) == confirmation->lot_no)
@@ -226,10 +179,7 @@ add_entries(Account *account, Confirmation *confirmation, Table *table, const ch
 
 	table_scan_begin(&scan, table, index, account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		add_entry(account, confirmation, table->slot);
-	}
 	table_scan_end(&scan);
 }
 
@@ -346,28 +296,16 @@ loyalty_confirm(PG_FUNCTION_ARGS)
 {
 	Confirmation confirmation = {0};
 	Post		post;
-	const Currency *currency;
 	ItemPointerData tid;
 	int64		account_id;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("entry must not be NULL"),
-				 errdetail("The call can't mean anything without it."),
-				 errhint("Only arguments with a default may be left out.")));
+	require_argument(fcinfo, 0, "entry");
 	confirmation.entry_id = PG_GETARG_INT64(0);
-	confirmation.entry_no = (int32) (confirmation.entry_id % ENTRIES_PER_ACCOUNT);
-	confirmation.reason = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-	account_id = confirmation.entry_id / ENTRIES_PER_ACCOUNT;
+	confirmation.reason = ARG_TEXT_OR_NULL(1);
 
 	post_begin(&post);
-	currency = confirmation.entry_id <= 0 || confirmation.entry_no == 0 ? NULL :
-		post_account_currency(&post, account_id);
-	if (currency == NULL)
+	if (post_entry_currency(&post, confirmation.entry_id, &account_id, &confirmation.entry_no, &tid) == NULL)
 		refuse_unknown(confirmation.entry_id, "No entry has such an id.");
-	program_check_access(currency->program->program_id);
-	ItemPointerCopy(&post.account.slot->tts_tid, &tid);
 	post_account(&post, account_id, &tid, confirm_work, &confirmation);
 	post_end(&post);
 	PG_RETURN_INT64(ENTRY_ID(account_id, confirmation.answer));

@@ -13,10 +13,8 @@
 #include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "ledger/post.h"
 
@@ -62,7 +60,6 @@ take_rows(Post *post, Table *from, const char *index, Table *to, int64 account_i
 	table_scan_begin(&scan, from, index, post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
 		take_row(from, to);
 		taken++;
 	}
@@ -74,11 +71,10 @@ take_rows(Post *post, Table *from, const char *index, Table *to, int64 account_i
 Datum
 loyalty_archive_move(PG_FUNCTION_ARGS)
 {
-	Datum	   *ids;
-	Datum	   *lasts;
-	int64	   *accounts;
 	int			n;
 	int			nlasts;
+	const int64 *accounts = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
+	const int32 *lasts = array_int32s(PG_GETARG_ARRAYTYPE_P(1), &nlasts);
 	Post		post;
 	Table		entry;
 	Table		allocation;
@@ -86,10 +82,6 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 	Table		archived_allocation;
 	int64		taken = 0;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &ids, NULL, &n);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), INT4OID, sizeof(int32), true, TYPALIGN_INT,
-					  &lasts, NULL, &nlasts);
 	if (n != nlasts)
 		elog(ERROR, "expected a last entry for each account");
 
@@ -98,18 +90,12 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 	table_open_for_write(&allocation, "allocation", ALLOCATION_NATTS, post.estate);
 	table_open_for_write(&archived_entry, "archived_entry", ENTRY_NATTS, post.estate);
 	table_open_for_write(&archived_allocation, "archived_allocation", ALLOCATION_NATTS, post.estate);
-	accounts = palloc(sizeof(int64) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		accounts[i] = DatumGetInt64(ids[i]);
 	post_lock_roots(&post, accounts, n);
 	for (int i = 0; i < n; i++)
 	{
-		int64		account_id = accounts[i];
-
-		post_account_wherever(&post, account_id, lock_account, NULL);
-		taken += take_rows(&post, &entry, "entry_pkey", &archived_entry, account_id, DatumGetInt32(lasts[i]));
-		(void) take_rows(&post, &allocation, "allocation_pkey", &archived_allocation, account_id,
-						 DatumGetInt32(lasts[i]));
+		post_account_wherever(&post, accounts[i], lock_account, NULL);
+		taken += take_rows(&post, &entry, "entry_pkey", &archived_entry, accounts[i], lasts[i]);
+		(void) take_rows(&post, &allocation, "allocation_pkey", &archived_allocation, accounts[i], lasts[i]);
 		post_restart(&post);
 	}
 	table_finish(&archived_allocation);

@@ -32,17 +32,15 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/compat.h"
 #include "ledger/chain.h"
 #include "ledger/checkpoint.h"
@@ -156,15 +154,16 @@ typedef struct Walk
 {
 	ReturnSetInfo *result;
 	int64		last;
-	int32	   *sources;		/* those there are, ascending */
+	const int32 *sources;		/* those there are, ascending */
 	int			nsources;
-	int32	   *rules;
-	int32	   *rule_currencies;
+	const int32 *rules;
+	const int32 *rule_currencies;
 	int			nrules;
-	int32	   *actors;
+	const int32 *actors;
 	int			nactors;
-	int32	   *currencies;		/* of the accounts to walk; NULL: all */
+	const int32 *currencies;		/* of the accounts to walk; NULL: all */
 	int			ncurrencies;
+	TimestampTz discarded;		/* of what was archived up to then nothing need be there */
 	Cursor		account;
 	Cursor		entry;
 	Cursor		allocation;
@@ -328,22 +327,23 @@ add_to_account(Walk *walk, const Entry *entry, TimestampTz recorded_at)
 	walk->recorded_at = Max(walk->recorded_at, recorded_at);
 }
 
-static void
-add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
+/* The lot's sum, begun if it is the first that is heard of it. */
+static LotSum *
+lot_sum(Walk *walk, int32 lot_no, int32 opened_by, TimestampTz opened_at)
 {
 	bool		found;
 	LotSum	   *lot = lots_insert(walk->lots, lot_no, &found);
 
 	if (!found)
-	{
-		char		status = lot->status;
+		*lot = (LotSum) {.lot_no = lot_no, .status = lot->status, .opened_by = opened_by, .opened_at = opened_at};
+	return lot;
+}
 
-		memset(lot, 0, sizeof(*lot));
-		lot->status = status;
-		lot->lot_no = lot_no;
-		lot->opened_by = entry->entry_no;
-		lot->opened_at = entry->event_time;
-	}
+static void
+add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
+{
+	LotSum	   *lot = lot_sum(walk, lot_no, entry->entry_no, entry->event_time);
+
 	add_to(&lot->points, points);
 
 	/* What changes its key goes out of its lot and comes in again: no credit. */
@@ -419,19 +419,6 @@ static bool
 of_account(const Walk *walk, const Cursor *cursor)
 {
 	return cursor->there && cursor->account_id == walk->account_id;
-}
-
-static EntryKind
-kind_of(const text *name)
-{
-	for (int kind = 0; kind < ENTRY_KINDS; kind++)
-	{
-		const char *known = entry_kind_name(kind);
-
-		if (strlen(known) == VARSIZE_ANY_EXHDR(name) && memcmp(known, VARDATA_ANY(name), strlen(known)) == 0)
-			return kind;
-	}
-	return ENTRY_KINDS;
 }
 
 /* ----------------------------------------------------------------
@@ -544,21 +531,35 @@ check_number(Walk *walk, int32 entry_no)
 		tell(walk, FAULT_NUMBER, due, psprintf("entry numbers %d to %d are not there", due, entry_no - 1));
 }
 
+/* Whether a hash as it is stored is the head so far. */
+static bool
+is_head(const Walk *walk, const bytea *stored)
+{
+	return VARSIZE_ANY_EXHDR(stored) == CHAIN_HASH_LEN && memcmp(VARDATA_ANY(stored), walk->head, CHAIN_HASH_LEN) == 0;
+}
+
+/* It is taken over as it is stored: of entries that follow each other one wrong hash is told once. */
+static void
+set_head(Walk *walk, const bytea *stored)
+{
+	memset(walk->head, 0, CHAIN_HASH_LEN);
+	memcpy(walk->head, VARDATA_ANY(stored), Min(VARSIZE_ANY_EXHDR(stored), CHAIN_HASH_LEN));
+}
+
 static void
 check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorded_at, const bytea *stored)
 {
-	uint8		hash[CHAIN_HASH_LEN];
-	int			len = VARSIZE_ANY_EXHDR(stored);
-
 	if (!(walk->told & (1 << FAULT_HASH)))
 	{
+		uint8		hash[CHAIN_HASH_LEN];
+
 		chain_hash(walk->account_id, entry, kind, recorded_at, walk->head, hash);
-		if (len != CHAIN_HASH_LEN || memcmp(hash, VARDATA_ANY(stored), CHAIN_HASH_LEN) != 0)
+		memcpy(walk->head, hash, CHAIN_HASH_LEN);
+		if (!is_head(walk, stored))
 			tell(walk, FAULT_HASH, entry->entry_no,
 				 "the hash is not that of the entry's content and the hash before it");
 	}
-	memset(walk->head, 0, CHAIN_HASH_LEN);
-	memcpy(walk->head, VARDATA_ANY(stored), Min(len, CHAIN_HASH_LEN));
+	set_head(walk, stored);
 }
 
 /* The allocations of an entry, and of entries before it that are not there; NULL: of the account's rest. */
@@ -574,7 +575,6 @@ read_allocations(Walk *walk, const Entry *entry)
 	{
 		Datum	   *values = cursor->table.slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		walk->has_entries = true;
 		if (entry == NULL || cursor->entry_no < entry->entry_no)
 			tell(walk, FAULT_ORPHAN, cursor->entry_no, "allocations name an entry that is not there");
@@ -616,7 +616,6 @@ check_checkpoints(Walk *walk, const Entry *entry)
 		bool		seen = !(cursor->table.slot->tts_isnull - 1)[CHECKPOINT_HEAD_HEAD];
 		int32		number = DatumGetInt32(values[CHECKPOINT_HEAD_NUMBER]);
 
-		CHECK_FOR_INTERRUPTS();
 		walk->checkpoint_no = Max(walk->checkpoint_no, number);
 		if (cursor->entry_no == 0)
 		{
@@ -626,15 +625,9 @@ check_checkpoints(Walk *walk, const Entry *entry)
 		else if (entry == NULL || cursor->entry_no < entry->entry_no)
 			tell(walk, FAULT_CHECKPOINT, cursor->entry_no,
 				 psprintf("checkpoint %d saw the entry, it is not there", number));
-		else
-		{
-			bytea	   *head = seen ? DatumGetByteaPP(values[CHECKPOINT_HEAD_HEAD]) : NULL;
-
-			if (!seen || VARSIZE_ANY_EXHDR(head) != CHAIN_HASH_LEN ||
-				memcmp(VARDATA_ANY(head), walk->head, CHAIN_HASH_LEN) != 0)
-				tell(walk, FAULT_CHECKPOINT, entry->entry_no,
-					 psprintf("checkpoint %d saw another hash of the entry", number));
-		}
+		else if (!seen || !is_head(walk, DatumGetByteaPP(values[CHECKPOINT_HEAD_HEAD])))
+			tell(walk, FAULT_CHECKPOINT, entry->entry_no,
+				 psprintf("checkpoint %d saw another hash of the entry", number));
 		advance(walk, cursor);
 	}
 }
@@ -661,9 +654,9 @@ check_entry(Walk *walk)
 	entry.rule_id = DatumGetInt32(values[ENTRY_RULE]);
 	entry.reverses = DatumGetInt32(values[ENTRY_REVERSES]);
 	entry.actor_id = DatumGetInt32(values[ENTRY_ACTOR]);
-	entry.kind = kind_of(kind);
-	entry.event = nulls[ENTRY_EVENT] ? NULL : DatumGetTextPP(values[ENTRY_EVENT]);
-	entry.line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
+	entry.kind = entry_kind_of(PointerGetDatum(kind));
+	entry.event = slot_text(walk->entry.table.slot, ENTRY_EVENT);
+	entry.line = slot_text(walk->entry.table.slot, ENTRY_LINE);
 
 	check_number(walk, entry.entry_no);
 	check_hash(walk, &entry, kind, recorded_at, hash);
@@ -681,24 +674,6 @@ check_entry(Walk *walk)
  *		Anchors
  * ---------------------------------------------------------------- */
 
-/* Whether a hash as it is stored is the head so far. */
-static bool
-is_head(const Walk *walk, Datum stored)
-{
-	const bytea *hash = DatumGetByteaPP(stored);
-
-	return VARSIZE_ANY_EXHDR(hash) == CHAIN_HASH_LEN && memcmp(VARDATA_ANY(hash), walk->head, CHAIN_HASH_LEN) == 0;
-}
-
-static void
-set_head(Walk *walk, Datum stored)
-{
-	const bytea *hash = DatumGetByteaPP(stored);
-
-	memset(walk->head, 0, CHAIN_HASH_LEN);
-	memcpy(walk->head, VARDATA_ANY(hash), Min(VARSIZE_ANY_EXHDR(hash), CHAIN_HASH_LEN));
-}
-
 /* Takes over what the anchors of the account stand for: its entries come after them. */
 static void
 begin_after_anchors(Walk *walk)
@@ -711,10 +686,9 @@ begin_after_anchors(Walk *walk)
 		Datum	   *values = anchor->table.slot->tts_values - 1;
 		bool		proved = false;
 
-		CHECK_FOR_INTERRUPTS();
 		walk->has_entries = true;
 		walk->entry_no = anchor->entry_no;
-		set_head(walk, values[ANCHOR_HASH]);
+		set_head(walk, DatumGetByteaPP(values[ANCHOR_HASH]));
 		add_to(&walk->points, DatumGetPoints(values[ANCHOR_POINTS]));
 		add_to(&walk->earned, DatumGetPoints(values[ANCHOR_EARNED]));
 		add_to(&walk->redeemed, DatumGetPoints(values[ANCHOR_REDEEMED]));
@@ -729,7 +703,7 @@ begin_after_anchors(Walk *walk)
 
 			walk->checkpoint_no = Max(walk->checkpoint_no, DatumGetInt32(saw[CHECKPOINT_HEAD_NUMBER]));
 			if (checkpoint->entry_no == anchor->entry_no)
-				proved = !blind[CHECKPOINT_HEAD_HEAD] && is_head(walk, saw[CHECKPOINT_HEAD_HEAD]);
+				proved = !blind[CHECKPOINT_HEAD_HEAD] && is_head(walk, DatumGetByteaPP(saw[CHECKPOINT_HEAD_HEAD]));
 			advance(walk, checkpoint);
 		}
 		if (!proved)
@@ -740,19 +714,10 @@ begin_after_anchors(Walk *walk)
 	{
 		Datum	   *values = walk->anchor_lot.table.slot->tts_values - 1;
 		bool	   *nulls = walk->anchor_lot.table.slot->tts_isnull - 1;
-		bool		found;
-		LotSum	   *lot = lots_insert(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]), &found);
+		LotSum	   *lot = lot_sum(walk, DatumGetInt32(values[ANCHOR_LOT_NO]),
+								  DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]),
+								  DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]));
 
-		if (!found)
-		{
-			char		status = lot->status;
-
-			memset(lot, 0, sizeof(*lot));
-			lot->status = status;
-			lot->lot_no = DatumGetInt32(values[ANCHOR_LOT_NO]);
-			lot->opened_by = DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]);
-			lot->opened_at = DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]);
-		}
 		add_to(&lot->points, DatumGetPoints(values[ANCHOR_LOT_POINTS]));
 		add_to(&lot->credited, DatumGetPoints(values[ANCHOR_LOT_CREDITED]));
 		add_to(&lot->expired, DatumGetPoints(values[ANCHOR_LOT_EXPIRED]));
@@ -829,7 +794,6 @@ account_agrees(Walk *walk)
 		TimestampTz expires_at = DatumGetTimestampTz(lot[LOT_EXPIRES_AT]);
 		Points		remaining = DatumGetPoints(lot[LOT_REMAINING]);
 
-		CHECK_FOR_INTERRUPTS();
 		agrees = agrees && lot_agrees(walk, lot);
 		if (agrees && expires_at == LOT_ON_CLOCK)
 		{
@@ -862,7 +826,7 @@ account_agrees(Walk *walk)
 		return false;
 
 	if (nulls[ACCOUNT_HEAD] ? walk->entry_no != 0 :
-		walk->entry_no == 0 || !is_head(walk, values[ACCOUNT_HEAD]))
+		walk->entry_no == 0 || !is_head(walk, DatumGetByteaPP(values[ACCOUNT_HEAD])))
 		return false;
 	posted = live;
 	add_to(&posted, pending);
@@ -891,19 +855,6 @@ account_agrees(Walk *walk)
 /* ----------------------------------------------------------------
  *		The functions
  * ---------------------------------------------------------------- */
-
-static int32 *
-read_ids(ArrayType *array, int *n)
-{
-	Datum	   *elements;
-	int32	   *ids;
-
-	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &elements, NULL, n);
-	ids = palloc(sizeof(int32) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		ids[i] = DatumGetInt32(elements[i]);
-	return ids;
-}
 
 static Cursor *
 cursor_of(Walk *walk, int n)
@@ -976,14 +927,14 @@ begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
 	if (walk->result->setDesc->natts != WALK_NATTS)
 		elog(ERROR, "the walk does not have the columns that this library knows");
 	walk->last = PG_GETARG_INT64(1);
-	walk->sources = read_ids(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
-	walk->rules = read_ids(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
-	walk->rule_currencies = read_ids(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
+	walk->sources = array_int32s(PG_GETARG_ARRAYTYPE_P(2), &walk->nsources);
+	walk->rules = array_int32s(PG_GETARG_ARRAYTYPE_P(3), &walk->nrules);
+	walk->rule_currencies = array_int32s(PG_GETARG_ARRAYTYPE_P(4), &ncurrencies);
 	if (ncurrencies != walk->nrules)
 		elog(ERROR, "expected a currency for each rule");
-	walk->actors = read_ids(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
+	walk->actors = array_int32s(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
 	if (!PG_ARGISNULL(6))
-		walk->currencies = read_ids(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
+		walk->currencies = array_int32s(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
 	walk->context = CurrentMemoryContext;
 	walk->scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
 
@@ -1004,20 +955,55 @@ begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
 	begin_cursor(walk, &walk->hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
 }
 
-/* The account's entries up to a number. */
+/* The account's entries up to a number, in the scratch context. */
 static void
 check_entries(Walk *walk, int32 last)
 {
-	MemoryContext old = MemoryContextSwitchTo(walk->scratch);
-
 	while (of_account(walk, &walk->entry) && walk->entry.entry_no <= last)
 	{
-		CHECK_FOR_INTERRUPTS();
 		check_entry(walk);
 		MemoryContextReset(walk->scratch);
 		advance(walk, &walk->entry);
 	}
-	MemoryContextSwitchTo(old);
+}
+
+/* Account by account; what is read of one lives until the next. */
+static void
+walk_accounts(Walk *walk, void (*walk_account) (Walk *walk))
+{
+	int64		account_id = 0;
+	Cursor	   *cursor;
+
+	while (next_account(walk, &account_id))
+	{
+		MemoryContext old;
+
+		if (is_left_out(walk, account_id))
+		{
+			leave_out(walk, account_id);
+			continue;
+		}
+		begin_account(walk, account_id);
+		old = MemoryContextSwitchTo(walk->scratch);
+		walk_account(walk);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(walk->scratch);
+	}
+	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+		end_cursor(cursor);
+}
+
+static void
+walk_ledger(Walk *walk)
+{
+	begin_after_anchors(walk);
+	check_entries(walk, PG_INT32_MAX);
+	read_allocations(walk, NULL);
+	check_checkpoints(walk, NULL);
+	if (!account_agrees(walk))
+		answer_sums(walk);
+	if (of_account(walk, &walk->account))
+		advance(walk, &walk->account);
 }
 
 /*
@@ -1029,35 +1015,10 @@ check_entries(Walk *walk, int32 last)
 Datum
 loyalty_audit_walk(PG_FUNCTION_ARGS)
 {
-	MemoryContext old = CurrentMemoryContext;
 	Walk		walk;
-	int64		account_id = 0;
-	Cursor	   *cursor;
 
 	begin_walk(fcinfo, &walk, false);
-	while (next_account(&walk, &account_id))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (is_left_out(&walk, account_id))
-		{
-			leave_out(&walk, account_id);
-			continue;
-		}
-		begin_account(&walk, account_id);
-		begin_after_anchors(&walk);
-		check_entries(&walk, PG_INT32_MAX);
-		MemoryContextSwitchTo(walk.scratch);
-		read_allocations(&walk, NULL);
-		check_checkpoints(&walk, NULL);
-		if (!account_agrees(&walk))
-			answer_sums(&walk);
-		if (of_account(&walk, &walk.account))
-			advance(&walk, &walk.account);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(walk.scratch);
-	}
-	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
-		end_cursor(cursor);
+	walk_accounts(&walk, walk_ledger);
 	return (Datum) 0;
 }
 
@@ -1090,7 +1051,6 @@ lots_agree(Walk *walk, int32 entries)
 		bool	   *nulls = cursor->table.slot->tts_isnull - 1;
 		const LotSum *sum = lots_lookup(walk->lots, DatumGetInt32(values[ANCHOR_LOT_NO]));
 
-		CHECK_FOR_INTERRUPTS();
 		n++;
 		agree = agree && cursor->entry_no == entries && sum != NULL &&
 			DatumGetPoints(values[ANCHOR_LOT_POINTS]) == sum->points &&
@@ -1110,10 +1070,56 @@ static void
 skip_to(Walk *walk, Cursor *cursor, int32 entry_no)
 {
 	while (of_account(walk, cursor) && cursor->entry_no <= entry_no)
-	{
-		CHECK_FOR_INTERRUPTS();
 		advance(walk, cursor);
+}
+
+static void
+walk_archive(Walk *walk)
+{
+	uint8		head[CHAIN_HASH_LEN] = {0};
+	int32		last = 0;
+
+	while (of_account(walk, &walk->anchor))
+	{
+		Datum	   *values = walk->anchor.table.slot->tts_values - 1;
+		int32		entries = walk->anchor.entry_no;
+
+		begin_piece(walk, last, head);
+		if (of_account(walk, &walk->entry) && walk->entry.entry_no <= entries)
+		{
+			check_entries(walk, entries);
+			if (walk->entry_no != entries)
+				tell(walk, FAULT_NUMBER, walk->entry_no + 1,
+					 psprintf("archived entries %d to %d are not there", walk->entry_no + 1, entries));
+			else if (!is_head(walk, DatumGetByteaPP(values[ANCHOR_HASH])) ||
+					 DatumGetPoints(values[ANCHOR_POINTS]) != walk->points ||
+					 DatumGetPoints(values[ANCHOR_EARNED]) != walk->earned ||
+					 DatumGetPoints(values[ANCHOR_REDEEMED]) != walk->redeemed ||
+					 DatumGetPoints(values[ANCHOR_EXPIRED]) != walk->expired ||
+					 DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]) != walk->recorded_at ||
+					 !lots_agree(walk, entries))
+				tell(walk, FAULT_ANCHOR, entries, "archived entries do not come to what their anchor says");
+		}
+		else if (DatumGetTimestampTz(values[ANCHOR_ARCHIVED_AT]) > walk->discarded)
+			tell(walk, FAULT_NUMBER, last + 1,
+				 psprintf("archived entries %d to %d are not there", last + 1, entries));
+		skip_to(walk, &walk->anchor_lot, entries);
+		skip_to(walk, &walk->checkpoint, entries);
+
+		set_head(walk, DatumGetByteaPP(values[ANCHOR_HASH]));
+		memcpy(head, walk->head, CHAIN_HASH_LEN);
+		last = entries;
+		advance(walk, &walk->anchor);
 	}
+	if (of_account(walk, &walk->entry))
+		tell(walk, FAULT_ANCHOR, walk->entry.entry_no, "the archived entry is beyond any anchor");
+	if (of_account(walk, &walk->anchor_lot))
+		tell(walk, FAULT_ANCHOR, walk->anchor_lot.entry_no, "the anchor is not there, its lots are");
+	read_allocations(walk, NULL);
+	skip_to(walk, &walk->entry, PG_INT32_MAX);
+	skip_to(walk, &walk->anchor_lot, PG_INT32_MAX);
+	skip_to(walk, &walk->checkpoint, PG_INT32_MAX);
+	skip_to(walk, &walk->account, PG_INT32_MAX);
 }
 
 /*
@@ -1124,68 +1130,11 @@ skip_to(Walk *walk, Cursor *cursor, int32 entry_no)
 Datum
 loyalty_audit_walk_archive(PG_FUNCTION_ARGS)
 {
-	TimestampTz discarded = PG_ARGISNULL(7) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(7);
 	Walk		walk;
-	int64		account_id = 0;
-	Cursor	   *cursor;
 
 	begin_walk(fcinfo, &walk, true);
-	while (next_account(&walk, &account_id))
-	{
-		uint8		head[CHAIN_HASH_LEN] = {0};
-		int32		last = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		if (is_left_out(&walk, account_id))
-		{
-			leave_out(&walk, account_id);
-			continue;
-		}
-		begin_account(&walk, account_id);
-		while (of_account(&walk, &walk.anchor))
-		{
-			Datum	   *values = walk.anchor.table.slot->tts_values - 1;
-			int32		entries = walk.anchor.entry_no;
-
-			begin_piece(&walk, last, head);
-			if (of_account(&walk, &walk.entry) && walk.entry.entry_no <= entries)
-			{
-				check_entries(&walk, entries);
-				if (walk.entry_no != entries)
-					tell(&walk, FAULT_NUMBER, walk.entry_no + 1,
-						 psprintf("archived entries %d to %d are not there", walk.entry_no + 1, entries));
-				else if (!is_head(&walk, values[ANCHOR_HASH]) ||
-						 DatumGetPoints(values[ANCHOR_POINTS]) != walk.points ||
-						 DatumGetPoints(values[ANCHOR_EARNED]) != walk.earned ||
-						 DatumGetPoints(values[ANCHOR_REDEEMED]) != walk.redeemed ||
-						 DatumGetPoints(values[ANCHOR_EXPIRED]) != walk.expired ||
-						 DatumGetTimestampTz(values[ANCHOR_RECORDED_AT]) != walk.recorded_at ||
-						 !lots_agree(&walk, entries))
-					tell(&walk, FAULT_ANCHOR, entries, "archived entries do not come to what their anchor says");
-			}
-			else if (DatumGetTimestampTz(values[ANCHOR_ARCHIVED_AT]) > discarded)
-				tell(&walk, FAULT_NUMBER, last + 1,
-					 psprintf("archived entries %d to %d are not there", last + 1, entries));
-			skip_to(&walk, &walk.anchor_lot, entries);
-			skip_to(&walk, &walk.checkpoint, entries);
-
-			set_head(&walk, values[ANCHOR_HASH]);
-			memcpy(head, walk.head, CHAIN_HASH_LEN);
-			last = entries;
-			advance(&walk, &walk.anchor);
-		}
-		if (of_account(&walk, &walk.entry))
-			tell(&walk, FAULT_ANCHOR, walk.entry.entry_no, "the archived entry is beyond any anchor");
-		if (of_account(&walk, &walk.anchor_lot))
-			tell(&walk, FAULT_ANCHOR, walk.anchor_lot.entry_no, "the anchor is not there, its lots are");
-		read_allocations(&walk, NULL);
-		skip_to(&walk, &walk.entry, PG_INT32_MAX);
-		skip_to(&walk, &walk.anchor_lot, PG_INT32_MAX);
-		skip_to(&walk, &walk.checkpoint, PG_INT32_MAX);
-		skip_to(&walk, &walk.account, PG_INT32_MAX);
-	}
-	for (int i = 0; (cursor = cursor_of(&walk, i)) != NULL; i++)
-		end_cursor(cursor);
+	walk.discarded = PG_ARGISNULL(7) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(7);
+	walk_accounts(&walk, walk_archive);
 	return (Datum) 0;
 }
 

@@ -20,9 +20,9 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "ledger/merged.h"
 
 /* Both sides of a way. */
@@ -144,6 +144,7 @@ merged_accounts(Account *account, int64 **accounts)
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account->account_id)};
 	int			n = 0;
+	int			room = 0;
 
 	*accounts = NULL;
 	table_scan_begin(&scan, &post->account, "account_merged_idx", post->snapshot, 1, &key);
@@ -151,9 +152,7 @@ merged_accounts(Account *account, int64 **accounts)
 	{
 		bool		isnull;
 
-		CHECK_FOR_INTERRUPTS();
-		*accounts = n == 0 ? palloc(sizeof(int64) * 8) :
-			n % 8 == 0 ? repalloc(*accounts, sizeof(int64) * (n + 8)) : *accounts;
+		*accounts = array_grow(*accounts, n, &room, sizeof(int64));
 		(*accounts)[n++] = DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull));
 	}
 	table_scan_end(&scan);
@@ -319,30 +318,17 @@ add_gone(Merge *merge, int32 lot_no, Points points)
 			merge->gone[i].points = points_add(merge->gone[i].points, points);
 			return;
 		}
-	if (merge->n == merge->room)
-	{
-		merge->room = merge->room == 0 ? 16 : merge->room * 2;
-		merge->gone = merge->gone == NULL ? palloc(sizeof(Gone) * merge->room) :
-			repalloc(merge->gone, sizeof(Gone) * merge->room);
-	}
+	merge->gone = array_grow(merge->gone, merge->n, &merge->room, sizeof(Gone));
 	merge->gone[merge->n++] = (Gone) {lot_no, points, NULL};
 }
 
 static void
 add_allocations(Account *account, Merge *merge, int32 entry_no)
 {
-	Post	   *post = account->post;
-	bool		archived = entry_no <= merge->last_archived;
-	Table	   *table = archived ?
-		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
-		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
 	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
+	Table	   *table = post_scan_allocations(account->post, &scan, account->account_id, entry_no,
+											  entry_no <= merge->last_archived);
 
-	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -367,9 +353,8 @@ find_ways(Account *account, Merge *merge, Table *table, const char *index)
 		bool	   *nulls = table->slot->tts_isnull - 1;
 		int64		other;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
-		if (strcmp(TextDatumGetCString(values[ENTRY_KIND]), entry_kind_name(ENTRY_MERGE)) != 0)
+		if (entry_kind_of(values[ENTRY_KIND]) != ENTRY_MERGE)
 			continue;
 		other = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
 		if (other / ENTRIES_PER_ACCOUNT != account->parent->account_id)

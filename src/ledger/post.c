@@ -23,13 +23,13 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
 #include "ledger/actor.h"
@@ -69,6 +69,18 @@ entry_kind_name(EntryKind kind)
 	return kind_names[kind];
 }
 
+EntryKind
+entry_kind_of(Datum name)
+{
+	const text *word = DatumGetTextPP(name);
+	EntryKind	kind = 0;
+
+	while (kind < ENTRY_KINDS && (strlen(kind_names[kind]) != VARSIZE_ANY_EXHDR(word) ||
+								  memcmp(kind_names[kind], VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word)) != 0))
+		kind++;
+	return kind;
+}
+
 /* ----------------------------------------------------------------
  *		The session
  * ---------------------------------------------------------------- */
@@ -92,24 +104,12 @@ drop_snapshot(Post *post)
 static void
 close_scans(Post *post)
 {
-	if (post->scanning_account_by_id)
-		table_scan_end(&post->account_by_id);
-	if (post->scanning_account_by_key)
-		table_scan_end(&post->account_by_key);
-	if (post->scanning_lot_open)
-		table_scan_end(&post->lot_open);
-	if (post->scanning_lot_by_no)
-		table_scan_end(&post->lot_by_no);
-	post->scanning_account_by_id = post->scanning_account_by_key = false;
-	if (post->scanning_member_by_key)
-		table_scan_end(&post->member_by_key);
-	if (post->scanning_entry_by_event)
-		table_scan_end(&post->entry_by_event);
-	post->scanning_lot_open = post->scanning_lot_by_no = false;
-	if (post->scanning_archived_by_event)
-		table_scan_end(&post->archived_by_event);
-	post->scanning_member_by_key = post->scanning_entry_by_event = false;
-	post->scanning_archived_by_event = false;
+	TableScan  *scans[] = {&post->member_by_key, &post->account_by_id, &post->account_by_key, &post->lot_open,
+	&post->lot_by_no, &post->entry_by_event, &post->archived_by_event};
+
+	for (int i = 0; i < (int) lengthof(scans); i++)
+		if (scans[i]->scan != NULL)
+			table_scan_end(scans[i]);
 }
 
 static void
@@ -127,7 +127,22 @@ post_renew(Post *post)
 	new_snapshot(post);
 }
 
-static void flush(Post *post);
+static void
+flush(Post *post)
+{
+	if (post->lot.rel != NULL)
+		table_flush(&post->lot);
+	if (post->allocation.rel != NULL)
+		table_flush(&post->allocation);
+	if (post->hold.rel != NULL)
+		table_flush(&post->hold);
+	if (post->entry.rel != NULL)
+		table_flush(&post->entry);
+	if (post->progress.rel != NULL)
+		table_flush(&post->progress);
+	if (post->tier_change.rel != NULL)
+		table_flush(&post->tier_change);
+}
 
 void
 post_restart(Post *post)
@@ -199,23 +214,6 @@ post_begin_reading(Post *post)
 	begin(post, true);
 }
 
-static void
-flush(Post *post)
-{
-	if (post->lot.rel != NULL)
-		table_flush(&post->lot);
-	if (post->allocation.rel != NULL)
-		table_flush(&post->allocation);
-	if (post->hold.rel != NULL)
-		table_flush(&post->hold);
-	if (post->entry.rel != NULL)
-		table_flush(&post->entry);
-	if (post->progress.rel != NULL)
-		table_flush(&post->progress);
-	if (post->tier_change.rel != NULL)
-		table_flush(&post->tier_change);
-}
-
 void
 post_end(Post *post)
 {
@@ -272,11 +270,7 @@ post_find_member(Post *post, int32 program_id, const text *key)
 
 	if (post->member.rel == NULL)
 		table_open_for_read(&post->member, "member", MEMBER_NATTS);
-	if (!post->scanning_member_by_key)
-		table_scan_begin(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->member_by_key, keys);
-	post->scanning_member_by_key = true;
+	table_scan_probe(&post->member_by_key, &post->member, "member_key", post->snapshot, 2, keys);
 
 	if (!table_scan_next(&post->member_by_key))
 	{
@@ -331,12 +325,8 @@ post_entries_of(Post *post, int64 account_id, const text *event)
 	};
 
 	post_table(post, &post->entry, "entry", ENTRY_NATTS);
-	if (!post->scanning_entry_by_event)
-		table_scan_begin(&post->entry_by_event, &post->entry, "entry_event_idx",
-						 post->latest ? post->latest : post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->entry_by_event, keys);
-	post->scanning_entry_by_event = true;
+	table_scan_probe(&post->entry_by_event, &post->entry, "entry_event_idx",
+					 post->latest ? post->latest : post->snapshot, 2, keys);
 	post->in_archive = false;
 }
 
@@ -359,12 +349,8 @@ enter_archive(Post *post)
 		return false;
 	for (int i = 0; i < 2; i++)
 		keys[i] = (TableKey) {BTEqualStrategyNumber, post->entry_by_event.keys[i].sk_argument};
-	if (!post->scanning_archived_by_event)
-		table_scan_begin(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
-						 post->latest ? post->latest : post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->archived_by_event, keys);
-	post->scanning_archived_by_event = true;
+	table_scan_probe(&post->archived_by_event, &post->archived_entry, "archived_entry_event_idx",
+					 post->latest ? post->latest : post->snapshot, 2, keys);
 	post->in_archive = true;
 	return true;
 }
@@ -386,23 +372,40 @@ post_next_entry(Post *post)
 	return table->slot;
 }
 
-/* Whether the last entry that an anchor is of is in the archive. */
-static bool
-is_archive_there(Post *post, int64 account_id, int32 entries)
+TupleTableSlot *
+post_entry(Post *post, int64 account_id, int32 entry_no, bool archived)
 {
+	Table	   *table = archived ? post_table(post, &post->archived_entry, "archived_entry", ENTRY_NATTS) :
+		post_table(post, &post->entry, "entry", ENTRY_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entries)}
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
 	bool		found;
 
-	if (!post_has_archive(post))
-		return false;
-	table_scan_begin(&scan, &post->archived_entry, "archived_entry_pkey", post->snapshot, 2, keys);
+	table_scan_begin(&scan, table, archived ? "archived_entry_pkey" : "entry_pkey", post->snapshot, 2, keys);
 	found = table_scan_next(&scan);
 	table_scan_end(&scan);
-	return found;
+	if (!found)
+		return NULL;
+	slot_getallattrs(table->slot);
+	return table->slot;
+}
+
+Table *
+post_scan_allocations(Post *post, TableScan *scan, int64 account_id, int32 entry_no, bool archived)
+{
+	Table	   *table = archived ?
+		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
+		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
+	TableKey	keys[2] = {
+		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
+		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
+	};
+
+	table_scan_begin(scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
+	return table;
 }
 
 void
@@ -419,9 +422,10 @@ post_refuse_discarded(Post *post, int64 account_id, TimestampTz time)
 	{
 		Datum	   *values = table->slot->tts_values - 1;
 
+		/* With its last entry all that the anchor is of is there, or gone. */
 		slot_getallattrs(table->slot);
 		if (time < DatumGetTimestampTz(values[ANCHOR_BEFORE]) &&
-			!is_archive_there(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES])))
+			!(post_has_archive(post) && post_entry(post, account_id, DatumGetInt32(values[ANCHOR_ENTRIES]), true)))
 			ereport(ERROR,
 					(errcode(ERRCODE_LY_ARCHIVED),
 					 errmsg("what it is about is archived"),
@@ -441,12 +445,7 @@ post_find_account(Post *post, int32 currency_id, const text *key, ItemPointer ti
 	};
 	bool		isnull;
 
-	if (!post->scanning_account_by_key)
-		table_scan_begin(&post->account_by_key, &post->account, "account_key",
-						 post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->account_by_key, keys);
-	post->scanning_account_by_key = true;
+	table_scan_probe(&post->account_by_key, &post->account, "account_key", post->snapshot, 2, keys);
 
 	if (!table_scan_next(&post->account_by_key))
 	{
@@ -485,11 +484,7 @@ find_row(Post *post, int64 account_id, ItemPointer hint)
 		DatumGetInt64(slot_getattr(post->account.slot, ACCOUNT_ID, &isnull)) == account_id)
 		return true;
 
-	if (!post->scanning_account_by_id)
-		table_scan_begin(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
-	else
-		table_scan_again(&post->account_by_id, &key);
-	post->scanning_account_by_id = true;
+	table_scan_probe(&post->account_by_id, &post->account, "account_pkey", post->snapshot, 1, &key);
 	return table_scan_next(&post->account_by_id);
 }
 
@@ -501,6 +496,24 @@ post_account_currency(Post *post, int64 account_id)
 	if (!find_row(post, account_id, NULL))
 		return NULL;
 	return currency_by_id(DatumGetInt32(slot_getattr(post->account.slot, ACCOUNT_CURRENCY, &isnull)));
+}
+
+const Currency *
+post_entry_currency(Post *post, int64 entry_id, int64 *account_id, int32 *entry_no, ItemPointer tid)
+{
+	const Currency *currency;
+
+	*account_id = entry_id / ENTRIES_PER_ACCOUNT;
+	*entry_no = (int32) (entry_id % ENTRIES_PER_ACCOUNT);
+	if (entry_id <= 0 || *entry_no == 0)
+		return NULL;
+	currency = post_account_currency(post, *account_id);
+	if (currency == NULL)
+		return NULL;
+	program_check_access(currency->program->program_id);
+	if (tid != NULL)
+		ItemPointerCopy(&post->account.slot->tts_tid, tid);
+	return currency;
 }
 
 static void
@@ -591,13 +604,7 @@ add_lot(Account *account)
 {
 	Lot		   *lot = palloc0(sizeof(Lot));
 
-	if (account->nlots == account->lots_room)
-	{
-		account->lots_room = account->lots_room ? account->lots_room * 2 : 8;
-		account->lots = account->lots ?
-			repalloc(account->lots, sizeof(Lot *) * account->lots_room) :
-			palloc(sizeof(Lot *) * account->lots_room);
-	}
+	account->lots = array_grow(account->lots, account->nlots, &account->lots_room, sizeof(Lot *));
 	account->lots[account->nlots++] = lot;
 	return lot;
 }
@@ -658,15 +665,9 @@ scan_open_lots(Account *account, StrategyNumber strategy, TimestampTz expires_at
 	};
 
 	post_table(post, &post->lot, "lot", LOT_NATTS);
-	if (post->scanning_lot_open && post->lot_open.keys[2].sk_strategy == strategy)
-		table_scan_again(&post->lot_open, keys);
-	else
-	{
-		if (post->scanning_lot_open)
-			table_scan_end(&post->lot_open);
-		table_scan_begin(&post->lot_open, &post->lot, "lot_pkey", post->snapshot, 3, keys);
-	}
-	post->scanning_lot_open = true;
+	if (post->lot_open.scan != NULL && post->lot_open.keys[2].sk_strategy != strategy)
+		table_scan_end(&post->lot_open);
+	table_scan_probe(&post->lot_open, &post->lot, "lot_pkey", post->snapshot, 3, keys);
 	return &post->lot_open;
 }
 
@@ -692,24 +693,9 @@ account_read_lots(Account *account)
 
 	table_scan_begin(&scan, post_table(post, &post->lot, "lot", LOT_NATTS), "lot_pkey", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		read_lot(account, post->lot.slot);
-	}
 	table_scan_end(&scan);
 	account->all_open = true;
-}
-
-/* All that are known, those of a clock among them, by when they end. */
-static Lot **
-lots_in_order(Account *account)
-{
-	Lot		  **lots = palloc(sizeof(Lot *) * Max(account->nlots, 1));
-
-	if (account->nlots > 0)
-		memcpy(lots, account->lots, sizeof(Lot *) * account->nlots);
-	qsort(lots, account->nlots, sizeof(Lot *), lots_by_end);
-	return lots;
 }
 
 bool
@@ -736,9 +722,7 @@ account_open_live(Account *account, TimestampTz at, LotCursor *cursor)
 	/* The index has lots of a clock last, whenever that ends. */
 	if (account->clock_end != DT_NOBEGIN)
 	{
-		account_read_open(account);
-		cursor->sorted = lots_in_order(account);
-		cursor->nsorted = account->nlots;
+		cursor->sorted = account_open_lots(account, lots_by_end, &cursor->nsorted);
 		return;
 	}
 	post_table(post, &post->lot, "lot", LOT_NATTS);
@@ -786,15 +770,14 @@ account_read_live(Account *account, TimestampTz at, Points wanted, Lot ***live, 
 	LotCursor	cursor;
 	Lot		   *lot;
 	Points		found = 0;
-	int			room = 8;
+	int			room = 0;
 
-	*live = palloc(sizeof(Lot *) * room);
+	*live = NULL;
 	*count = 0;
 	account_open_live(account, at, &cursor);
 	while (found < wanted && (lot = account_next_live(&cursor)) != NULL)
 	{
-		if (*count == room)
-			*live = repalloc(*live, sizeof(Lot *) * (room *= 2));
+		*live = array_grow(*live, *count, &room, sizeof(Lot *));
 		(*live)[(*count)++] = lot;
 		found = points_add(found, lot->remaining - lot->held);
 	}
@@ -815,11 +798,7 @@ account_lot(Account *account, int32 lot_no)
 	if (lot != NULL)
 		return lot;
 	post_table(post, &post->lot, "lot", LOT_NATTS);
-	if (!post->scanning_lot_by_no)
-		table_scan_begin(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
-	else
-		table_scan_again(&post->lot_by_no, keys);
-	post->scanning_lot_by_no = true;
+	table_scan_probe(&post->lot_by_no, &post->lot, "lot_pkey", post->snapshot, 2, keys);
 	if (!table_scan_next(&post->lot_by_no))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
@@ -829,13 +808,13 @@ account_lot(Account *account, int32 lot_no)
 }
 
 static int32
-first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
+allocated_lot(Post *post, int64 account_id, int32 entry_no, bool archived)
 {
 	TableScan	scan;
+	Table	   *table = post_scan_allocations(post, &scan, account_id, entry_no, archived);
 	int32		lot_no = 0;
 	bool		isnull;
 
-	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
 	while (lot_no == 0 && table_scan_next(&scan))
 		lot_no = DatumGetInt32(slot_getattr(table->slot, ALLOCATION_LOT, &isnull));
 	table_scan_end(&scan);
@@ -845,20 +824,9 @@ first_lot(Post *post, Table *table, const char *index, const TableKey *keys)
 int32
 post_allocated_lot(Post *post, int64 account_id, int32 entry_no)
 {
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
-	int32		lot_no;
+	int32		lot_no = allocated_lot(post, account_id, entry_no, false);
 
-	post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	lot_no = first_lot(post, &post->allocation, "allocation_pkey", keys);
-	if (lot_no == 0 && post_has_archive(post))
-	{
-		post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS);
-		lot_no = first_lot(post, &post->archived_allocation, "archived_allocation_pkey", keys);
-	}
-	return lot_no;
+	return lot_no == 0 && post_has_archive(post) ? allocated_lot(post, account_id, entry_no, true) : lot_no;
 }
 
 static bool
@@ -1109,13 +1077,7 @@ add_entry(Account *account, EntryKind kind, TimestampTz event_time)
 {
 	Entry	   *entry;
 
-	if (account->nentries == account->entries_room)
-	{
-		account->entries_room = account->entries_room ? account->entries_room * 2 : 8;
-		account->entries = account->entries ?
-			repalloc(account->entries, sizeof(Entry) * account->entries_room) :
-			palloc(sizeof(Entry) * account->entries_room);
-	}
+	account->entries = array_grow(account->entries, account->nentries, &account->entries_room, sizeof(Entry));
 	if (account->last_entry + 1 >= ENTRIES_PER_ACCOUNT)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_ACCOUNT_FULL),
@@ -1160,13 +1122,8 @@ account_allocate(Account *account, const Entry *entry, int32 lot_no, Points poin
 	Allocation *allocation = palloc0(sizeof(Allocation));
 	Allocation *last = account->nallocations ? account->allocations[account->nallocations - 1] : NULL;
 
-	if (account->nallocations == account->allocations_room)
-	{
-		account->allocations_room = account->allocations_room ? account->allocations_room * 2 : 8;
-		account->allocations = account->allocations ?
-			repalloc(account->allocations, sizeof(Allocation *) * account->allocations_room) :
-			palloc(sizeof(Allocation *) * account->allocations_room);
-	}
+	account->allocations = array_grow(account->allocations, account->nallocations, &account->allocations_room,
+									  sizeof(Allocation *));
 	account->allocations[account->nallocations++] = allocation;
 	allocation->entry_no = entry->entry_no;
 	allocation->allocation_no = last && last->entry_no == entry->entry_no ? last->allocation_no + 1 : 1;
@@ -1176,10 +1133,11 @@ account_allocate(Account *account, const Entry *entry, int32 lot_no, Points poin
 	return allocation;
 }
 
-/* The account's totals that an entry of that kind is part of. */
+/* Points into (or, negative, out of) an entry, and the account's totals that one of its kind is part of. */
 static void
-count_in(Account *account, const Entry *entry, Points points)
+book(Account *account, Entry *entry, Points points)
 {
+	entry->points = points_add(entry->points, points);
 	account->posted = points_add(account->posted, points);
 	switch (entry->kind)
 	{
@@ -1209,8 +1167,7 @@ repay(Account *account, Entry *entry, Points points)
 {
 	Points		repaid = Min(points, account->debt);
 
-	entry->points = points_add(entry->points, points);
-	count_in(account, entry, points);
+	book(account, entry, points);
 	if (repaid > 0)
 	{
 		account->debt -= repaid;
@@ -1254,8 +1211,7 @@ account_credit(Account *account, Entry *entry, Points points, const LotDates *da
 void
 account_debit_lot(Account *account, Entry *entry, Points points, Lot *lot)
 {
-	entry->points = points_sub(entry->points, points);
-	count_in(account, entry, -points);
+	book(account, entry, -points);
 	account_allocate(account, entry, lot->lot_no, -points);
 	move(account, lot, -points);
 }
@@ -1264,16 +1220,14 @@ void
 account_empty_lot(Account *account, Entry *entry, Points points, Lot *lot)
 {
 	entry->lot_no = lot->lot_no;
-	entry->points = points_sub(entry->points, points);
-	count_in(account, entry, -points);
+	book(account, entry, -points);
 	move(account, lot, -points);
 }
 
 void
 account_return_dead(Account *account, Entry *entry, Points points, Lot *lot)
 {
-	entry->points = points_add(entry->points, points);
-	count_in(account, entry, points);
+	book(account, entry, points);
 	account_allocate(account, entry, lot->lot_no, points);
 	lot->credited = points_add(lot->credited, points);
 	move(account, lot, points);
@@ -1302,8 +1256,7 @@ void
 account_change_debt(Account *account, Entry *entry, Points more)
 {
 	account->debt = points_add(account->debt, more);
-	entry->points = points_sub(entry->points, more);
-	count_in(account, entry, -more);
+	book(account, entry, -more);
 	account_allocate(account, entry, DEBT_LOT, -more);
 }
 

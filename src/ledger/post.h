@@ -194,6 +194,7 @@ struct Post
 	Table		request;
 	Table		progress;		/* the status wing's */
 	Table		tier_change;
+	/* Open from their first use until the snapshot changes. */
 	TableScan	member_by_key;
 	TableScan	account_by_id;
 	TableScan	account_by_key;
@@ -201,13 +202,6 @@ struct Post
 	TableScan	lot_by_no;
 	TableScan	entry_by_event;
 	TableScan	archived_by_event;
-	bool		scanning_member_by_key;
-	bool		scanning_account_by_id;
-	bool		scanning_account_by_key;
-	bool		scanning_lot_open;
-	bool		scanning_lot_by_no;
-	bool		scanning_entry_by_event;
-	bool		scanning_archived_by_event;
 	bool		in_archive;		/* entries of an event come from there now */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
@@ -239,6 +233,12 @@ extern bool post_has_archive(Post *post);
 /* Refuses when what happened at that time may be among entries of the account that are no longer there. */
 extern void post_refuse_discarded(Post *post, int64 account_id, TimestampTz time);
 
+/* The row of an entry, in the ledger or in the archive; NULL: it is not there. */
+extern TupleTableSlot *post_entry(Post *post, int64 account_id, int32 entry_no, bool archived);
+
+/* Begins to read the allocations of an entry, in their order, from there; rows come into the table's slot. */
+extern Table *post_scan_allocations(Post *post, TableScan *scan, int64 account_id, int32 entry_no, bool archived);
+
 /* The lot that the allocations of an entry name; 0: none. */
 extern int32 post_allocated_lot(Post *post, int64 account_id, int32 entry_no);
 
@@ -247,6 +247,13 @@ extern int64 post_find_account(Post *post, int32 currency_id, const text *key, I
 
 /* The currency of an account; NULL: there is no such account. */
 extern const Currency *post_account_currency(Post *post, int64 account_id);
+
+/*
+ * Of an id that applications gave for an entry: the account and its currency; NULL: it can't be one.
+ * Refuses as post_check_access(); *tid, if wanted, is a hint for post_account().
+ */
+extern const Currency *post_entry_currency(Post *post, int64 entry_id, int64 *account_id, int32 *entry_no,
+										   ItemPointer tid);
 
 /* Whether the account that post_find_account() has just found was merged into another. */
 extern bool post_found_merged(Post *post);
@@ -291,6 +298,19 @@ extern void post_account_wherever(Post *post, int64 account_id, AccountWork work
 
 /* For qsort() of account ids: the order in which they are visited. */
 extern int	post_compare_ids(const void *a, const void *b);
+
+/* A column of a row that was deformed, NULL for NULL; it lives no longer than the row. */
+static inline text *
+slot_text(const TupleTableSlot *slot, AttrNumber column)
+{
+	return slot->tts_isnull[column - 1] ? NULL : DatumGetTextPP(slot->tts_values[column - 1]);
+}
+
+static inline text *
+copy_text(const text *from)
+{
+	return from == NULL ? NULL : DatumGetTextPCopy(PointerGetDatum(from));
+}
 
 /* Of an event's and a line's keys; NULL is like NULL. */
 static inline bool
@@ -370,6 +390,7 @@ extern void account_close_live(LotCursor *cursor);
 extern Allocation *account_allocate(Account *account, const Entry *entry, int32 lot_no, Points points);
 
 extern const char *entry_kind_name(EntryKind kind);
+extern EntryKind entry_kind_of(Datum name);	/* ENTRY_KINDS: of none */
 
 /*
  * The status wing keeps tiers by these: one is called at the end of each

@@ -372,6 +372,8 @@ check_access(int32 program_id, const text *key, bool choosing)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg(to_members ? "role \"%s\" is confined to its own points" : "role \"%s\" is confined to other programs",
 					GetUserNameFromId(role, false)),
+			 to_members ? errdetail("The call is about a member whom it may not act for, or about more than one.") :
+			 errdetail("The call is about a program that it may not act in, or about all programs."),
 			 to_members ? errhint("loyalty.confine_member() and loyalty.act_for() say for whom it may act; views loyalty.my_entries and the like show it.") :
 			 errhint("loyalty.confine() says in which programs a role may act.")));
 }
@@ -550,16 +552,23 @@ program_of_member(const text *code, const text *key)
 Datum
 loyalty_program_act_for(PG_FUNCTION_ARGS)
 {
-	const Program *program = find_program(PG_GETARG_TEXT_PP(0));
+	const Program *program;
 	Table		member;
 	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int32GetDatum(program->program_id)},
-		{BTEqualStrategyNumber, PG_GETARG_DATUM(1)}
-	};
+	TableKey	keys[2];
 	char	   *value;
 	bool		isnull;
 
+	/* A caller who has nobody must not go on as if somebody were set. */
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", PG_ARGISNULL(0) ? "program" : "member"),
+				 errdetail("The transaction would not be confined."),
+				 errhint("Give the member that the application has authenticated.")));
+	program = find_program(PG_GETARG_TEXT_PP(0));
+	keys[0] = (TableKey) {BTEqualStrategyNumber, Int32GetDatum(program->program_id)};
+	keys[1] = (TableKey) {BTEqualStrategyNumber, PG_GETARG_DATUM(1)};
 	check_access(program->program_id, PG_GETARG_TEXT_PP(1), true);
 	table_open_for_read(&member, "member", MEMBER_NATTS);
 	table_scan_begin(&scan, &member, "member_key", GetActiveSnapshot(), 2, keys);

@@ -21,14 +21,6 @@ reused(const Request *request)
 			 errhint("Repeat a call with its own id; make a new id for a new call.")));
 }
 
-static Table *
-requests(Post *post)
-{
-	if (post->request.rel == NULL)
-		table_open_for_write(&post->request, "request", REQUEST_NATTS, post->estate);
-	return &post->request;
-}
-
 int64
 request_answer(Post *post, const Request *request)
 {
@@ -42,7 +34,13 @@ request_answer(Post *post, const Request *request)
 
 	if (request->id == NULL)
 		return 0;
-	table = requests(post);
+	if (VARSIZE_ANY_EXHDR(request->id) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_EMPTY_REQUEST),
+				 errmsg("the request id is empty"),
+				 errdetail("All calls without an id of their own would pass for one."),
+				 errhint("Give each call an id of its own, or NULL if it is never repeated.")));
+	table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	table_scan_begin(&scan, table, "request_pkey", post->snapshot, 2, keys);
 	if (table_scan_next(&scan))
 	{
@@ -67,7 +65,7 @@ request_keep(Post *post, const Request *request, int64 account_id, int32 entry_n
 
 	if (request->id == NULL)
 		return;
-	table = requests(post);
+	table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	slot = table_new_row(table);
 	values = slot->tts_values - 1;
 	values[REQUEST_PROGRAM] = Int32GetDatum(request->program_id);
@@ -95,4 +93,33 @@ request_keep(Post *post, const Request *request, int64 account_id, int32 entry_n
 		reused(request);
 	}
 	PG_END_TRY();
+}
+
+int64
+request_finish(Post *post, const Request *request, int64 answer, int64 account_id, int32 entry_no)
+{
+	if (answer == 0)
+	{
+		request_keep(post, request, account_id, entry_no);
+		answer = ENTRY_ID(account_id, entry_no);
+	}
+	post_end(post);
+	return answer;
+}
+
+void
+require_argument(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name),
+				 errdetail("The call can't mean anything without it."),
+				 errhint("Only arguments with a default may be left out.")));
+}
+
+char *
+reason_content(const text *reason)
+{
+	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
 }

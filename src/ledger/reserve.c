@@ -22,8 +22,8 @@
 
 #include "access/nbtree.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 
+#include "base/array.h"
 #include "ledger/reserve.h"
 
 Points		(*reserve_let_off_hook) (Account *account, const Lot *lot) = NULL;
@@ -40,13 +40,7 @@ add_hold(Account *account)
 {
 	Hold	   *hold = palloc0(sizeof(Hold));
 
-	if (account->nholds == account->holds_room)
-	{
-		account->holds_room = account->holds_room ? account->holds_room * 2 : 8;
-		account->holds = account->holds ?
-			repalloc(account->holds, sizeof(Hold *) * account->holds_room) :
-			palloc(sizeof(Hold *) * account->holds_room);
-	}
+	account->holds = array_grow(account->holds, account->nholds, &account->holds_room, sizeof(Hold *));
 	return account->holds[account->nholds++] = hold;
 }
 
@@ -126,10 +120,7 @@ open_holds(Account *account, const Lot *lot, Hold ***holds)
 
 	table_scan_begin(&scan, hold_table(account), "hold_open_idx", account->post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
-	{
-		CHECK_FOR_INTERRUPTS();
 		(void) read_hold(account, account->post->hold.slot);
-	}
 	table_scan_end(&scan);
 
 	/* Those that this visit made are among the known ones, too. */
@@ -227,20 +218,19 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
 		{BTEqualStrategyNumber, Int32GetDatum(hold_no)}
 	};
-	int			room = 4;
+	int			room = 0;
 
-	*holds = palloc(sizeof(Hold *) * room);
+	*holds = NULL;
 	*count = 0;
 	table_scan_begin(&scan, hold_table(account), "hold_pkey", account->post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (*count == room)
-			*holds = repalloc(*holds, sizeof(Hold *) * (room *= 2));
+		*holds = array_grow(*holds, *count, &room, sizeof(Hold *));
 		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
 	}
 	table_scan_end(&scan);
-	qsort(*holds, *count, sizeof(Hold *), by_ends_at);
+	if (*count > 1)
+		qsort(*holds, *count, sizeof(Hold *), by_ends_at);
 }
 
 void

@@ -19,6 +19,14 @@ aggregate_context(FunctionCallInfo fcinfo)
 	return context;
 }
 
+/* What a function on the state alone is given; NULL: the aggregate had no row. */
+static inline void *
+aggregate_state(FunctionCallInfo fcinfo)
+{
+	(void) aggregate_context(fcinfo);
+	return PG_ARGISNULL(0) ? NULL : PG_GETARG_POINTER(0);
+}
+
 /* The result for a row that is skipped: the state as it came, NULL at first. */
 static inline Datum
 aggregate_unchanged(FunctionCallInfo fcinfo)

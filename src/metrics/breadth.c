@@ -389,11 +389,8 @@ loyalty_breadth_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_breadth_serialize(PG_FUNCTION_ARGS)
 {
-	BreadthState *state;
+	BreadthState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
-
-	(void) aggregate_context(fcinfo);
-	state = (BreadthState *) PG_GETARG_POINTER(0);
 
 	aggregate_begin_send(&buf, STATE_VERSION);
 	keyset_send(&buf, state->customers);
@@ -430,16 +427,14 @@ compare_tags(const void *a, const void *b)
 Datum
 loyalty_breadth_final(PG_FUNCTION_ARGS)
 {
-	BreadthState *state;
+	BreadthState *state = aggregate_state(fcinfo);
 	uint32	   *tags;
 	uint32		size;
 	BreadthBin *bin;
 	int			n = 0;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (BreadthState *) PG_GETARG_POINTER(0);
 
 	size = state->customers->size;
 	tags = palloc_extended((Size) size * sizeof(uint32), MCXT_ALLOC_HUGE);
@@ -463,12 +458,10 @@ loyalty_breadth_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_breadth_final_mean(PG_FUNCTION_ARGS)
 {
-	BreadthState *state;
+	BreadthState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (BreadthState *) PG_GETARG_POINTER(0);
 	PG_RETURN_FLOAT8((double) state->pairs->size / (double) state->customers->size);
 }
 

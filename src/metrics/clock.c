@@ -144,7 +144,8 @@ clock_make(MemoryContext context, const Interval *unit, const char *zone, Timest
 		if (tz == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("time zone \"%s\" not recognized", zone)));
+					 errmsg("time zone \"%s\" not recognized", zone),
+					 errhint("See pg_timezone_names.")));
 		if (pg_get_timezone_offset(tz, &fixed))
 			tz = NULL;
 	}

@@ -1106,7 +1106,8 @@ get_rule(FunctionCallInfo fcinfo, TimestampTz as_of, uint8 flags, bool is_local)
 	if (TIMESTAMP_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be finite"),
+				 errhint("Give the moment up to which the data go, such as now().")));
 	if (zone != NULL)
 	{
 		zone_name = text_to_cstring(zone);
@@ -1150,7 +1151,8 @@ mixed_arguments(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INVALID_METRIC),
-			 errmsg("as_of, period, time zone and origin must be the same for all rows of a group")));
+			 errmsg("as_of, period, time zone and origin must be the same for all rows of a group"),
+			 errhint("Give constants, not columns.")));
 }
 
 
@@ -1198,7 +1200,8 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, uint8 flags, b
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the time of an activity must be finite")));
+				 errmsg("the time of an activity must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 
 	if (PG_ARGISNULL(0))
 		state = make_state(aggregate_context(fcinfo), rule, aggregate_argument_type(fcinfo, 1),
@@ -1282,12 +1285,10 @@ loyalty_cohort_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_cohort_serialize(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	const Clock *clock;
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	clock = state->rule->clock;
 
 	aggregate_begin_send(&buf, STATE_VERSION);
@@ -1383,7 +1384,7 @@ count_customer(cells_hash *cells, const Rule *rule, const ActivityList *list)
 Datum
 loyalty_cohort_final(PG_FUNCTION_ARGS)
 {
-	CohortState *state;
+	CohortState *state = aggregate_state(fcinfo);
 	Rule	   *rule;
 	cells_hash *table;
 	cells_iterator iterator;
@@ -1393,10 +1394,8 @@ loyalty_cohort_final(PG_FUNCTION_ARGS)
 	ActivityList list = {0};
 	CohortSummary *summary;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (CohortState *) PG_GETARG_POINTER(0);
 	rule = state->rule;
 
 	activity_flush(state->activity);

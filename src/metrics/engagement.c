@@ -285,7 +285,8 @@ read_zone(StickinessCall *call, text *zone, MemoryContext context)
 	if (name[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", name)));
+				 errmsg("time zone \"%s\" not recognized", name),
+				 errhint("See pg_timezone_names.")));
 	call->clock = clock_make(context, &one_day, name, DT_NOBEGIN);
 	if (call->zone != NULL)
 		pfree(call->zone);
@@ -336,7 +337,8 @@ mixed_periods(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INVALID_METRIC),
-			 errmsg("the period must be the same for all rows of a group")));
+			 errmsg("the period must be the same for all rows of a group"),
+			 errhint("Give a constant, not a column.")));
 }
 
 static bool
@@ -435,11 +437,9 @@ loyalty_engagement_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_engagement_serialize(PG_FUNCTION_ARGS)
 {
-	StickinessState *state;
+	StickinessState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (StickinessState *) PG_GETARG_POINTER(0);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint32(&buf, state->first);
 	pq_sendint32(&buf, state->end);
@@ -800,11 +800,9 @@ loyalty_engagement_baseline_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_engagement_baseline_serialize(PG_FUNCTION_ARGS)
 {
-	BaselineState *state;
+	BaselineState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (BaselineState *) PG_GETARG_POINTER(0);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint64(&buf, state->members);
 	pq_sendint32(&buf, state->ncomponents);
@@ -873,13 +871,11 @@ value_at(const double *sorted, int64 n, double share)
 Datum
 loyalty_engagement_baseline_final(PG_FUNCTION_ARGS)
 {
-	BaselineState *state;
+	BaselineState *state = aggregate_state(fcinfo);
 	double	   *quantile;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (BaselineState *) PG_GETARG_POINTER(0);
 	quantile = palloc(state->ncomponents * FITTED_POINTS * sizeof(double));
 	for (int i = 0; i < state->ncomponents; i++)
 	{
@@ -1032,7 +1028,8 @@ loyalty_engagement_score(PG_FUNCTION_ARGS)
 			if (!(weights[i] >= 0.0))
 				ereport(ERROR,
 						(errcode(ERRCODE_LY_INVALID_METRIC),
-						 errmsg("a weight must not be NULL or negative")));
+						 errmsg("a weight must not be NULL or negative"),
+						 errhint("Give one for each component, which add up to 1.")));
 			total += weights[i];
 		}
 		if (fabs(total - 1.0) > slack)

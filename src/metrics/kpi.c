@@ -315,16 +315,14 @@ find_orders(HistoryState *state, Order *orders)
 Datum
 loyalty_kpi_history_final(PG_FUNCTION_ARGS)
 {
-	HistoryState *state;
+	HistoryState *state = aggregate_state(fcinfo);
 	HistoryHead head;
 	Size		moves_size;
 	bytea	   *result;
 	char	   *at;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (HistoryState *) PG_GETARG_POINTER(0);
 
 	moves_size = state->nmoves * sizeof(Move);
 	result = palloc(VARHDRSZ + sizeof(head) + state->nearnings * sizeof(Order) + moves_size);

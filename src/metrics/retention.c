@@ -415,11 +415,8 @@ loyalty_retention_repeat_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_retention_repeat_serialize(PG_FUNCTION_ARGS)
 {
-	RepeatState *state;
+	RepeatState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
-
-	(void) aggregate_context(fcinfo);
-	state = (RepeatState *) PG_GETARG_POINTER(0);
 
 	aggregate_begin_send(&buf, STATE_VERSION);
 	send_counts(&buf, state->count);
@@ -462,24 +459,20 @@ loyalty_retention_repeat_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_retention_repeat_final_rate(PG_FUNCTION_ARGS)
 {
-	RepeatState *state;
+	RepeatState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (RepeatState *) PG_GETARG_POINTER(0);
 	return counts_ratio(fcinfo, state->count[REPEAT_CUSTOMERS], state->count[CUSTOMERS]);
 }
 
 Datum
 loyalty_retention_repeat_final_frequency(PG_FUNCTION_ARGS)
 {
-	RepeatState *state;
+	RepeatState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (RepeatState *) PG_GETARG_POINTER(0);
 	return counts_ratio(fcinfo, state->count[ORDERS], state->count[CUSTOMERS]);
 }
 
@@ -802,11 +795,8 @@ loyalty_retention_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_retention_serialize(PG_FUNCTION_ARGS)
 {
-	RetentionState *state;
+	RetentionState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
-
-	(void) aggregate_context(fcinfo);
-	state = (RetentionState *) PG_GETARG_POINTER(0);
 
 	aggregate_begin_send(&buf, STATE_VERSION);
 	send_counts(&buf, state->count);
@@ -843,24 +833,20 @@ loyalty_retention_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_retention_final_rate(PG_FUNCTION_ARGS)
 {
-	RetentionState *state;
+	RetentionState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (RetentionState *) PG_GETARG_POINTER(0);
 	return counts_ratio(fcinfo, state->count[RETAINED], state->count[AT_START]);
 }
 
 Datum
 loyalty_retention_final_churn(PG_FUNCTION_ARGS)
 {
-	RetentionState *state;
+	RetentionState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (RetentionState *) PG_GETARG_POINTER(0);
 	return counts_ratio(fcinfo, state->count[AT_START] - state->count[RETAINED],
 						state->count[AT_START]);
 }

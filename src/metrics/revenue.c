@@ -403,11 +403,9 @@ loyalty_revenue_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_revenue_serialize(PG_FUNCTION_ARGS)
 {
-	RevenueState *state;
+	RevenueState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (RevenueState *) PG_GETARG_POINTER(0);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	for (int i = 0; i < NCOUNTS; i++)
 		pq_sendint64(&buf, state->count[i]);

@@ -357,7 +357,8 @@ mixed_arguments(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_LY_INVALID_METRIC),
-			 errmsg("as_of, unit and time zone must be the same for all rows of a group")));
+			 errmsg("as_of, unit and time zone must be the same for all rows of a group"),
+			 errhint("Give constants, not columns.")));
 }
 
 
@@ -382,20 +383,32 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 	static const Interval one_day = {.day = 1};
 	const Interval *unit = PG_NARGS() > 4 ? PG_GETARG_INTERVAL_P(4) : &one_day;
 	Clock	   *clock = fcinfo->flinfo->fn_extra;
-	RfmState   *state;
+	RfmState   *state = PG_ARGISNULL(0) ? NULL : (RfmState *) PG_GETARG_POINTER(0);
 	Sum			spend = {0};
 	int64		ago;
+
+	/*
+	 * Of many groups the next one's state is in no cache, and waiting for it
+	 * would be half of the work: both its lines come while the unit is found.
+	 */
+	if (state != NULL)
+	{
+		__builtin_prefetch(state);
+		__builtin_prefetch(&state->inline_units[INLINE_UNITS - 1]);
+	}
 
 	if (TIMESTAMP_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be finite"),
+				 errhint("Give the moment up to which the data go, such as now().")));
 	if (at > as_of)
 		return aggregate_unchanged(fcinfo);
 	if (TIMESTAMP_NOT_FINITE(at))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the time of a purchase must be finite")));
+				 errmsg("the time of a purchase must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 
 	if (PG_NARGS() > 5)
 	{
@@ -405,20 +418,12 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 		if (zone[0] == '\0')
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("time zone \"%s\" not recognized", zone)));
+					 errmsg("time zone \"%s\" not recognized", zone),
+					 errhint("See pg_timezone_names.")));
 		clock = clock_find(fcinfo->flinfo, unit, zone);
 	}
 	else if (clock == NULL || !clock_same_unit(clock, unit))
 		clock = clock_find(fcinfo->flinfo, unit, is_local ? "" : "UTC");
-
-	if (PG_ARGISNULL(0))
-		state = make_state(aggregate_context(fcinfo), clock, as_of);
-	else
-	{
-		state = (RfmState *) PG_GETARG_POINTER(0);
-		if (unlikely(state->clock != clock || state->as_of != as_of))
-			mixed_arguments();
-	}
 
 	if (unlikely(clock->as_of != as_of))
 	{
@@ -440,9 +445,14 @@ accum(FunctionCallInfo fcinfo, TimestampTz at, TimestampTz as_of, bool is_local)
 		if (unlikely(!isfinite(spend.high)))
 			ereport(ERROR,
 					(errcode(ERRCODE_LY_INVALID_METRIC),
-					 errmsg("the amount of a purchase must be finite")));
+					 errmsg("the amount of a purchase must be finite"),
+					 errhint("Leave such rows out with FILTER or WHERE.")));
 	}
 
+	if (state == NULL)
+		state = make_state(aggregate_context(fcinfo), clock, as_of);
+	else if (unlikely(state->clock != clock || state->as_of != as_of))
+		mixed_arguments();
 	add_spend(state, (uint32) ago, spend, !PG_ARGISNULL(2));
 	add_unit(state, (uint32) ago);
 	PG_RETURN_POINTER(state);

@@ -170,7 +170,8 @@ loyalty_score_threshold(PG_FUNCTION_ARGS)
 			(i > 0 && !(falling ? threshold < before : threshold > before)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("thresholds must rise or fall all the way")));
+					 errmsg("thresholds must rise or fall all the way"),
+					 errhint("Those that rise are reached from below, those that fall from above: '{2,4,7,10}', '{365,180,90,30}'.")));
 		score += falling ? value <= threshold : value >= threshold;
 		before = threshold;
 	}

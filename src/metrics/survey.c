@@ -750,7 +750,8 @@ loyalty_survey_weighted_accum(PG_FUNCTION_ARGS)
 	if (!isfinite(weight) || weight < 0.0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the weight of an answer must be finite and not negative")));
+				 errmsg("the weight of an answer must be finite and not negative"),
+				 errhint("A weight says for how many customers an answer stands.")));
 	if (weight > 0.0)
 	{
 		state->responses++;

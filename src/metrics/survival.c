@@ -322,7 +322,8 @@ add_duration(SurvivalState *state, float8 duration, bool ended)
 	if (!isfinite(duration) || duration < 0.0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("a duration must be finite and not negative")));
+				 errmsg("a duration must be finite and not negative"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	add_point(state, (SurvivalPoint)
 			  {
 				  .time = duration + 0.0,.events = ended,.censored = !ended
@@ -359,7 +360,8 @@ loyalty_survival_accum_date(PG_FUNCTION_ARGS)
 	if (DATE_NOT_FINITE(as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be finite"),
+				 errhint("Give the day up to which the data go, such as current_date.")));
 	if (started > as_of)
 		return aggregate_unchanged(fcinfo);
 	ended = !PG_ARGISNULL(2) && PG_GETARG_DATEADT(2) <= as_of;
@@ -409,11 +411,9 @@ loyalty_survival_combine(PG_FUNCTION_ARGS)
 Datum
 loyalty_survival_serialize(PG_FUNCTION_ARGS)
 {
-	SurvivalState *state;
+	SurvivalState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 
-	(void) aggregate_context(fcinfo);
-	state = (SurvivalState *) PG_GETARG_POINTER(0);
 	compact(state);
 	aggregate_begin_send(&buf, STATE_VERSION);
 	send_points(&buf, state->points, state->size);
@@ -438,12 +438,10 @@ loyalty_survival_deserialize(PG_FUNCTION_ARGS)
 Datum
 loyalty_survival_final(PG_FUNCTION_ARGS)
 {
-	SurvivalState *state;
+	SurvivalState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (SurvivalState *) PG_GETARG_POINTER(0);
 	compact(state);
 	PG_RETURN_POINTER(survival_make(state->points, state->size, NULL));
 }

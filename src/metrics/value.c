@@ -667,7 +667,8 @@ read_amount(FunctionCallInfo fcinfo, int argno, bool *is_return)
 	if (!is_finite(DatumGetNumeric(amount)))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the amount of an order must be finite")));
+				 errmsg("the amount of an order must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	*is_return = DatumGetBool(DirectFunctionCall2(numeric_lt, amount, reader->zero));
 	return amount;
 }
@@ -744,7 +745,8 @@ accum(FunctionCallInfo fcinfo, int customer, int amount, int at, int key)
 	if (TIMESTAMP_NOT_FINITE(time))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("the time of an order must be finite")));
+				 errmsg("the time of an order must be finite"),
+				 errhint("Leave such rows out with FILTER or WHERE.")));
 	if (state->customers != NULL)
 		number = keyset_add(state->customers, 0, PG_GETARG_DATUM(customer), &found);
 	if (state->orders != NULL)
@@ -822,7 +824,8 @@ loyalty_value_accum_clv(PG_FUNCTION_ARGS)
 			 (margin != NULL && compare(state->margin, margin) != 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_INVALID_METRIC),
-				 errmsg("years and margin must be the same for all rows of a group")));
+				 errmsg("years and margin must be the same for all rows of a group"),
+				 errhint("Give constants, not columns.")));
 	PG_RETURN_POINTER(state);
 }
 
@@ -920,12 +923,9 @@ recv_numeric(StringInfo buf)
 Datum
 loyalty_value_serialize(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 	StringInfoData buf;
 	bytea	   *revenue;
-
-	(void) aggregate_context(fcinfo);
-	state = (ValueState *) PG_GETARG_POINTER(0);
 
 	aggregate_begin_send(&buf, STATE_VERSION);
 	pq_sendint64(&buf, state->norders);
@@ -986,12 +986,10 @@ total_revenue(FunctionCallInfo fcinfo, const ValueState *state)
 Datum
 loyalty_value_final(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	PG_RETURN_POINTER(make_summary(state->norders, state->customers->size,
 								   total_revenue(fcinfo, state),
 								   state->norders > 0 ? &state->first : NULL,
@@ -1001,12 +999,10 @@ loyalty_value_final(PG_FUNCTION_ARGS)
 Datum
 loyalty_value_final_average(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	if (state->norders == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_NUMERIC(divide(total_revenue(fcinfo, state), int64_to_numeric(state->norders)));
@@ -1015,13 +1011,11 @@ loyalty_value_final_average(PG_FUNCTION_ARGS)
 Datum
 loyalty_value_final_clv(PG_FUNCTION_ARGS)
 {
-	ValueState *state;
+	ValueState *state = aggregate_state(fcinfo);
 	Numeric		value;
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
+	if (state == NULL)
 		PG_RETURN_NULL();
-	state = (ValueState *) PG_GETARG_POINTER(0);
 	if (state->norders == 0 || state->first == state->last)
 		PG_RETURN_NULL();
 	value = multiply(total_revenue(fcinfo, state), state->years);

@@ -28,7 +28,10 @@
 
 /* A finite-horizon CLV is a sum over at most so many steps. */
 #define MAX_STEPS			100000
-#define STEPS_AT_ONCE		60
+
+/* A memo starts so small and stops so large that it costs nothing to ask once, and stays in a processor's cache. */
+#define MEMO_FIRST			4
+#define MEMO_LAST			14
 
 PG_FUNCTION_INFO_V1(loyalty_clv_in);
 PG_FUNCTION_INFO_V1(loyalty_clv_out);
@@ -88,6 +91,13 @@ part_process(const ModelPart *part)
 	process.family = part->family;
 	memcpy(process.parameter, part->parameter, sizeof(process.parameter));
 	return process;
+}
+
+static bool
+same_process(const Process *a, const Process *b)
+{
+	return a->family == b->family &&
+		memcmp(a->parameter, b->parameter, sizeof(a->parameter)) == 0;
 }
 
 /* The one validator: every part comes through here.  False after a soft error. */
@@ -825,6 +835,139 @@ loyalty_clv_log_likelihood_of(PG_FUNCTION_ARGS)
 	return answer(fcinfo, status, process.family, "log_likelihood", value);
 }
 
+/*
+ * P(alive) is part of every other answer, and who asks for one mostly asks for
+ * others of the same customer: the last one is kept.
+ */
+static MathStatus
+p_alive(const Process *process, const History *history, float8 *result)
+{
+	static Process last_process;
+	static History last_history;
+	static float8 last_result;
+
+	if (history->frequency != last_history.frequency || history->recency != last_history.recency ||
+		history->age != last_history.age || !same_process(process, &last_process))
+	{
+		MathStatus	status;
+
+		last_process.family = FAMILY_NONE;
+		status = process_p_alive(process, history, &last_result);
+		if (status != MATH_OK)
+			return status;
+		last_process = *process;
+		last_history = *history;
+	}
+	*result = last_result;
+	return MATH_OK;
+}
+
+/*
+ * What is expected of the living depends on frequency and age only, which many
+ * customers share when time is in whole days.  So each call in a query keeps
+ * what it has worked out for one model and question, in a table where newer
+ * values replace older ones.
+ */
+typedef struct MemoEntry
+{
+	float8		frequency;
+	float8		age;
+	float8		value;
+} MemoEntry;
+
+typedef struct Memo
+{
+	Process		process;
+	float8		question[3];	/* t; or horizon, step and discount */
+	int			log_size;
+	Size		misses;			/* since the table got its size */
+	MemoEntry  *entry;
+} Memo;
+
+/* The function's memo, emptied if it is of something else, enlarged if it is often missed. */
+static Memo *
+memo_for(FunctionCallInfo fcinfo, const Process *process, const float8 *question)
+{
+	FmgrInfo   *flinfo = fcinfo->flinfo;
+	Memo	   *memo = flinfo->fn_extra;
+	MemoEntry  *entry;
+	int			log_size = MEMO_FIRST;
+
+	if (memo == NULL)
+		memo = flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Memo));
+	if (same_process(process, &memo->process) &&
+		memcmp(memo->question, question, sizeof(memo->question)) == 0)
+	{
+		if (memo->log_size == MEMO_LAST || memo->misses >> memo->log_size < 2)
+			return memo;
+		log_size = memo->log_size + 1;
+	}
+
+	entry = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(MemoEntry) << log_size);
+	for (int i = 0; i < 1 << log_size; i++)
+		entry[i].frequency = get_float8_nan();
+	if (memo->entry != NULL)
+		pfree(memo->entry);
+	memo->process = *process;
+	memcpy(memo->question, question, sizeof(memo->question));
+	memo->log_size = log_size;
+	memo->misses = 0;
+	memo->entry = entry;
+	return memo;
+}
+
+static MemoEntry *
+memo_entry(Memo *memo, const History *history)
+{
+	uint64		frequency;
+	uint64		age;
+
+	/* whole numbers differ in their high bits, which a product has in its own */
+	memcpy(&frequency, &history->frequency, sizeof(frequency));
+	memcpy(&age, &history->age, sizeof(age));
+	return memo->entry + ((frequency * UINT64CONST(0x9e3779b97f4a7c15) ^
+						   age * UINT64CONST(0xc2b2ae3d27d4eb4f)) >> (64 - memo->log_size));
+}
+
+/* Weighted purchases in some times from now on.  Without a memo if they are not all of the question. */
+static MathStatus
+expected_purchases(const Process *process, const History *history, int n, const float8 *t,
+				   const float8 *weight, Memo *memo, float8 *result)
+{
+	MemoEntry  *entry = memo ? memo_entry(memo, history) : NULL;
+	float8		alive;
+	MathStatus	status = p_alive(process, history, &alive);
+
+	if (status != MATH_OK)
+		return status;
+	if (entry == NULL || entry->frequency != history->frequency || entry->age != history->age)
+	{
+		status = process_expected_alive(process, history, n, t, weight, result);
+		if (status != MATH_OK)
+			return status;
+		if (entry != NULL)
+		{
+			*entry = (MemoEntry) {history->frequency, history->age, *result};
+			memo->misses++;
+		}
+	}
+	else
+		*result = entry->value;
+	*result *= alive;
+	return MATH_OK;
+}
+
+static MathStatus
+expected_purchases_until(FunctionCallInfo fcinfo, const Process *process, const History *history,
+						 float8 t, float8 *result)
+{
+	static const float8 once = 1.0;
+	const float8 question[3] = {t};
+
+	return expected_purchases(process, history, 1, &t, &once,
+							  memo_for(fcinfo, process, question), result);
+}
+
 Datum
 loyalty_clv_p_alive(PG_FUNCTION_ARGS)
 {
@@ -832,7 +975,7 @@ loyalty_clv_p_alive(PG_FUNCTION_ARGS)
 	History		history = rfm_history(rfm_get_arg(fcinfo, 1));
 	Process		process = purchase_process(model, "p_alive");
 	float8		value = 0.0;
-	MathStatus	status = process_p_alive(&process, &history, &value);
+	MathStatus	status = p_alive(&process, &history, &value);
 
 	return answer(fcinfo, status, process.family, "p_alive", value);
 }
@@ -842,10 +985,10 @@ loyalty_clv_expected_purchases(PG_FUNCTION_ARGS)
 {
 	ClvModel   *model = clv_get_arg(fcinfo, 0);
 	History		history = rfm_history(rfm_get_arg(fcinfo, 1));
-	float8		t = PG_GETARG_FLOAT8(2);
 	Process		process = purchase_process(model, "expected_purchases");
 	float8		value = 0.0;
-	MathStatus	status = process_expected_purchases(&process, &history, 1, &t, &value);
+	MathStatus	status = expected_purchases_until(fcinfo, &process, &history,
+												  PG_GETARG_FLOAT8(2), &value);
 
 	return answer(fcinfo, status, process.family, "expected_purchases", value);
 }
@@ -890,12 +1033,12 @@ loyalty_clv_expected_value(PG_FUNCTION_ARGS)
 {
 	ClvModel   *model = clv_get_arg(fcinfo, 0);
 	History		history = rfm_history(rfm_get_arg(fcinfo, 1));
-	float8		t = PG_GETARG_FLOAT8(2);
 	Process		purchase = purchase_process(model, "expected_value");
 	Process		spend = spend_process(model);
 	float8		purchases = 0.0;
 	float8		each = 0.0;
-	MathStatus	status = process_expected_purchases(&purchase, &history, 1, &t, &purchases);
+	MathStatus	status = expected_purchases_until(fcinfo, &purchase, &history,
+												  PG_GETARG_FLOAT8(2), &purchases);
 
 	if (status != MATH_OK)
 		math_error(status, purchase.family, "expected_value");
@@ -905,42 +1048,49 @@ loyalty_clv_expected_value(PG_FUNCTION_ARGS)
 
 /*
  * Discounted expected purchases of the steps to the horizon, the last of which
- * it may cut short; purchases of a step count at its end.
+ * it may cut short; purchases of a step count at its end.  Purchases to the end
+ * of a step are in all later ones too, so that their weight is by how much the
+ * discount grows until the next.
  */
 static float8
-discounted_purchases(const Process *process, const History *history, float8 horizon,
-					 float8 step, float8 discount)
+discounted_purchases(FunctionCallInfo fcinfo, const Process *process, const History *history,
+					 float8 horizon, float8 step, float8 discount)
 {
+	const float8 question[3] = {horizon, step, discount};
 	float8		steps = ceil(horizon / step - 1e-9);
-	float8		before = 0.0;
 	float8		sum = 0.0;
 	float8		factor = 1.0;
 	float8		each_step = 1.0 / (1.0 + discount);
+	Memo	   *memo = NULL;
 
 	if (steps > MAX_STEPS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("horizon has too many steps"),
 				 errdetail("There can be %d.", MAX_STEPS)));
-	for (int first = 0; first < (int) steps; first += STEPS_AT_ONCE)
+	if (steps <= TIMES_AT_ONCE)
+		memo = memo_for(fcinfo, process, question);
+	for (int first = 0; first < (int) steps; first += TIMES_AT_ONCE)
 	{
-		int			n = Min(STEPS_AT_ONCE, (int) steps - first);
-		float8		t[STEPS_AT_ONCE];
-		float8		purchases[STEPS_AT_ONCE];
+		int			n = Min(TIMES_AT_ONCE, (int) steps - first);
+		float8		t[TIMES_AT_ONCE];
+		float8		weight[TIMES_AT_ONCE];
+		float8		purchases = 0.0;
 		MathStatus	status;
 
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
-			t[i] = first + i + 1 >= (int) steps ? horizon : step * (first + i + 1);
-		status = process_expected_purchases(process, history, n, t, purchases);
+		{
+			bool		last = first + i + 1 >= (int) steps;
+
+			t[i] = last ? horizon : step * (first + i + 1);
+			factor *= each_step;
+			weight[i] = last ? factor : factor * (discount * each_step);
+		}
+		status = expected_purchases(process, history, n, t, weight, memo, &purchases);
 		if (status != MATH_OK)
 			math_error(status, process->family, "clv");
-		for (int i = 0; i < n; i++)
-		{
-			factor *= each_step;
-			sum += (purchases[i] - before) * factor;
-			before = purchases[i];
-		}
+		sum += purchases;
 	}
 	return sum;
 }
@@ -984,7 +1134,8 @@ loyalty_clv_clv(PG_FUNCTION_ARGS)
 			return answer(fcinfo, status, spend.family, "clv", 0.0);
 	}
 	return answer(fcinfo, MATH_OK, process.family, "clv",
-				  margin * each * discounted_purchases(&process, &history, horizon, step, discount));
+				  margin * each * discounted_purchases(fcinfo, &process, &history,
+														  horizon, step, discount));
 }
 
 Datum

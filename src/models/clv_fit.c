@@ -2,12 +2,13 @@
  * clv_fit.c
  *		The aggregate that fits a clv_model to customers.
  *
- * The state collapses equal customers into one row with a count; it lives in
- * the aggregate's memory context.  The final function copies and sorts the
- * rows, so that a fit does not depend on the order in which, or the worker
- * through which, they came.
+ * The state keeps a row for each customer, and collapses equal ones into one
+ * with a count when there are many, before it is sent, and before the fit.
+ * Collapsed rows are sorted, so that a fit does not depend on the order in
+ * which, or the worker through which, they came.  The state lives in the
+ * aggregate's memory context.
  *
- * A fit polls for interrupts, and unwinds before one is served.
+ * Long work polls for interrupts, and unwinds before one is served.
  */
 #include "postgres.h"
 
@@ -23,24 +24,18 @@
 #include "metrics/aggregate.h"
 #include "models/clv.h"
 
-#define STATE_VERSION		1
+#define STATE_VERSION		2
 #define DEFAULT_FAMILY		FAMILY_MBGNBD
 #define FIRST_CAPACITY		32
 
-/* Distinct rows with counts, in the order of their first coming. */
-typedef struct CountedRow
-{
-	float8		key[3];
-	int64		count;
-} CountedRow;
+/* From so many rows on (40 megabytes) room is made by collapsing before more is taken. */
+#define COLLAPSE_FROM		(1024 * 1024)
 
 typedef struct RowSet
 {
-	CountedRow *row;
-	uint32		nrows;
-	uint32		capacity;
-	uint32	   *slot;			/* number of a row + 1, or 0: open addressing */
-	uint32		mask;			/* slots - 1; there are twice the capacity */
+	FitRow	   *row;
+	size_t		n;
+	size_t		capacity;
 } RowSet;
 
 typedef struct FitState
@@ -48,8 +43,8 @@ typedef struct FitState
 	ProcessFamily family;
 	bool		spend;			/* fit the spend as well */
 	int64		left_out;		/* repeat buyers without a positive spend */
-	RowSet		purchases;		/* frequency, recency, age */
-	RowSet		spends;			/* frequency, monetary */
+	RowSet		purchases;		/* without monetary */
+	RowSet		spends;			/* without recency and age */
 } FitState;
 
 PG_FUNCTION_INFO_V1(loyalty_clv_accum);
@@ -59,90 +54,71 @@ PG_FUNCTION_INFO_V1(loyalty_clv_deserialize);
 PG_FUNCTION_INFO_V1(loyalty_clv_final);
 
 
-/* ----- counted rows ----- */
+/* ----- rows with counts ----- */
 
-/* The finishing step of MurmurHash3: whole numbers differ in their high bits only. */
-static inline uint64
-mix_bits(uint64 bits)
+static int
+interrupt_pending(void *arg)
 {
-	bits ^= bits >> 33;
-	bits *= UINT64CONST(0xff51afd7ed558ccd);
-	bits ^= bits >> 33;
-	bits *= UINT64CONST(0xc4ceb9fe1a85ec53);
-	bits ^= bits >> 33;
-	return bits;
+	return INTERRUPTS_PENDING_CONDITION();
 }
 
-static uint64
-hash_key(const float8 *key)
+/* Not every interrupt ends the query; one that may not be served now can wait. */
+static FitPoll
+poll_again(void)
 {
-	uint64		hash = 0;
-
-	for (int i = 0; i < 3; i++)
-	{
-		uint64		bits;
-
-		memcpy(&bits, &key[i], sizeof(bits));
-		hash = mix_bits(hash ^ bits);
-	}
-	return hash;
+	CHECK_FOR_INTERRUPTS();
+	return INTERRUPTS_PENDING_CONDITION() ? NULL : interrupt_pending;
 }
 
-/* Room for the rows, and slots for twice as many; old slots are made anew. */
 static void
-grow_rows(RowSet *set, MemoryContext context, uint32 capacity)
+collapse(RowSet *set, ProcessFamily family)
 {
-	Size		slots = 2 * (Size) capacity;
+	MathStatus	status;
 
+	if (set->n == 0)
+		return;
+	status = collapse_rows(set->row, &set->n, interrupt_pending, NULL);
+	while (status == MATH_INTERRUPTED)
+		status = collapse_rows(set->row, &set->n, poll_again(), NULL);
+	if (status != MATH_OK)
+		math_error(status, family, "clv_fit");
+}
+
+static void
+make_room(RowSet *set, ProcessFamily family, MemoryContext context)
+{
+	if (set->n >= COLLAPSE_FROM)
+		collapse(set, family);
+	if (set->n <= set->capacity / 2 && set->capacity > 0)
+		return;
+	if (set->capacity > PG_INT32_MAX / 4)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many distinct customers to fit a model")));
+	set->capacity = Max(2 * set->capacity, FIRST_CAPACITY);
 	if (set->row == NULL)
-		set->row = MemoryContextAllocHuge(context, capacity * sizeof(CountedRow));
+		set->row = MemoryContextAlloc(context, set->capacity * sizeof(FitRow));
 	else
-		set->row = repalloc_huge(set->row, capacity * sizeof(CountedRow));
-	if (set->slot != NULL)
-		pfree(set->slot);
-	set->slot = MemoryContextAllocExtended(context, slots * sizeof(uint32),
-										   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	set->capacity = capacity;
-	set->mask = slots - 1;
-
-	for (uint32 i = 0; i < set->nrows; i++)
-	{
-		uint32		at = hash_key(set->row[i].key) & set->mask;
-
-		CHECK_FOR_INTERRUPTS();
-		while (set->slot[at] != 0)
-			at = (at + 1) & set->mask;
-		set->slot[at] = i + 1;
-	}
+		set->row = repalloc_huge(set->row, set->capacity * sizeof(FitRow));
 }
 
-static void
-add_rows(RowSet *set, MemoryContext context, const float8 *key, int64 count)
+static inline void
+add_row(RowSet *set, ProcessFamily family, MemoryContext context, FitRow row)
 {
-	uint32		at;
-	CountedRow *row;
+	if (set->n == set->capacity)
+		make_room(set, family, context);
+	set->row[set->n++] = row;
+}
 
-	if (set->nrows == set->capacity)
+
+static void
+add_rows(RowSet *set, ProcessFamily family, MemoryContext context, const RowSet *other)
+{
+	for (size_t i = 0; i < other->n; i++)
 	{
-		if (set->capacity > PG_UINT32_MAX / 4)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("too many distinct customers to fit a model")));
-		grow_rows(set, context, Max(2 * set->capacity, FIRST_CAPACITY));
+		CHECK_FOR_INTERRUPTS();
+		add_row(set, family, context, other->row[i]);
 	}
-	for (at = hash_key(key) & set->mask; set->slot[at] != 0; at = (at + 1) & set->mask)
-	{
-		row = &set->row[set->slot[at] - 1];
-		if (memcmp(row->key, key, sizeof(row->key)) == 0)
-		{
-			row->count += count;
-			return;
-		}
-	}
-	row = &set->row[set->nrows++];
-	memcpy(row->key, key, sizeof(row->key));
-	row->count = count;
-	set->slot[at] = set->nrows;
 }
 
 
@@ -220,19 +196,17 @@ loyalty_clv_accum(PG_FUNCTION_ARGS)
 	history = rfm_history(rfm_get_arg(fcinfo, 1));
 	if (!is_spend_family(state->family))
 	{
-		float8		key[3] = {history.frequency, history.recency, history.age};
-
 		status = history_check(state->family, &history);
 		if (status != MATH_OK)
 			math_error(status, state->family, "clv_fit");
-		add_rows(&state->purchases, context, key, 1);
+		add_row(&state->purchases, state->family, context,
+				(FitRow) {{history.frequency, history.recency, history.age, 0.0}, 1.0});
 	}
 	if (state->spend || is_spend_family(state->family))
 	{
-		float8		key[3] = {history.frequency, history.monetary, 0.0};
-
 		if (history.frequency > 0.0 && history.monetary > 0.0)
-			add_rows(&state->spends, context, key, 1);
+			add_row(&state->spends, state->family, context,
+					(FitRow) {{history.frequency, 0.0, 0.0, history.monetary}, 1.0});
 		else if (history.frequency > 0.0)
 			state->left_out++;
 	}
@@ -257,49 +231,49 @@ loyalty_clv_combine(PG_FUNCTION_ARGS)
 		mixed_arguments();
 
 	state->left_out += other->left_out;
-	for (uint32 i = 0; i < other->purchases.nrows; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_rows(&state->purchases, context, other->purchases.row[i].key,
-				 other->purchases.row[i].count);
-	}
-	for (uint32 i = 0; i < other->spends.nrows; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_rows(&state->spends, context, other->spends.row[i].key, other->spends.row[i].count);
-	}
+	add_rows(&state->purchases, state->family, context, &other->purchases);
+	add_rows(&state->spends, state->family, context, &other->spends);
 	PG_RETURN_POINTER(state);
 }
 
 static void
-send_rows(StringInfo buf, const RowSet *set)
+send_rows(StringInfo buf, RowSet *set, ProcessFamily family)
 {
-	pq_sendint32(buf, set->nrows);
-	for (uint32 i = 0; i < set->nrows; i++)
+	collapse(set, family);
+	pq_sendint64(buf, set->n);
+	for (size_t i = 0; i < set->n; i++)
 	{
+		const FitRow *row = &set->row[i];
+
 		CHECK_FOR_INTERRUPTS();
-		for (int k = 0; k < 3; k++)
-			pq_sendfloat8(buf, set->row[i].key[k]);
-		pq_sendint64(buf, set->row[i].count);
+		pq_sendfloat8(buf, row->history.frequency);
+		pq_sendfloat8(buf, row->history.recency);
+		pq_sendfloat8(buf, row->history.age);
+		pq_sendfloat8(buf, row->history.monetary);
+		pq_sendfloat8(buf, row->count);
 	}
 }
 
 static void
-recv_rows(StringInfo buf, RowSet *set, MemoryContext context)
+recv_rows(StringInfo buf, RowSet *set, ProcessFamily family)
 {
-	uint32		n = pq_getmsgint(buf, 4);
+	int64		n = pq_getmsgint64(buf);
 
-	for (uint32 i = 0; i < n; i++)
+	for (int64 i = 0; i < n; i++)
 	{
-		float8		key[3];
+		FitRow		row;
 
 		CHECK_FOR_INTERRUPTS();
-		for (int k = 0; k < 3; k++)
-			key[k] = pq_getmsgfloat8(buf);
-		add_rows(set, context, key, pq_getmsgint64(buf));
+		row.history.frequency = pq_getmsgfloat8(buf);
+		row.history.recency = pq_getmsgfloat8(buf);
+		row.history.age = pq_getmsgfloat8(buf);
+		row.history.monetary = pq_getmsgfloat8(buf);
+		row.count = pq_getmsgfloat8(buf);
+		add_row(set, family, CurrentMemoryContext, row);
 	}
 }
 
+/* May collapse the state's rows, which changes nothing that it means. */
 Datum
 loyalty_clv_serialize(PG_FUNCTION_ARGS)
 {
@@ -312,8 +286,8 @@ loyalty_clv_serialize(PG_FUNCTION_ARGS)
 	pq_sendbyte(&buf, state->family);
 	pq_sendbyte(&buf, state->spend);
 	pq_sendint64(&buf, state->left_out);
-	send_rows(&buf, &state->purchases);
-	send_rows(&buf, &state->spends);
+	send_rows(&buf, &state->purchases, state->family);
+	send_rows(&buf, &state->spends, state->family);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
@@ -334,56 +308,23 @@ loyalty_clv_deserialize(PG_FUNCTION_ARGS)
 		elog(ERROR, "unexpected family in a serialized clv_fit state");
 	state = make_state(CurrentMemoryContext, family, spend);
 	state->left_out = pq_getmsgint64(&buf);
-	recv_rows(&buf, &state->purchases, CurrentMemoryContext);
-	recv_rows(&buf, &state->spends, CurrentMemoryContext);
+	recv_rows(&buf, &state->purchases, family);
+	recv_rows(&buf, &state->spends, family);
 	pq_getmsgend(&buf);
 	PG_RETURN_POINTER(state);
 }
 
-/* A third of a large fit's time went into core's qsort, which calls its comparison. */
-#define ST_SORT sort_fit_rows
-#define ST_ELEMENT_TYPE FitRow
-#define ST_COMPARE(a, b) fit_row_compare(a, b)
-#define ST_CHECK_FOR_INTERRUPTS
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-static int
-interrupt_pending(void *arg)
-{
-	return INTERRUPTS_PENDING_CONDITION();
-}
-
-/* The fit of one process to the rows, which are left as they are. */
+/* The fit of one process to the rows, which it collapses. */
 static void
-fit_part(const RowSet *set, ProcessFamily family, ModelPart *part)
+fit_part(RowSet *set, ProcessFamily family, ModelPart *part)
 {
-	FitRow	   *rows = palloc_extended(set->nrows * sizeof(FitRow), MCXT_ALLOC_HUGE);
 	Fit			fit;
 	MathStatus	status;
 
-	for (uint32 i = 0; i < set->nrows; i++)
-	{
-		const float8 *key = set->row[i].key;
-
-		rows[i].count = (float8) set->row[i].count;
-		if (is_spend_family(family))
-			rows[i].history = (History) {key[0], 0.0, 0.0, key[1]};
-		else
-			rows[i].history = (History) {key[0], key[1], key[2], 0.0};
-	}
-	sort_fit_rows(rows, set->nrows);
-
-	status = process_fit(family, rows, set->nrows, interrupt_pending, NULL, &fit);
+	collapse(set, family);
+	status = process_fit(family, set->row, set->n, interrupt_pending, NULL, &fit);
 	while (status == MATH_INTERRUPTED)
-	{
-		/* Not every interrupt ends the query; one that may not be served now can wait. */
-		CHECK_FOR_INTERRUPTS();
-		status = process_fit(family, rows, set->nrows,
-							 INTERRUPTS_PENDING_CONDITION() ? NULL : interrupt_pending, NULL, &fit);
-	}
-	pfree(rows);
+		status = process_fit(family, set->row, set->n, poll_again(), NULL, &fit);
 	if (status != MATH_OK)
 		math_error(status, family, "clv_fit");
 
@@ -415,6 +356,7 @@ warn_of_fit(const ClvModel *model)
 			 errmsg("clv_fit of family %s: %s", family_name(clv_main_part(model)->family), buf.data)));
 }
 
+/* Collapses the state's rows, which changes nothing that it means. */
 Datum
 loyalty_clv_final(PG_FUNCTION_ARGS)
 {
@@ -427,9 +369,9 @@ loyalty_clv_final(PG_FUNCTION_ARGS)
 	state = (FitState *) PG_GETARG_POINTER(0);
 
 	model = clv_alloc();
-	if (state->purchases.nrows > 0)
+	if (state->purchases.n > 0)
 		fit_part(&state->purchases, state->family, &model->purchase);
-	if (state->spends.nrows > 0)
+	if (state->spends.n > 0)
 	{
 		fit_part(&state->spends, FAMILY_GAMMA_GAMMA, &model->spend);
 		if (state->left_out > 0)

@@ -21,10 +21,14 @@
 #include <string.h>
 
 #include "models/likelihood.h"
+#include "models/rows.h"
 #include "models/special.h"
 
 /* Rows summed plainly between two compensated additions, and two polls. */
 #define BLOCK_ROWS		1024
+
+/* A customer's likelihood is multiplied so often, and no more. */
+#define MANY			8.0
 
 /* What is below this share of a sum can't change it. */
 #define NEGLIGIBLE		1e-18
@@ -127,107 +131,53 @@ asked_to_stop(const Likelihood *l)
  * ---------------------------------------------------------------------------
  */
 
-/* Bytewise radix sort of non-negative doubles, whose order is that of their bits. */
-static void
-sort_times(double *times, double *spare, size_t n)
-{
-	for (int shift = 0; shift < 64; shift += 8)
-	{
-		size_t		start[256] = {0};
-		size_t		at = 0;
-		double	   *swap;
-
-		for (size_t i = 0; i < n; i++)
-		{
-			uint64_t	bits;
-
-			memcpy(&bits, &times[i], sizeof(bits));
-			start[(bits >> shift) & 255]++;
-		}
-		for (int digit = 0; digit < 256; digit++)
-		{
-			size_t		count = start[digit];
-
-			start[digit] = at;
-			at += count;
-		}
-		for (size_t i = 0; i < n; i++)
-		{
-			uint64_t	bits;
-
-			memcpy(&bits, &times[i], sizeof(bits));
-			spare[start[(bits >> shift) & 255]++] = times[i];
-		}
-		swap = times;
-		times = spare;
-		spare = swap;
-	}
-	/* eight passes: the result is back in the caller's array */
-}
-
-static uint32_t
-time_index(const Likelihood *l, double t)
-{
-	size_t		lo = 0;
-	size_t		hi = l->times - 1;
-
-	while (lo < hi)
-	{
-		size_t		middle = (lo + hi) / 2;
-
-		if (l->time[middle] < t)
-			lo = middle + 1;
-		else
-			hi = middle;
-	}
-	return (uint32_t) lo;
-}
-
 /* The distinct times, and each row's place among them. */
 static MathStatus
-lay_out_times(Likelihood *l)
+lay_out_times(Likelihood *l, const FitRow *rows, size_t stride, double scale)
 {
-	size_t		n = 0;
-	double	   *spare = malloc(2 * l->rows * sizeof(double));
+	Dictionary	times = {0};
+	MathStatus	status = MATH_NO_MEMORY;
 
-	l->time = malloc(2 * l->rows * sizeof(double));
 	l->age = malloc(l->rows * sizeof(uint32_t));
 	l->recency = malloc(l->rows * sizeof(uint32_t));
-	if (!spare || !l->time || !l->age || !l->recency)
-	{
-		free(spare);
-		return MATH_NO_MEMORY;
-	}
+	if (!l->age || !l->recency)
+		goto done;
 	for (size_t i = 0; i < l->rows; i++)
 	{
-		if (i == 0 || l->history[i].age != l->history[i - 1].age)
-			l->time[n++] = l->history[i].age;
-		if (i == 0 || l->history[i].recency != l->history[i - 1].recency)
-			l->time[n++] = l->history[i].recency;
-	}
-	sort_times(l->time, spare, n);
-	free(spare);
-	for (size_t i = 0; i < n; i++)
-		if (l->times == 0 || l->time[i] != l->time[l->times - 1])
-			l->time[l->times++] = l->time[i];
-
-	for (size_t i = 0; i < l->rows; i++)
-	{
-		bool		same_age = i > 0 && l->history[i].age == l->history[i - 1].age;
+		const History *h = &rows[i * stride].history;
 
 		if (i % BLOCK_ROWS == 0 && asked_to_stop(l))
-			return MATH_INTERRUPTED;
-		l->age[i] = same_age ? l->age[i - 1] : time_index(l, l->history[i].age);
-		l->recency[i] = time_index(l, l->history[i].recency);
+		{
+			status = MATH_INTERRUPTED;
+			goto done;
+		}
+		if (!dictionary_number(&times, h->age, &l->age[i]) ||
+			!dictionary_number(&times, h->recency, &l->recency[i]))
+			goto done;
 	}
-
+	status = dictionary_sort(&times, l->poll, l->poll_arg);
+	if (status != MATH_OK)
+		goto done;
+	for (size_t i = 0; i < l->rows; i++)
+	{
+		l->age[i] = times.rank[l->age[i]];
+		l->recency[i] = times.rank[l->recency[i]];
+	}
+	l->times = times.n;
+	l->time = malloc(l->times * sizeof(double));
 	l->log_alpha = malloc(l->times * sizeof(double));
 	l->share_alpha = malloc(l->times * sizeof(double));
 	l->log_beta = malloc(l->times * sizeof(double));
 	l->share_beta = malloc(l->times * sizeof(double));
-	if (!l->log_alpha || !l->share_alpha || !l->log_beta || !l->share_beta)
-		return MATH_NO_MEMORY;
-	return MATH_OK;
+	if (!l->time || !l->log_alpha || !l->share_alpha || !l->log_beta || !l->share_beta)
+		status = MATH_NO_MEMORY;
+	else
+		for (size_t i = 0; i < l->times; i++)
+			l->time[i] = times.value[i] / scale;
+
+done:
+	dictionary_free(&times);
+	return status;
 }
 
 /*
@@ -298,6 +248,29 @@ done:
 	return status;
 }
 
+/* The rows as they are, for families without times to share. */
+static MathStatus
+lay_out_histories(Likelihood *l, const FitRow *rows, size_t stride, double scale)
+{
+	l->history = malloc(l->rows * sizeof(History));
+	if (!l->history)
+		return MATH_NO_MEMORY;
+	for (size_t i = 0; i < l->rows; i++)
+		l->history[i] = rows[i * stride].history;
+	if (l->family != FAMILY_GAMMA_GAMMA)
+		return MATH_OK;
+
+	l->log_money = malloc(l->rows * sizeof(double));
+	if (!l->log_money)
+		return MATH_NO_MEMORY;
+	for (size_t i = 0; i < l->rows; i++)
+	{
+		l->history[i].monetary /= scale;
+		l->log_money[i] = log(l->history[i].frequency * l->history[i].monetary);
+	}
+	return MATH_OK;
+}
+
 static MathStatus
 lay_out(Likelihood *l, const FitRow *rows, size_t n, size_t stride, double scale)
 {
@@ -307,19 +280,16 @@ lay_out(Likelihood *l, const FitRow *rows, size_t n, size_t stride, double scale
 	if (l->rows > UINT32_MAX / 2)
 		return MATH_NO_MEMORY;
 	l->count = malloc(l->rows * sizeof(double));
-	l->history = malloc(l->rows * sizeof(History));
-	if (!l->count || !l->history)
+	if (!l->count)
 		return MATH_NO_MEMORY;
 
 	for (size_t i = 0; i < l->rows; i++)
 	{
+		double		x = rows[i * stride].history.frequency;
+
 		l->count[i] = rows[i * stride].count;
-		l->history[i] = rows[i * stride].history;
-		l->history[i].age /= scale;
-		l->history[i].recency /= scale;
-		l->history[i].monetary /= scale;
 		l->customers += l->count[i];
-		if (i == 0 || l->history[i].frequency != l->history[i - 1].frequency)
+		if (i == 0 || x != rows[(i - 1) * stride].history.frequency)
 			l->groups++;
 	}
 	l->group = calloc(l->groups, sizeof(Group));
@@ -327,11 +297,13 @@ lay_out(Likelihood *l, const FitRow *rows, size_t n, size_t stride, double scale
 		return MATH_NO_MEMORY;
 	for (size_t i = 0, g = 0; i < l->rows; i++)
 	{
-		if (i > 0 && l->history[i].frequency != l->history[i - 1].frequency)
+		double		x = rows[i * stride].history.frequency;
+
+		if (i > 0 && x != l->group[g].x)
 			g++;
 		if (l->group[g].end_row == 0)
 		{
-			l->group[g].x = l->history[i].frequency;
+			l->group[g].x = x;
 			l->group[g].first_row = i;
 		}
 		l->group[g].end_row = i + 1;
@@ -341,20 +313,14 @@ lay_out(Likelihood *l, const FitRow *rows, size_t n, size_t stride, double scale
 	switch (l->family)
 	{
 		case FAMILY_GAMMA_GAMMA:
-			l->log_money = malloc(l->rows * sizeof(double));
-			if (!l->log_money)
-				return MATH_NO_MEMORY;
-			for (size_t i = 0; i < l->rows; i++)
-				l->log_money[i] = log(l->history[i].frequency * l->history[i].monetary);
-			return MATH_OK;
 		case FAMILY_BGBB:
 		case FAMILY_SBG:
-			return MATH_OK;
+			return lay_out_histories(l, rows, stride, scale);
 		case FAMILY_PARETO_NBD:
-			status = lay_out_times(l);
+			status = lay_out_times(l, rows, stride, scale);
 			return status == MATH_OK ? lay_out_group_times(l) : status;
 		default:
-			return lay_out_times(l);
+			return lay_out_times(l, rows, stride, scale);
 	}
 }
 
@@ -449,7 +415,8 @@ bg_totals(Likelihood *l, const double *parameter, Totals *totals)
 			double		n = 0.0;
 			double		sum_log = 0.0;	/* of ln(1 + T/alpha) */
 			double		sum_share = 0.0;	/* of T / (alpha+T) */
-			double		sum_either = 0.0;	/* of ln(1 + e^q) */
+			double		sum_either = 0.0;	/* of ln(1 + e^q), with ... */
+			double		either = 1.0;	/* ... its logarithm */
 			double		dead = 0.0;		/* of w */
 			double		dead_gap = 0.0; /* of w ln((alpha+T) / (alpha+t_x)) */
 			double		dead_share = 0.0;	/* of w (T/(alpha+T) - t_x/(alpha+t_x)) */
@@ -473,7 +440,19 @@ bg_totals(Likelihood *l, const double *parameter, Totals *totals)
 					double		small = exp(-fabs(q));
 					double		w = count * (q > 0.0 ? 1.0 : small) / (1.0 + small);
 
-					sum_either += count * (fmax(q, 0.0) + log1p(small));
+					if (q > 0.0)
+						sum_either += count * q;
+					/* logarithms that are only added up: one of the product will do */
+					if (count > MANY)
+						sum_either += count * log1p(small);
+					else
+						for (double i = 0.0; i < count; i++)
+							either *= 1.0 + small;
+					if (either > 1e200)
+					{
+						sum_either += log(either);
+						either = 1.0;
+					}
 					dead += w;
 					dead_gap += w * gap;
 					dead_share += w * (share_age - l->share_alpha[l->recency[i]]);
@@ -485,7 +464,8 @@ bg_totals(Likelihood *l, const double *parameter, Totals *totals)
 			slope[3] = n * b * (psi_b - psi_ab);
 			if (coins > 0.0)
 				slope[3] -= dead * b / (b + (coins - 1.0));
-			add_totals(totals, n * front - shape * sum_log + sum_either, slope, 4);
+			add_totals(totals, n * front - shape * sum_log + sum_either + log(either),
+					   slope, 4);
 		}
 	}
 	return MATH_OK;

@@ -96,9 +96,20 @@ extern MathStatus process_log_likelihood(const Process *process, const History *
 extern MathStatus process_p_alive(const Process *process, const History *history,
 								  double *result);
 
-/* Repeat purchases in (T, T + t[i]]; the times ascend. */
+/*
+ * Repeat purchases expected of a customer who is so alive: the sum over i of
+ * weight[i] times those in (T, T + t[i]].  The times ascend, and there are at
+ * most TIMES_AT_ONCE.  When the last purchase was does not matter.
+ */
+#define TIMES_AT_ONCE		60
+
+extern MathStatus process_expected_alive(const Process *process, const History *history,
+										 int n, const double *t, const double *weight,
+										 double *result);
+
+/* The product of the two, for one time. */
 extern MathStatus process_expected_purchases(const Process *process, const History *history,
-											 int n, const double *t, double *result);
+											 double t, double *result);
 
 /*
  * Discounted expected purchases from T on, without end.  The rate is
@@ -154,7 +165,7 @@ typedef struct Fit
 /* Nonzero asks the fit to stop; it then unwinds and returns MATH_INTERRUPTED. */
 typedef int (*FitPoll) (void *arg);
 
-/* The order rows must be in: the result then depends on nothing else. Here, so that a sort can inline it. */
+/* The order rows must be in: the result then depends on nothing else. */
 static inline int
 fit_row_compare(const FitRow *a, const FitRow *b)
 {
@@ -168,6 +179,12 @@ fit_row_compare(const FitRow *a, const FitRow *b)
 		return a->history.monetary < b->history.monetary ? -1 : 1;
 	return 0;
 }
+
+/*
+ * Puts rows in that order and makes one of equal ones, with the sum of their
+ * counts; n becomes smaller.  No number in them is negative or NaN.
+ */
+extern MathStatus collapse_rows(FitRow *rows, size_t *n, FitPoll poll, void *poll_arg);
 
 /*
  * Maximum likelihood over sorted rows (at least one), each of which passed

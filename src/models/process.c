@@ -495,8 +495,8 @@ bg_probability(const Process *process, double n, double t)
  */
 
 /*
- * The likelihood that the customer died at any time after t, over the
- * likelihood that they are alive at t:
+ * For each of two times t the likelihood that the customer died at any time
+ * after it, over the likelihood that they are alive at t:
  *
  *	s * integral over y > t of (alpha+y)^-(r+x) (beta+y)^-(s+1) dy
  *	  / ((alpha+t)^-(r+x) (beta+t)^-s)
@@ -504,24 +504,27 @@ bg_probability(const Process *process, double n, double t)
  * It is between 0 and 1.  By Euler's transform of the 2F1 in FHLb (A1), (A2)
  * the powers are gone.
  */
-static double
-pareto_death_after(const Process *process, double x, double t)
+static void
+pareto_death_after(const Process *process, double x, const double *t, double *death)
 {
 	double		r = process->parameter[0];
 	double		alpha = process->parameter[1];
 	double		s = process->parameter[2];
 	double		beta = process->parameter[3];
 	double		c = r + s + x + 1.0;
-	double		complement;
+	double		far = fmax(alpha, beta);
+	double		near = fmin(alpha, beta);
+	double		z[2];
+	double		complement[2];
 
-	if (alpha >= beta)
+	for (int i = 0; i < 2; i++)
 	{
-		complement = (beta + t) / (alpha + t);
-		return s / (c - 1.0) * hyp2f1_one(r + x, c, (alpha - beta) / (alpha + t), complement);
+		z[i] = (far - near) / (far + t[i]);
+		complement[i] = (near + t[i]) / (far + t[i]);
 	}
-	complement = (alpha + t) / (beta + t);
-	return s / (c - 1.0) * complement
-		* hyp2f1_one(s + 1.0, c, (beta - alpha) / (beta + t), complement);
+	hyp2f1_one_pair(alpha >= beta ? r + x : s + 1.0, c, z, complement, death);
+	for (int i = 0; i < 2; i++)
+		death[i] *= s / (c - 1.0) * (alpha >= beta ? 1.0 : complement[i]);
 }
 
 /*
@@ -538,11 +541,12 @@ pareto_terms(const Process *process, const History *h, double *log_alive, double
 	double		beta = process->parameter[3];
 	double		x = h->frequency;
 	double		gap = h->age - h->recency;
+	double		death[2];
 
+	pareto_death_after(process, x, (const double[]) {h->recency, h->age}, death);
 	*log_alive = -(r + x) * log1p(gap / (alpha + h->recency))
 		- s * log1p(gap / (beta + h->recency));
-	*log_whole = log(exp(*log_alive) * (1.0 - pareto_death_after(process, x, h->age))
-					 + pareto_death_after(process, x, h->recency));
+	*log_whole = log(exp(*log_alive) * (1.0 - death[1]) + death[0]);
 }
 
 /* SMC, in the form of FHLb (A3) */
@@ -700,8 +704,8 @@ bgbb_mean_p(const Process *process, const History *h)
 }
 
 /*
- * The sum over i = 1..periods of (b)_i / (a + b)_i, the periods that a
- * beta-geometric customer is expected to survive.
+ * The sum over i = 0..t-1 of (b)_i / (a + b)_i: of t periods those that a
+ * beta-geometric customer, who is there for the first, is expected to see.
  */
 static void
 beta_geometric_periods(double a, double b, int n, const double *t, double *result)
@@ -714,8 +718,8 @@ beta_geometric_periods(double a, double b, int n, const double *t, double *resul
 	{
 		for (; at < t[i]; at++)
 		{
-			survival *= (b + at) / (a + b + at);
 			periods += survival;
+			survival *= (b + at) / (a + b + at);
 		}
 		result[i] = periods;
 	}
@@ -895,11 +899,15 @@ check_time(ProcessFamily family, double t)
 }
 
 MathStatus
-process_expected_purchases(const Process *process, const History *history,
-						   int n, const double *t, double *result)
+process_expected_alive(const Process *process, const History *history,
+					   int n, const double *t, const double *weight, double *result)
 {
 	const double *p = process->parameter;
-	double		factor;
+	double		x = history->frequency;
+	double		age = history->age;
+	double		purchases[TIMES_AT_ONCE];
+	double		factor = 1.0;
+	double		sum = 0.0;
 	MathStatus	status = history_check(process->family, history);
 
 	for (int i = 0; i < n && status == MATH_OK; i++)
@@ -912,43 +920,50 @@ process_expected_purchases(const Process *process, const History *history,
 		case FAMILY_BGNBD:
 		case FAMILY_MBGNBD:
 			{
-				BgPosterior post = {p[0] + history->frequency, p[1] + history->age,
-				p[2], p[3] + bg_coins(process, history->frequency)};
+				BgPosterior post = {p[0] + x, p[1] + age, p[2], p[3] + bg_coins(process, x)};
 
-				factor = bg_p_alive(process, history);
 				for (int i = 0; i < n; i += BG_SERIES_TIMES)
 					bg_expected_alive(&post, n - i < BG_SERIES_TIMES ? n - i : BG_SERIES_TIMES,
-									  t + i, result + i);
+									  t + i, purchases + i);
 				break;
 			}
 		case FAMILY_PARETO_NBD:
 			/* FHLb (A4), with the limit at s = 1 */
-			factor = pareto_p_alive(process, history)
-				* (p[0] + history->frequency) / (p[1] + history->age) * (p[3] + history->age);
+			factor = (p[0] + x) / (p[1] + age) * (p[3] + age);
 			for (int i = 0; i < n; i++)
-				result[i] = decay_integral(p[2] - 1.0, log1p(t[i] / (p[3] + history->age)));
+				purchases[i] = decay_integral(p[2] - 1.0, log1p(t[i] / (p[3] + age)));
 			break;
 		case FAMILY_BGBB:
-			{
-				double		alive;
-				double		dead;
-
-				/* FHS (13) without its division by gamma - 1 */
-				bgbb_terms(process, history, &alive, &dead);
-				factor = alive / (alive + dead) * bgbb_mean_p(process, history);
-				beta_geometric_periods(p[2], p[3] + history->age, n, t, result);
-				break;
-			}
+			/* FHS (13) without its division by gamma - 1; the first is the next opportunity */
+			factor = bgbb_mean_p(process, history);
+			beta_geometric_periods(p[2], p[3] + age + 1.0, n, t, purchases);
+			break;
 		case FAMILY_SBG:
-			factor = sbg_left(history) ? 0.0 : 1.0;
-			beta_geometric_periods(p[0], p[1] + history->age, n, t, result);
+			factor = (p[1] + age) / (p[0] + p[1] + age);
+			beta_geometric_periods(p[0], p[1] + age + 1.0, n, t, purchases);
 			break;
 		default:
 			return MATH_NOT_OFFERED;
 	}
 	for (int i = 0; i < n; i++)
-		result[i] *= factor;
+		sum += weight[i] * purchases[i];
+	*result = factor * sum;
 	return MATH_OK;
+}
+
+MathStatus
+process_expected_purchases(const Process *process, const History *history,
+						   double t, double *result)
+{
+	static const double once = 1.0;
+	double		alive;
+	MathStatus	status = process_p_alive(process, history, &alive);
+
+	if (status == MATH_OK)
+		status = process_expected_alive(process, history, 1, &t, &once, result);
+	if (status == MATH_OK)
+		*result *= alive;
+	return status;
 }
 
 MathStatus
@@ -956,7 +971,7 @@ process_expected_new(const Process *process, double t, double *result)
 {
 	const History newcomer = {0.0, 0.0, 0.0, NAN};
 
-	return process_expected_purchases(process, &newcomer, 1, &t, result);
+	return process_expected_purchases(process, &newcomer, t, result);
 }
 
 MathStatus

@@ -17,6 +17,9 @@
 
 #define LOG_SQRT_2PI		0.91893853320467274178
 
+/* Two numbers, computed with side by side. */
+typedef double Two __attribute__((vector_size(2 * sizeof(double))));
+
 /* What is below this share of a sum can't change it. */
 #define NEGLIGIBLE			1e-17
 
@@ -226,23 +229,25 @@ hyp2f1_one_series(double b, double c, double z)
  * positive, so that it converges by the factor ((1 - sqrt(1-z)) / (1 + sqrt(1-z))) a
  * step.  By the recurrence of its convergents A/B, which waits for no division but that
  * of the coefficients.  Both shrink, two steps by 1 - z at most, and are scaled up again.
+ *
+ * For two z side by side: one alone would leave a processor waiting for the step before.
  */
-static double
-hyp2f1_one_fraction(double b, double c, double z)
+static void
+hyp2f1_one_fractions(double b, double c, Two z, double *result)
 {
-	double		a_before = 1.0;
-	double		a_now = 1.0 - b / c * z;
-	double		b_before = 1.0;
-	double		b_now = 1.0;
-	double		f = 1.0 / a_now;
+	Two			a_before = {1.0, 1.0};
+	Two			a_now = 1.0 - b / c * z;
+	Two			b_before = a_before;
+	Two			b_now = a_before;
+	Two			f = b_now / a_now;
 
 	for (int i = 1; i < 10000; i++)
 	{
 		double		m = i;
 		double		low = c + 2.0 * m - 2.0;
-		double		shared = z / (low * (low + 1.0) * (low + 2.0));
-		double		even = m * (c - b + m - 1.0) * (low + 2.0) * shared;
-		double		odd = (b + m) * (c + m - 1.0) * low * shared;
+		Two			shared = z / (low * (low + 1.0) * (low + 2.0));
+		Two			even = m * (c - b + m - 1.0) * (low + 2.0) * shared;
+		Two			odd = (b + m) * (c + m - 1.0) * low * shared;
 
 		a_before = a_now - even * a_before;
 		b_before = b_now - even * b_before;
@@ -251,21 +256,25 @@ hyp2f1_one_fraction(double b, double c, double z)
 
 		if (i % 2 == 0)
 		{
-			double		last = f;
+			Two			last = f;
 
 			f = b_now / a_now;
-			if (fabs(f - last) <= 2.3e-16 * f)
+			if (fabs(f[0] - last[0]) <= 2.3e-16 * f[0] && fabs(f[1] - last[1]) <= 2.3e-16 * f[1])
 				break;
-			if (a_now < 1e-200)
+			if (a_now[0] < 1e-200 || a_now[1] < 1e-200)
 			{
-				a_before *= 1e200;
-				a_now *= 1e200;
-				b_before *= 1e200;
-				b_now *= 1e200;
+				/* of each its own, for they drift apart */
+				Two			scale = {a_now[0] < 1e-200 ? 1e200 : 1.0, a_now[1] < 1e-200 ? 1e200 : 1.0};
+
+				a_before *= scale;
+				a_now *= scale;
+				b_before *= scale;
+				b_now *= scale;
 			}
 		}
 	}
-	return f;
+	result[0] = f[0];
+	result[1] = f[1];
 }
 
 typedef struct Hyp2f1Args
@@ -300,16 +309,35 @@ hyp2f1_one_integral(double b, double c, double z, double complement)
 										  mode, 1.0 / (b + c));
 }
 
+static bool
+suits_fraction(double c, double z, double complement)
+{
+	return z > 0.1 && c > 1.5 && complement > 1e-3;
+}
+
 double
 hyp2f1_one(double b, double c, double z, double complement)
 {
+	double		both[2];
+
 	if (z <= 0.1 || (z <= 0.5 && c <= 1.5))
 		return hyp2f1_one_series(b, c, z);
 	if (c <= 1.5)				/* DLMF 15.5.16: what follows wants c > 1 */
 		return 1.0 + b / c * z * hyp2f1_one(b + 1.0, c + 1.0, z, complement);
-	if (complement > 1e-3)
-		return hyp2f1_one_fraction(b, c, z);
-	return hyp2f1_one_integral(b, c, z, complement);
+	if (!suits_fraction(c, z, complement))
+		return hyp2f1_one_integral(b, c, z, complement);
+	hyp2f1_one_fractions(b, c, (Two) {z, z}, both);
+	return both[0];
+}
+
+void
+hyp2f1_one_pair(double b, double c, const double *z, const double *complement, double *result)
+{
+	if (suits_fraction(c, z[0], complement[0]) && suits_fraction(c, z[1], complement[1]))
+		hyp2f1_one_fractions(b, c, (Two) {z[0], z[1]}, result);
+	else
+		for (int k = 0; k < 2; k++)
+			result[k] = hyp2f1_one(b, c, z[k], complement[k]);
 }
 
 typedef struct ExpintArgs

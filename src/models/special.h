@@ -35,6 +35,10 @@ extern double decay_integral(double k, double length);
  */
 extern double hyp2f1_one(double b, double c, double z, double complement);
 
+/* The same for two z at once. */
+extern void hyp2f1_one_pair(double b, double c, const double *z, const double *complement,
+							double *result);
+
 /* e^y E_s(y), the scaled exponential integral of real order s > 0, y > 0. */
 extern double expint_scaled(double s, double y);
 

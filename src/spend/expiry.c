@@ -11,13 +11,12 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "spend/spend.h"
 
@@ -58,18 +57,16 @@ Datum
 loyalty_expiry_book(PG_FUNCTION_ARGS)
 {
 	Expiry		expiry = {PG_GETARG_TIMESTAMPTZ(1), 0};
-	Datum	   *ids;
 	int			n;
+	const int64 *ids = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
 	Post		post;
 	int64		booked = 0;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &ids, NULL, &n);
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
 	{
-		post_check_access(&post, DatumGetInt64(ids[i]));
-		post_account(&post, DatumGetInt64(ids[i]), NULL, book_ends, &expiry);
+		post_check_access(&post, ids[i]);
+		post_account(&post, ids[i], NULL, book_ends, &expiry);
 		booked += expiry.booked;
 	}
 	post_end(&post);
@@ -237,8 +234,5 @@ loyalty_expiry_extend(PG_FUNCTION_ARGS)
 		extension.request.content = psprintf("extend 0 account " INT64_FORMAT " until %s lot %d%s", account_id,
 											 end_text(extension.end), extension.lot_no, reason_content(extension.reason));
 	post_account(&post, account_id, &tid, extend_work, &extension);
-	if (extension.answer == 0)
-		request_keep(&post, &extension.request, account_id, extension.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(extension.answer != 0 ? extension.answer : ENTRY_ID(account_id, extension.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &extension.request, extension.answer, account_id, extension.entry_no));
 }

@@ -17,9 +17,9 @@
 
 #include "access/nbtree.h"
 #include "lib/qunique.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "earn/rule.h"
 #include "ledger/merged.h"
@@ -47,41 +47,6 @@ typedef struct Giveback
 	int			npayments;
 } Giveback;
 
-int64
-split_entry_id(int64 entry_id, int32 *entry_no)
-{
-	*entry_no = (int32) (entry_id % ENTRIES_PER_ACCOUNT);
-	if (entry_id <= 0 || *entry_no == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
-				 errmsg("entry " INT64_FORMAT " does not exist", entry_id),
-				 errdetail("No entry has such an id."),
-				 errhint("Use the id that loyalty.redeem() answered.")));
-	return entry_id / ENTRIES_PER_ACCOUNT;
-}
-
-/* False: it is not in this table. */
-static bool
-find_entry(Post *post, Table *table, const char *index, const TableKey *keys, bool *redeemed, text **line)
-{
-	TableScan	scan;
-	bool		found;
-
-	table_scan_begin(&scan, table, index, post->snapshot, 2, keys);
-	found = table_scan_next(&scan);
-	if (found)
-	{
-		bool		isnull;
-		Datum		kind = slot_getattr(table->slot, ENTRY_KIND, &isnull);
-
-		*redeemed = strcmp(TextDatumGetCString(kind), entry_kind_name(ENTRY_REDEEM)) == 0;
-		kind = slot_getattr(table->slot, ENTRY_LINE, &isnull);
-		*line = isnull ? NULL : DatumGetTextPCopy(kind);
-	}
-	table_scan_end(&scan);
-	return found;
-}
-
 /*
  * The allocations of a redemption, in the order they paid, in account->allocations.
  * Its line: it has one when other accounts may have paid as well.
@@ -91,31 +56,27 @@ read_redemption(Account *account, int32 entry_no)
 {
 	Post	   *post = account->post;
 	TableScan	scan;
-	TableKey	keys[2] = {
-		{BTEqualStrategyNumber, Int64GetDatum(account->account_id)},
-		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
-	};
 	Table	   *table;
-	bool		found;
 	bool		archived = false;
-	bool		redeemed = false;
-	text	   *line = NULL;
+	TupleTableSlot *slot = post_entry(post, account->account_id, entry_no, false);
+	text	   *line;
 
-	found = find_entry(post, post_table(post, &post->entry, "entry", ENTRY_NATTS), "entry_pkey", keys, &redeemed, &line);
-	if (!found && post_has_archive(post))
-		found = archived = find_entry(post, &post->archived_entry, "archived_entry_pkey", keys, &redeemed, &line);
-	if (!found && entry_no <= account->last_entry)
+	if (slot == NULL && post_has_archive(post))
+	{
+		slot = post_entry(post, account->account_id, entry_no, true);
+		archived = slot != NULL;
+	}
+	if (slot == NULL && entry_no <= account->last_entry)
 		post_refuse_discarded(post, account->account_id, DT_NOBEGIN);
-	if (!redeemed)
+	if (slot == NULL || entry_kind_of(slot->tts_values[ENTRY_KIND - 1]) != ENTRY_REDEEM)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
 				 errmsg("entry " INT64_FORMAT " is not a redemption", ENTRY_ID(account->account_id, entry_no)),
 				 errdetail("Only redeemed points can be given back."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
+	line = copy_text(slot_text(slot, ENTRY_LINE));
 
-	table = archived ? post_table(post, &post->archived_allocation, "archived_allocation", ALLOCATION_NATTS) :
-		post_table(post, &post->allocation, "allocation", ALLOCATION_NATTS);
-	table_scan_begin(&scan, table, archived ? "archived_allocation_pkey" : "allocation_pkey", post->snapshot, 2, keys);
+	table = post_scan_allocations(post, &scan, account->account_id, entry_no, archived);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table->slot->tts_values - 1;
@@ -197,15 +158,9 @@ read_award(TupleTableSlot *slot, LetOff *award)
 	memset(award, 0, sizeof(*award));
 	award->source_id = DatumGetInt32(values[ENTRY_SOURCE]);
 	award->rule_id = DatumGetInt32(values[ENTRY_RULE]);
-	award->event = DatumGetTextPP(values[ENTRY_EVENT]);
-	award->line = nulls[ENTRY_LINE] ? NULL : DatumGetTextPP(values[ENTRY_LINE]);
+	award->event = slot_text(slot, ENTRY_EVENT);
+	award->line = slot_text(slot, ENTRY_LINE);
 	return true;
-}
-
-static text *
-copy_text(const text *from)
-{
-	return from == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(from), VARSIZE_ANY_EXHDR(from));
 }
 
 static void
@@ -213,12 +168,7 @@ note_award(LetOffs *found, LetOff award)
 {
 	if (rule_by_id(award.rule_id)->reversal == REVERSAL_NEVER)
 		return;
-	if (found->n == found->room)
-	{
-		found->room = found->room == 0 ? 8 : found->room * 2;
-		found->awards = found->awards == NULL ? palloc(sizeof(LetOff) * found->room) :
-			repalloc(found->awards, sizeof(LetOff) * found->room);
-	}
+	found->awards = array_grow(found->awards, found->n, &found->room, sizeof(LetOff));
 	award.event = copy_text(award.event);
 	award.line = copy_text(award.line);
 	found->awards[found->n++] = award;
@@ -246,7 +196,6 @@ note_awards(Account *account, Table *table, const char *index, LetOffs *found)
 		LetOff		award;
 		bool		isnull;
 
-		CHECK_FOR_INTERRUPTS();
 		(void) slot_getattr(table->slot, ENTRY_FORGIVEN, &isnull);
 		if (!isnull && read_award(table->slot, &award))
 			note_award(found, award);
@@ -320,7 +269,6 @@ add_let_offs(Account *account, Table *table, const char *index, LetOffs *found)
 		LetOff	   *sum;
 		int32		lot_no = 0;
 
-		CHECK_FOR_INTERRUPTS();
 		if (!read_award(table->slot, &award))
 			continue;
 		sum = bsearch(&award, found->awards, found->n, sizeof(LetOff), compare_awards);
@@ -723,7 +671,6 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 	const Currency *currency;
 
 	require_argument(fcinfo, 0, "entry_id");
-	account_id = split_entry_id(PG_GETARG_INT64(0), &giveback.redeem_no);
 	giveback.all = PG_ARGISNULL(1);
 	giveback.points = giveback.all ? 0 : PG_GETARG_POINTS(1);
 	giveback.request.id = ARG_TEXT_OR_NULL(2);
@@ -739,14 +686,13 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 				 errhint("Leave it out to give expired points back expired.")));
 
 	post_begin(&post);
-	currency = post_account_currency(&post, account_id);
+	currency = post_entry_currency(&post, PG_GETARG_INT64(0), &account_id, &giveback.redeem_no, NULL);
 	if (currency == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_UNKNOWN_ENTRY),
 				 errmsg("entry " INT64_FORMAT " does not exist", PG_GETARG_INT64(0)),
 				 errdetail("No entry has such an id."),
 				 errhint("Use the id that loyalty.redeem() answered.")));
-	program_check_access(currency->program->program_id);
 	if (!giveback.all)
 		check_points(currency, giveback.points);
 	giveback.request.program_id = currency->program->program_id;
@@ -776,8 +722,5 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		post_several(&post, ids, n, give_back_pool, &giveback);
 		account_id = giveback.account_id;
 	}
-	if (giveback.answer == 0)
-		request_keep(&post, &giveback.request, account_id, giveback.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(giveback.answer != 0 ? giveback.answer : ENTRY_ID(account_id, giveback.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &giveback.request, giveback.answer, account_id, giveback.entry_no));
 }

@@ -102,10 +102,7 @@ loyalty_hold(PG_FUNCTION_ARGS)
 										   reason_content(holding.reason));
 	}
 	post_account(&post, account_id, &tid, hold_work, &holding);
-	if (holding.answer == 0)
-		request_keep(&post, &holding.request, account_id, holding.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(holding.answer != 0 ? holding.answer : ENTRY_ID(account_id, holding.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &holding.request, holding.answer, account_id, holding.entry_no));
 }
 
 static _Noreturn void
@@ -199,21 +196,6 @@ capture_work(Account *account, void *arg)
 	}
 }
 
-/* The account and its currency of a hold's id, and where it was found; LY004 when there can't be one. */
-static int64
-hold_account(Post *post, int64 hold_id, int32 *hold_no, const Currency **currency, ItemPointer tid)
-{
-	int64		account_id = hold_id / ENTRIES_PER_ACCOUNT;
-
-	*hold_no = (int32) (hold_id % ENTRIES_PER_ACCOUNT);
-	*currency = hold_id <= 0 || *hold_no == 0 ? NULL : post_account_currency(post, account_id);
-	if (*currency == NULL)
-		refuse_unknown(hold_id);
-	program_check_access((*currency)->program->program_id);
-	ItemPointerCopy(&post->account.slot->tts_tid, tid);
-	return account_id;
-}
-
 /* capture(hold_id, points, request_id, reason) */
 Datum
 loyalty_hold_capture(PG_FUNCTION_ARGS)
@@ -233,7 +215,9 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 	holding.reason = ARG_TEXT_OR_NULL(3);
 
 	post_begin(&post);
-	account_id = hold_account(&post, hold_id, &holding.hold_no, &currency, &tid);
+	currency = post_entry_currency(&post, hold_id, &account_id, &holding.hold_no, &tid);
+	if (currency == NULL)
+		refuse_unknown(hold_id);
 	if (!holding.all)
 		check_points(currency, holding.points);
 	holding.request.program_id = currency->program->program_id;
@@ -246,10 +230,7 @@ loyalty_hold_capture(PG_FUNCTION_ARGS)
 										   hold_id, reason_content(holding.reason));
 	}
 	post_account(&post, account_id, &tid, capture_work, &holding);
-	if (holding.answer == 0)
-		request_keep(&post, &holding.request, account_id, holding.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(holding.answer != 0 ? holding.answer : ENTRY_ID(account_id, holding.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &holding.request, holding.answer, account_id, holding.entry_no));
 }
 
 static void
@@ -283,13 +264,13 @@ loyalty_hold_release(PG_FUNCTION_ARGS)
 {
 	Holding		holding = {{0}};
 	Post		post;
-	const Currency *currency;
 	ItemPointerData tid;
 	int64		account_id;
 
 	require_argument(fcinfo, 0, "hold_id");
 	post_begin(&post);
-	account_id = hold_account(&post, PG_GETARG_INT64(0), &holding.hold_no, &currency, &tid);
+	if (post_entry_currency(&post, PG_GETARG_INT64(0), &account_id, &holding.hold_no, &tid) == NULL)
+		refuse_unknown(PG_GETARG_INT64(0));
 	post_account(&post, account_id, &tid, release_work, &holding);
 	post_end(&post);
 	PG_RETURN_POINTS(holding.points);

@@ -15,10 +15,10 @@
 
 #include "access/nbtree.h"
 #include "lib/pairingheap.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "spend/pool.h"
 #include "spend/spend.h"
@@ -130,8 +130,8 @@ static Portion *
 collect(Payer *payers, int n, Points points, int *count)
 {
 	pairingheap *heap = pairingheap_allocate(compare_payers, NULL);
-	int			room = 8;
-	Portion	   *portions = palloc(sizeof(Portion) * room);
+	int			room = 0;
+	Portion	   *portions = NULL;
 	Points		missing = points;
 
 	*count = 0;
@@ -153,8 +153,7 @@ collect(Payer *payers, int n, Points points, int *count)
 		Payer	   *payer = pairingheap_container(Payer, node, pairingheap_remove_first(heap));
 		Points		part = Min(Min(missing, payer->limit), payer->next->remaining - payer->next->held);
 
-		if (*count == room)
-			portions = repalloc(portions, sizeof(Portion) * (room *= 2));
+		portions = array_grow(portions, *count, &room, sizeof(Portion));
 		portions[(*count)++] = (Portion) {payer, payer->next, part};
 		payer->limit -= part;
 		missing -= part;
@@ -257,19 +256,17 @@ pool_payments(Post *post, int64 account_id, int32 entry_no, Payment **payments)
 		{BTEqualStrategyNumber, Int32GetDatum(entry_no)}
 	};
 	int			n = 0;
-	int			room = 8;
+	int			room = 0;
 
-	*payments = palloc(sizeof(Payment) * room);
+	*payments = NULL;
 	table_open_for_read(&table, "pool_payment", PAYMENT_NATTS);
 	table_scan_begin(&scan, &table, "pool_payment_pkey", post->snapshot, 2, keys);
 	while (table_scan_next(&scan))
 	{
 		Datum	   *values = table.slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table.slot);
-		if (n == room)
-			*payments = repalloc(*payments, sizeof(Payment) * (room *= 2));
+		*payments = array_grow(*payments, n, &room, sizeof(Payment));
 		(*payments)[n++] = (Payment) {
 			DatumGetInt64(values[PAYMENT_PAYER]), DatumGetInt32(values[PAYMENT_PAYER_ENTRY]),
 			DatumGetInt32(values[PAYMENT_ALLOCATION])
@@ -335,11 +332,11 @@ read_members(Post *post, Redemption *redemption)
 	Table		table;
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int32GetDatum(redemption->pool_id)};
-	int			room = 8;
+	int			room = 0;
 	bool		there = false;
 	bool		redeems = false;
 
-	redemption->lenders = palloc(sizeof(Lender) * room);
+	redemption->lenders = NULL;
 	table_open_for_read(&table, "pool_member", POOL_MEMBER_NATTS);
 	table_scan_begin(&scan, &table, "pool_member_now_idx", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
@@ -348,7 +345,6 @@ read_members(Post *post, Redemption *redemption)
 		Lender		lender;
 		ItemPointerData tid;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table.slot);
 		lender.account_id = DatumGetInt64(values[POOL_MEMBER_ACCOUNT]);
 		lender.share = DatumGetNumericCopy(values[POOL_MEMBER_SHARE]);
@@ -363,8 +359,7 @@ read_members(Post *post, Redemption *redemption)
 		/* One that was merged has nothing, and is written under another's lock: it is not waited for. */
 		else if (post_root(post, lender.account_id, &tid) != lender.account_id)
 			continue;
-		if (redemption->nlenders == room)
-			redemption->lenders = repalloc(redemption->lenders, sizeof(Lender) * (room *= 2));
+		redemption->lenders = array_grow(redemption->lenders, redemption->nlenders, &room, sizeof(Lender));
 		redemption->lenders[redemption->nlenders++] = lender;
 	}
 	table_scan_end(&scan);

@@ -27,23 +27,6 @@ typedef struct Spending
 } Spending;
 
 void
-require_argument(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be NULL", name),
-				 errdetail("The call can't mean anything without it."),
-				 errhint("Only arguments with a default may be left out.")));
-}
-
-char *
-reason_content(const text *reason)
-{
-	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
-}
-
-void
 check_points(const Currency *currency, Points points)
 {
 	if (points <= 0)
@@ -201,10 +184,7 @@ run(const Currency *currency, const text *member, Spending *spending)
 											 reason_content(spending->reason));
 	}
 	post_account(&post, account_id, &tid, spend_work, spending);
-	if (spending->answer == 0)
-		request_keep(&post, &spending->request, account_id, spending->entry_no);
-	post_end(&post);
-	return spending->answer != 0 ? spending->answer : ENTRY_ID(account_id, spending->entry_no);
+	return request_finish(&post, &spending->request, spending->answer, account_id, spending->entry_no);
 }
 
 /* redeem(program, member, points, request_id, reason, currency) */
@@ -240,6 +220,12 @@ loyalty_redeem_adjust(PG_FUNCTION_ARGS)
 	points = PG_GETARG_POINTS(2);
 	if (points == POINTS_MIN)
 		points_overflow();
+	if (points == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_POINTS),
+				 errmsg("an adjustment must give or take points"),
+				 errdetail("It is of 0 points."),
+				 errhint("Points above zero are given, those below zero are taken.")));
 	check_points(currency, points < 0 ? -points : points);
 	if (PG_ARGISNULL(3) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(3)) == 0)
 		ereport(ERROR,

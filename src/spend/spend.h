@@ -5,9 +5,6 @@
 #ifndef LOYALTY_SPEND_H
 #define LOYALTY_SPEND_H
 
-#include "fmgr.h"
-
-#include "ledger/post.h"
 #include "ledger/request.h"
 
 /* LY304 unless the points are above zero and no finer than the currency. */
@@ -18,23 +15,13 @@ extern void spend_accounts(Post *post, const Currency *currency, const text **ke
 						   ItemPointer tid);
 extern int64 spend_account(Post *post, const Currency *currency, const text *key, ItemPointer tid);
 
-extern int64 split_entry_id(int64 entry_id, int32 *entry_no);	/* LY004 */
-
 /* LY302 where the currency blocks spending until a debt is repaid. */
 extern void refuse_blocked(const Account *account);
 
 /* The lots that pay at that time, and their number; LY301 when there is not enough beside a debt. */
 extern int	spendable_lots(Account *account, TimestampTz at, Points points, Lot ***lots);
 
-/* The last part of a request's content: no reason is not the same as an empty one. */
-extern char *reason_content(const text *reason);
-
 /* What undone purchases let off, for holds that keep some of it. */
 extern void giveback_init(void);
-
-#define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
-
-/* LY-class error for a NULL that means nothing. */
-extern void require_argument(FunctionCallInfo fcinfo, int n, const char *name);
 
 #endif							/* LOYALTY_SPEND_H */

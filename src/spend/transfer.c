@@ -107,8 +107,5 @@ loyalty_transfer(PG_FUNCTION_ARGS)
 											text, accounts[0], accounts[1], reason_content(transfer.reason));
 	}
 	post_pair(&post, accounts[0], accounts[1], transfer_work, &transfer);
-	if (transfer.answer == 0)
-		request_keep(&post, &transfer.request, accounts[0], transfer.entry_no);
-	post_end(&post);
-	PG_RETURN_INT64(transfer.answer != 0 ? transfer.answer : ENTRY_ID(accounts[0], transfer.entry_no));
+	PG_RETURN_INT64(request_finish(&post, &transfer.request, transfer.answer, accounts[0], transfer.entry_no));
 }

@@ -11,10 +11,9 @@
 
 #include "access/nbtree.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "ledger/merged.h"
 #include "ledger/request.h"
@@ -38,19 +37,6 @@ typedef struct Change
 	text	   *key;
 } Change;
 
-static int64 *
-read_accounts(ArrayType *array, int *n)
-{
-	Datum	   *elements;
-	int64	   *accounts;
-
-	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, NULL, n);
-	accounts = palloc(sizeof(int64) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		accounts[i] = DatumGetInt64(elements[i]);
-	return accounts;
-}
-
 /* What a hold keeps would be lost to who holds it. */
 static void
 refuse_held(Account *account)
@@ -64,14 +50,6 @@ refuse_held(Account *account)
 					 errdetail("A hold is open."),
 					 errhint("Capture or release it first, or wait for its end; loyalty.holds shows it.")));
 }
-
-static const char *
-reason_part(const text *reason)
-{
-	return reason == NULL ? "" : psprintf(" reason %s", text_to_cstring(reason));
-}
-
-#define ARG_TEXT_OR_NULL(n)	(PG_ARGISNULL(n) ? NULL : PG_GETARG_TEXT_PP(n))
 
 /* ----------------------------------------------------------------
  *		Merging, and undoing it
@@ -138,8 +116,8 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 	Post		post;
 	int			n;
 	int			ninto;
-	int64	   *from = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &n);
-	int64	   *into = read_accounts(PG_GETARG_ARRAYTYPE_P(1), &ninto);
+	const int64 *from = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
+	const int64 *into = array_int64s(PG_GETARG_ARRAYTYPE_P(1), &ninto);
 	int64	   *both = palloc(sizeof(int64) * 2 * Max(n, 1));
 	int32		entry_no = 0;
 
@@ -149,7 +127,7 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 	change.request.id = ARG_TEXT_OR_NULL(3);
 	change.reason = ARG_TEXT_OR_NULL(4);
 	change.request.content = psprintf("merge account " INT64_FORMAT " into account " INT64_FORMAT "%s",
-									  from[0], into[0], reason_part(change.reason));
+									  from[0], into[0], reason_content(change.reason));
 	memcpy(both, from, sizeof(int64) * n);
 	memcpy(both + n, into, sizeof(int64) * n);
 	qsort(both, 2 * n, sizeof(int64), post_compare_ids);
@@ -199,7 +177,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	Change		change = {{0}};
 	Post		post;
 	int			n;
-	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &n);
+	const int64 *accounts = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
 	int32		entry_no = 0;
 
 	if (n == 0)
@@ -207,7 +185,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	change.request.program_id = PG_GETARG_INT32(1);
 	change.request.id = ARG_TEXT_OR_NULL(2);
 	change.reason = ARG_TEXT_OR_NULL(3);
-	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_part(change.reason));
+	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_content(change.reason));
 
 	post_begin(&post);
 	post_lock_roots(&post, accounts, n);
@@ -272,11 +250,11 @@ reopen_work(Account *account, void *arg)
 }
 
 static void
-visit_each(ArrayType *array, AccountWork work, Change *change)
+visit_each(ArrayType *copy, AccountWork work, Change *change)
 {
 	Post		post;
 	int			n;
-	int64	   *accounts = read_accounts(array, &n);
+	int64	   *accounts = array_int64s(copy, &n);
 
 	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
@@ -292,7 +270,7 @@ loyalty_membership_close(PG_FUNCTION_ARGS)
 {
 	Change		change = {.forfeit = PG_GETARG_BOOL(1)};
 
-	visit_each(PG_GETARG_ARRAYTYPE_P(0), close_work, &change);
+	visit_each(PG_GETARG_ARRAYTYPE_P_COPY(0), close_work, &change);
 	PG_RETURN_VOID();
 }
 
@@ -302,7 +280,7 @@ loyalty_membership_reopen(PG_FUNCTION_ARGS)
 {
 	Change		change = {{0}};
 
-	visit_each(PG_GETARG_ARRAYTYPE_P(0), reopen_work, &change);
+	visit_each(PG_GETARG_ARRAYTYPE_P_COPY(0), reopen_work, &change);
 	PG_RETURN_VOID();
 }
 
@@ -364,15 +342,13 @@ rename_member(Post *post, int64 member_id, text *key)
 static void
 erase_request(Post *post, int32 program_id, Datum request_id)
 {
-	Table	   *table = &post->request;
+	Table	   *table = post_table(post, &post->request, "request", REQUEST_NATTS);
 	TableScan	scan;
 	TableKey	keys[2] = {
 		{BTEqualStrategyNumber, Int32GetDatum(program_id)},
 		{BTEqualStrategyNumber, request_id}
 	};
 
-	if (table->rel == NULL)
-		table_open_for_write(table, "request", REQUEST_NATTS, post->estate);
 	table_scan_begin(&scan, table, "request_pkey", post->snapshot, 2, keys);
 	if (table_scan_next(&scan))
 	{
@@ -433,6 +409,7 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(account_id)};
 	int64	   *others = NULL;
 	int			n = 0;
+	int			room = 0;
 
 	/* Rows replaced on the way are not seen again: the snapshot is older than they are. */
 	table_scan_begin(&scan, table, archived ? "archived_entry_pkey" : "entry_pkey", post->snapshot, 1, &key);
@@ -442,19 +419,17 @@ erase_reasons(Post *post, Table *archived_entry, bool archived, int64 account_id
 		Datum	   *values = table->slot->tts_values - 1;
 		bool	   *nulls = table->slot->tts_isnull - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
 		if (nulls[ENTRY_SOURCE] && !nulls[ENTRY_EVENT])
 			erase_request(post, program_id, values[ENTRY_EVENT]);
 		if (!nulls[ENTRY_REASON])
 		{
 			TupleTableSlot *slot = copy_row(table, &tid);
-			char	   *kind = TextDatumGetCString(values[ENTRY_KIND]);
+			EntryKind	kind = entry_kind_of(values[ENTRY_KIND]);
 
-			if (strcmp(kind, entry_kind_name(ENTRY_TRANSFER)) == 0 || strcmp(kind, entry_kind_name(ENTRY_MERGE)) == 0)
+			if (kind == ENTRY_TRANSFER || kind == ENTRY_MERGE)
 			{
-				others = n == 0 ? palloc(sizeof(int64) * 16) :
-					n % 16 == 0 ? repalloc(others, sizeof(int64) * (n + 16)) : others;
+				others = array_grow(others, n, &room, sizeof(int64));
 				others[n++] = pg_strtoint64(TextDatumGetCString(values[ENTRY_LINE]));
 			}
 			slot->tts_isnull[ENTRY_REASON - 1] = true;
@@ -478,12 +453,12 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 	int			nmembers;
 	int			naccounts;
 	int			nkeys;
-	int64	   *members = read_accounts(PG_GETARG_ARRAYTYPE_P(0), &nmembers);
-	int64	   *accounts = read_accounts(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
+	const int64 *members = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &nmembers);
+	const int64 *accounts = array_int64s(PG_GETARG_ARRAYTYPE_P(2), &naccounts);
 	Datum	   *keys;
 	Datum	   *account_keys;
 	int			nothers;
-	int64	   *others = read_accounts(PG_GETARG_ARRAYTYPE_P(5), &nothers);
+	const int64 *others = array_int64s(PG_GETARG_ARRAYTYPE_P(5), &nothers);
 	Table		archived_entry;
 	int32		program_id = PG_GETARG_INT32(4);
 

@@ -14,12 +14,10 @@
 #include "postgres.h"
 
 #include "access/nbtree.h"
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 
+#include "base/array.h"
 #include "ledger/post.h"
 #include "status/tiering.h"
 
@@ -610,7 +608,6 @@ count_buckets(Account *account, int sign)
 	{
 		Datum	   *values = table->slot->tts_values - 1;
 
-		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(table->slot);
 		buckets = n == 0 ? palloc(sizeof(Bucket) * 64) :
 			n % 64 == 0 ? repalloc(buckets, sizeof(Bucket) * (n + 64)) : buckets;
@@ -766,19 +763,18 @@ Datum
 loyalty_tiering_review(PG_FUNCTION_ARGS)
 {
 	Ladder	   *before = PG_ARGISNULL(1) ? NULL : PG_GETARG_LADDER_P(1);
-	Datum	   *ids;
+	const int64 *ids;
 	int			n;
 	Post		post;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_VOID();
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &ids, NULL, &n);
+	ids = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
 	{
-		post_check_access(&post, DatumGetInt64(ids[i]));
-		post_account(&post, DatumGetInt64(ids[i]), NULL, review_work, before);
+		post_check_access(&post, ids[i]);
+		post_account(&post, ids[i], NULL, review_work, before);
 	}
 	post_end(&post);
 	PG_RETURN_VOID();

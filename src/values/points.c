@@ -43,7 +43,8 @@ points_overflow(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("points out of range")));
+			 errmsg("points out of range"),
+			 errdetail("They go from -922337203685477.5808 to 922337203685477.5807.")));
 }
 
 static inline bool
@@ -234,7 +235,8 @@ loyalty_points_in(PG_FUNCTION_ARGS)
 	if (status == POINTS_OUT_OF_RANGE)
 		ereturn(fcinfo->context, (Datum) 0,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("value \"%s\" is out of range for type %s", str, "points")));
+				 errmsg("value \"%s\" is out of range for type %s", str, "points"),
+				 errdetail("They go from -922337203685477.5808 to 922337203685477.5807.")));
 	if (status == POINTS_TOO_FINE)
 		ereturn(fcinfo->context, (Datum) 0,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),

@@ -74,7 +74,7 @@ evaluate(const Process *process, const char *fn, const double *arg, double *valu
 	if (strcmp(fn, "p_alive") == 0)
 		return process_p_alive(process, &h, value);
 	if (strcmp(fn, "expected_purchases") == 0)
-		return process_expected_purchases(process, &h, 1, &arg[3], value);
+		return process_expected_purchases(process, &h, arg[3], value);
 	if (strcmp(fn, "expected_new") == 0)
 		return process_expected_new(process, arg[0], value);
 	if (strcmp(fn, "probability") == 0)
@@ -360,11 +360,9 @@ fit_degenerate(const char *name, ProcessFamily family, FitRow *row, int n)
 		good = isnan(fit.standard_error[i]) || isfinite(fit.standard_error[i]);
 	for (int i = 0; good && i < n && family != FAMILY_GAMMA_GAMMA; i++)
 	{
-		double		t = 10.0;
-
 		good = process_p_alive(&fit.process, &row[i].history, &value) == MATH_OK
 			&& value >= 0.0 && value <= 1.0
-			&& process_expected_purchases(&fit.process, &row[i].history, 1, &t, &value) == MATH_OK
+			&& process_expected_purchases(&fit.process, &row[i].history, 10.0, &value) == MATH_OK
 			&& isfinite(value) && value >= 0.0;
 	}
 	if (!good)

@@ -1,17 +1,8 @@
 -- balance: at any moment, past, now or future, alone and in the views
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
+\ir include/begin.psql
 
-SELECT no_plan();
-
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', debt => 'negative') > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+\ir include/orders.psql
 
 CREATE FUNCTION pg_temp.balances_at(program text, who text, VARIADIC moments text[]) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(loyalty.balance(program, who, m::timestamptz)::numeric::text, ' ' ORDER BY n)

@@ -135,7 +135,7 @@ GRANT EXECUTE ON FUNCTION act_for TO kiosk_page;
 SELECT is(pg_temp.as('kiosk_anna', $$SELECT act_for('club', 'bob')$$), '42501 role "kiosk_anna" is confined to its own points', 'nor who is confined to another');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', 'nobody')$$), 'LY002 no such member in program "club"', 'only for members');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('shoe', 'anna')$$), 'LY001 program "shoe" does not exist', 'of programs');
-SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', NULL)$$), '()', 'for NULL it does nothing');
+SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', NULL)$$), '22004 member must not be NULL', 'nobody is no member: the transaction would go on as free as before');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT balance('club', 'anna')$$), '42501 role "kiosk_pool" is confined to other programs', 'and whoever could set that role acts for nobody until then');
 
 -- No ROLLBACK TO: what follows runs in the block that is confined.

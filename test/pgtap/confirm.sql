@@ -1,13 +1,6 @@
 -- confirm: awards that wait to be confirmed
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
+\ir include/begin.psql
 SET LOCAL timezone = 'UTC';
-\ir ../harness/books.sql
-
-SELECT no_plan();
 
 CREATE TABLE public.stay (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz DEFAULT now());
 CREATE TABLE public.item (stay text, line int, who text, amount numeric, PRIMARY KEY (stay, line));

@@ -1,13 +1,6 @@
 -- expiry: ends on a date of the year, ends by activity, later ends, and changes of policy
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
+\ir include/begin.psql
 SET LOCAL timezone = 'UTC';
-\ir ../harness/books.sql
-
-SELECT no_plan();
 
 CREATE FUNCTION pg_temp.shop(program text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

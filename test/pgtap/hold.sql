@@ -1,22 +1,9 @@
 -- hold, capture, release: points reserved for a time are nobody else's, and are free again by the clock
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
+\ir include/begin.psql
 
-SELECT no_plan();
-
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year', decimals => 1) > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+\ir include/orders.psql
 
-CREATE FUNCTION pg_temp.paid(entry bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(lot_no || ':' || points::numeric, ' ' ORDER BY allocation_no) FROM loyalty.allocation
-	WHERE account_id = entry / 100000000 AND entry_no = entry % 100000000
-$$;
 CREATE FUNCTION pg_temp.keeps(id bigint) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(lot_no || ':' || points::numeric, ' ' ORDER BY lot_no) FROM loyalty.hold
 	WHERE account_id = id / 100000000 AND hold_no = id % 100000000

@@ -43,6 +43,7 @@ SELECT results_eq($$ SELECT cohort, round(factor, 6), round(ultimate, 4), round(
 SELECT results_eq($$ SELECT ultimate FROM chain_ladder('{{0,10},{0,NULL}}') $$, 'VALUES (10::numeric), (NULL)', 'no growth can be told from nothing');
 SELECT is_empty('SELECT * FROM chain_ladder(NULL)', 'no triangle, no cohorts');
 SELECT throws_ok($$ SELECT * FROM chain_ladder('{1,2}') $$, 'LY502', 'a triangle has two dimensions');
+SELECT throws_ok($$ SELECT * FROM chain_ladder('{}') $$, 'LY502', 'a triangle has two dimensions');
 SELECT throws_ok($$ SELECT * FROM chain_ladder('{{1,NULL,2}}') $$, 'LY502', 'a cohort has a gap in its triangle');
 SELECT throws_ok($$ SELECT * FROM chain_ladder('{{NULL,2}}') $$, 'LY502', 'a cohort has a gap in its triangle');
 SELECT throws_ok($$ SELECT * FROM chain_ladder('{{-1,2}}') $$, 'LY502');

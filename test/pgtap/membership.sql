@@ -1,27 +1,14 @@
 -- membership: two members who are one person, members who are members no more, erased persons
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
+\ir include/begin.psql
 
-SELECT no_plan();
-
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year', debt => 'negative', ladder => 'basic:0, silver:50, gold:120') > 0;
 SELECT create_currency('club', 'miles') > 0, create_program('other') > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+\ir include/orders.psql
 
 CREATE FUNCTION pg_temp.has(who text, program text DEFAULT 'club', currency text DEFAULT 'points') RETURNS text LANGUAGE sql AS $$
 	SELECT format('%s free, %s pending, %s debt, %s earned, %s redeemed, %s expired', trim_scale(available), trim_scale(pending),
 		trim_scale(debt), trim_scale(earned), trim_scale(redeemed), trim_scale(expired))
 	FROM loyalty.balances WHERE member = who AND balances.program = $2 AND balances.currency = $3
-$$;
-CREATE FUNCTION pg_temp.paid(entry bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(lot_no || ':' || points::numeric, ' ' ORDER BY allocation_no) FROM loyalty.allocation
-	WHERE account_id = entry / 100000000 AND entry_no = entry % 100000000
 $$;
 -- The member's entries, one after the other; of the first currency.
 CREATE FUNCTION pg_temp.chain(who text, program text DEFAULT 'club') RETURNS text LANGUAGE sql AS $$

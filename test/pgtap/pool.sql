@@ -1,22 +1,13 @@
 -- pool: several members' points pay together, soonest end first, and each gets its own back
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
+\ir include/begin.psql
 
-SELECT no_plan();
-
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year', decimals => 1, ladder => 'basic:0, silver:40') > 0;
 SELECT create_currency('club', 'miles') > 0, create_program('other') > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+\ir include/orders.psql
 SELECT enrol('club', m) > 0 FROM unnest('{ann,bob,cat,dan}'::text[]) WITH ORDINALITY u (m, n) ORDER BY n;
 
 -- Who paid a redemption, or got what back by a giveback of it: member:lot:points, in that order.
-CREATE FUNCTION pg_temp.paid(redemption bigint) RETURNS text LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.payments(redemption bigint) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format('%s:%s:%s', a.member_key, o.lot_no, trim_scale(- o.points::numeric)), ' ' ORDER BY y.payment_no)
 	FROM loyalty.pool_payment y JOIN loyalty.account a ON a.account_id = y.payer_id
 	JOIN loyalty.allocation o ON (o.account_id, o.entry_no, o.allocation_no) = (y.payer_id, y.payer_entry, y.allocation_no)
@@ -76,7 +67,7 @@ SELECT results_eq($$ SELECT pool_balance('club', 'home')::numeric, pool_balance(
 	$$ VALUES (97.0, 97.0) $$, '40 + 50 + 7; what died long ago is not there');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', '97.1') $$, 'LY301', '0.1 points are missing.', 'more than they have together');
 CREATE TEMP TABLE r AS SELECT redeem_pool('club', 'home', 'cat', 75, 'r1', 'a holiday') AS id;
-SELECT is(pg_temp.paid(id), 'ann:2:10 bob:1:20 bob:2:30 ann:3:15', 'the soonest end of all, then the earlier award, then the lower account') FROM r;
+SELECT is(pg_temp.payments(id), 'ann:2:10 bob:1:20 bob:2:30 ann:3:15', 'the soonest end of all, then the earlier award, then the lower account') FROM r;
 SELECT results_eq($$ SELECT e.member::text COLLATE "default", e.kind, e.points, e.reason, e.entry_id = id, e.line = format('%s/%s/%s', id, pool_id, member_id)
 	FROM r, entries e, loyalty.pool l, loyalty.member m WHERE e.kind = 'redeem' AND l.code = 'home' AND m.member = 'cat' AND m.program_id = l.program_id ORDER BY e.entry_id $$,
 	$$ VALUES ('ann', 'redeem', -25.0, 'a holiday', true, true), ('bob', 'redeem', -50.0, 'a holiday', false, true) $$,
@@ -164,12 +155,12 @@ SELECT is(pool_balance('club', 'home')::numeric, 97.0, 'together they have what 
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'cat', 1) $$, 'LY362', NULL, 'no permission to redeem, not even her own');
 SELECT is(redeem('club', 'cat', 1) > 0, true, 'which she can redeem without the pool');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', '65.1') $$, 'LY301', '0.1 points are missing.', 'a tenth more than ann is lent');
-SELECT is(pg_temp.paid(redeem_pool('club', 'home', 'ann', 65)), 'ann:2:10 bob:1:20 bob:2:5 ann:3:30', 'bob pays 25, then ann the rest');
+SELECT is(pg_temp.payments(redeem_pool('club', 'home', 'ann', 65)), 'ann:2:10 bob:1:20 bob:2:5 ann:3:30', 'bob pays 25, then ann the rest');
 SELECT results_eq($$ SELECT pool_balance('club', 'home', member => 'ann')::numeric, pool_balance('club', 'home', member => 'bob')::numeric $$, $$ VALUES (5.0, 25.0) $$,
 	'of his 25, half would be 12.5, but 20 stay: 5');
-SELECT is(pg_temp.paid(redeem_pool('club', 'home', 'ann', 5)), 'bob:2:5', 'all of it is bob''s; ann''s account is not touched');
+SELECT is(pg_temp.payments(redeem_pool('club', 'home', 'ann', 5)), 'bob:2:5', 'all of it is bob''s; ann''s account is not touched');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', '0.1') $$, 'LY301', '0.1 points are missing.', 'his 20 stay');
-SELECT is(pg_temp.paid(redeem_pool('club', 'home', 'bob', 20)), 'bob:2:20', 'for him they are there');
+SELECT is(pg_temp.payments(redeem_pool('club', 'home', 'bob', 20)), 'bob:2:20', 'for him they are there');
 SELECT results_eq($$ SELECT member::text COLLATE "default", redeems, share, keep, left_at IS NULL FROM pool_members WHERE pool = 'home' ORDER BY member, left_at NULLS LAST $$,
 	$$ VALUES ('ann', true, 1.0, 0.0, true), ('bob', true, 1.0, 0.0, false), ('bob', true, 0.5, 20.0, true), ('cat', true, 1.0, 0.0, false), ('cat', false, 0.0, 0.0, true) $$,
 	'what was permitted before is kept');
@@ -189,7 +180,7 @@ SELECT create_pool('club', 'away') > 0, create_pool('club', 'fly', 'miles') > 0;
 SELECT pg_temp.refused($$ SELECT join_pool('club', 'away', 'ann') $$, 'LY363', 'It is in pool "home"%', 'nobody is in two pools with the same points');
 SELECT join_pool('club', 'fly', 'ann'), join_pool('club', 'fly', 'dan');
 SELECT adjust('club', 'dan', 5, 'found', currency => 'miles') > 0;
-SELECT is(pg_temp.paid(redeem_pool('club', 'fly', 'ann', 2)), 'dan:1:2', 'with points of another currency she is');
+SELECT is(pg_temp.payments(redeem_pool('club', 'fly', 'ann', 2)), 'dan:1:2', 'with points of another currency she is');
 SELECT leave_pool('club', 'home', 'ann');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'home', 'ann', 1) $$, 'LY361', NULL, 'who has left redeems no more');
 SELECT pg_temp.refused($$ SELECT leave_pool('club', 'home', 'ann') $$, 'LY361', NULL, 'nor leaves again');
@@ -206,7 +197,7 @@ SELECT hold('club', 'ann', 15, '1 day') > 0;
 SELECT is(pool_balance('club', 'away', member => 'dan')::numeric, 55.0, '30 and 40, less what is held');
 SELECT pg_temp.refused($$ SELECT redeem_pool('club', 'away', 'dan', '55.1') $$, 'LY301', '0.1 points are missing.', 'held points stay');
 CREATE TEMP TABLE d AS SELECT redeem_pool('club', 'away', 'dan', 50) AS id;
-SELECT is(pg_temp.paid(id), 'ann:4:25 dan:1:10 dan:2:15', 'ann''s free ones and dan''s of 2121, the lower account first; then 2122') FROM d;
+SELECT is(pg_temp.payments(id), 'ann:4:25 dan:1:10 dan:2:15', 'ann''s free ones and dan''s of 2121, the lower account first; then 2122') FROM d;
 SELECT pg_temp.die('dan', 1, '2021-07-01 00:00+00'), pg_temp.die('dan', 2, '2021-08-01 00:00+00');
 SELECT is(pg_temp.back(id, 20), 'dan:2:15 dan:1:5', 'they get their own back') FROM d;
 SELECT is(balance('club', 'dan')::numeric, 0.0, 'but dead, as they are by now');
@@ -248,9 +239,9 @@ SELECT pg_temp.refused($$ SELECT redeem_pool('firm', 'home', 'eve', 1) $$, 'LY30
 SELECT results_eq($$ SELECT p, m, pool_balance(p, 'home', member => m)::numeric FROM unnest('{firm,owing}'::text[]) p, unnest('{eve,fay}'::text[]) m $$,
 	$$ VALUES ('firm', 'eve', 0.0), ('firm', 'fay', 100.0), ('owing', 'eve', 130.0), ('owing', 'fay', 130.0) $$, 'a blocked account lends nothing; else what is beyond the debt');
 SELECT pg_temp.refused($$ SELECT redeem_pool('firm', 'home', 'fay', 101) $$, 'LY301', '1 points are missing.', 'fay has hers alone');
-SELECT is(pg_temp.paid(redeem_pool('firm', 'home', 'fay', 100)), 'fay:1:100', 'and those all the same');
+SELECT is(pg_temp.payments(redeem_pool('firm', 'home', 'fay', 100)), 'fay:1:100', 'and those all the same');
 SELECT pg_temp.refused($$ SELECT redeem_pool('owing', 'home', 'fay', 131) $$, 'LY301', '1 points are missing.', 'the debt is eve''s to repay first');
-SELECT is(pg_temp.paid(redeem_pool('owing', 'home', 'fay', 130)), 'eve:1:30 fay:1:100', '60 less 30, and 100');
+SELECT is(pg_temp.payments(redeem_pool('owing', 'home', 'fay', 130)), 'eve:1:30 fay:1:100', '60 less 30, and 100');
 CREATE TEMP TABLE owed AS SELECT redemption_id FROM pool_redemptions WHERE program = 'owing' AND paid_by = 'eve';
 SELECT is(pg_temp.back(redemption_id, 110), 'eve:0:10 fay:1:100', 'what comes back to eve repays her debt first') FROM owed;
 SELECT is(pg_temp.back(redemption_id), 'eve:0:20', 'all of it') FROM owed;
@@ -314,7 +305,7 @@ SELECT pg_temp.damaged($$ UPDATE entry SET line = '1/1/1' WHERE line IS NOT NULL
 SELECT pg_temp.damaged($$ UPDATE entry SET line = 'x' WHERE line IS NOT NULL AND kind = 'giveback' $$, '%is of another redemption from a pool%', 'what a giveback names');
 SELECT pg_temp.damaged($$ UPDATE request SET content = replace(content, 'member', 'pal') WHERE request_id = 'r1' $$, '%it did not answer that request%', 'the request');
 CREATE TEMP TABLE few AS SELECT redeem_pool('many', 'all', 'm40', 25) AS id;
-SELECT is(pg_temp.paid(id), 'm1:1:10 m2:1:10 m3:1:5', 'three pay') FROM few;
+SELECT is(pg_temp.payments(id), 'm1:1:10 m2:1:10 m3:1:5', 'three pay') FROM few;
 SELECT giveback(id, 5) > 0 FROM few;
 SELECT pg_temp.damaged(format($$ UPDATE allocation o SET returned = 5 - o.returned FROM pool_redemptions v
 	WHERE v.redemption_id = %s AND v.paid_by IN ('m1', 'm3') AND o.account_id * 100000000 + o.entry_no = v.entry_id $$, id),

@@ -1,12 +1,5 @@
 -- program, currency, member: what is made, and what is refused and how
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
-
-SELECT no_plan();
+\ir include/begin.psql
 
 -- ---- What is made
 SELECT ok(create_program('club', 'Europe/Berlin', 'bronze:0, silver:100', '1 year', 'month', '14 days', 'negative', 2, 'stars') > 0, 'a program');
@@ -48,6 +41,7 @@ SELECT pg_temp.refused(format('SELECT create_program(%s)', args), state, detail,
 	($$'x', NULL$$, 'LY101', '%NULL%'),
 	($$'x', validity => '0'$$, 'LY101', '%00:00:00%'),
 	($$'x', validity => '-1 day'$$, 'LY101', '%-1 days%'),
+	($$'x', validity => '300000 years'$$, 'LY101', '%300000 years and pending for no time.'),
 	($$'x', validity => '1 day', validity_rounding => 'week'$$, 'LY101', '%week%'),
 	($$'x', validity_rounding => NULL$$, 'LY101', '%NULL%'),
 	($$'x', pending => '0'$$, 'LY101', '%00:00:00%'),

@@ -1,24 +1,10 @@
 -- redeem, adjust: which lots pay, what is refused, what a repeated call answers
-BEGIN;
-SET LOCAL client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS pgtap;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-SET LOCAL search_path = loyalty, public;
-\ir ../harness/books.sql
-
-SELECT no_plan();
+\ir include/begin.psql
 
 -- Points live for a century, to the end of a year: what was earned in 2020 is spendable
 -- until 2121, what was earned in 1900 has been dead since 2001.
-CREATE TABLE public.orders (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
 SELECT create_program('club', validity => '100 years', validity_rounding => 'year') > 0;
-SELECT add_rule('club', 'base', points_per => 1) > 0;
-SELECT attach('public.orders', 'club', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
-
-CREATE FUNCTION pg_temp.paid(entry bigint) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(lot_no || ':' || points, ' ' ORDER BY allocation_no) FROM loyalty.allocation
-	WHERE account_id = entry / 100000000 AND entry_no = entry % 100000000
-$$;
+\ir include/orders.psql
 
 -- ---- Order: booked in the order 1 (2022), 2 (June 2020), 3 (March 2020), 4 (2021), 5 (dead).
 -- Lots 2 and 3 end together; the earlier award pays first though it was booked later.
@@ -58,7 +44,7 @@ SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', 0) $$, 'LY304', NULL, 'ze
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', -5) $$, 'LY304', NULL, 'negative points');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '0.5') $$, 'LY304', 'The currency has 0 decimals.', 'half a point of a currency without decimals');
 SELECT pg_temp.refused($$ SELECT redeem('club', 'ann', '-922337203685477.5808') $$, 'LY304', NULL, 'the least points there are');
-SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', NULL, 'an adjustment by nothing');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 0, 'nothing') $$, 'LY304', 'It is of 0 points.', 'an adjustment by nothing');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', '-0.5', 'half') $$, 'LY304', 'The currency has 0 decimals.', 'an adjustment by half a point');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, NULL) $$, 'LY304', NULL, 'an adjustment without a reason');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'ann', 5, '') $$, 'LY304', NULL, 'an adjustment with an empty reason');
@@ -114,6 +100,8 @@ SELECT is(balance('inn', 'bob')::numeric, 40.0, 'which takes points there');
 SELECT is(balance('club', 'cyd')::numeric, 100.0, 'and none of those that were refused');
 CREATE TEMP TABLE added AS SELECT adjust('club', 'cyd', 5, 'sorry', 'a1') AS id;
 SELECT is(adjust('club', 'cyd', 5, 'sorry', 'a1'), id, 'a repeated adjustment answers the same') FROM added;
+SELECT pg_temp.refused($$ SELECT redeem('club', 'bob', 1, '') $$, 'LY312', NULL, 'an empty id is none');
+SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', '') $$, 'LY312', NULL, 'nor of an adjustment');
 SELECT pg_temp.refused($$ SELECT adjust('club', 'cyd', -5, 'sorry', 'a1') $$, 'LY305', NULL, 'the other direction is another call');
 SELECT is(balance('club', 'cyd')::numeric, 105.0, 'given once');
 SELECT results_eq($$ SELECT kind, points, reason FROM entries JOIN added ON entry_id = id $$,

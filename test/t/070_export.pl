@@ -109,11 +109,25 @@ for (my $at = 0; $at < length $line; $at += 7)
 	my $changed = $csv;
 	my $byte = substr $line, $at, 1;
 	substr $changed, $from + $at, 1, $byte eq '7' ? '8' : $byte =~ /\d/ ? '7' : chr(ord($byte) ^ 1);
-	($status) = verifier(written("$folder/changed.csv", $changed), $account);
-	$missed .= " $at ($byte)" if !$status;
+	($status, $output) = verifier(written("$folder/changed.csv", $changed), $account);
+	$missed .= " $at ($byte)" if !$status || $output =~ /Traceback/;
 	$tried++;
 }
-is($missed, '', "each of $tried changed bytes is found");
+is($missed, '', "each of $tried changed bytes is found, and said in words");
+
+# What is no export at all.
+foreach my $case (
+	[ qr/^account $victim[0]: entry $victim[1] is not there, or not as it was hashed$/m, "$line", $line =~ s/,(\d{4})-/,x$1-/r ],
+	[ qr/^the export can't be read: .* has \d+ fields where its header has \d+: /, ",$columns[-1]", ",$columns[-1],more" ],
+	[ qr/^the export has no column 'entry_no'$/, 'entry_no', 'number' ])
+{
+	my ($said, $good, $bad) = @$case;
+	($status, $output) = verifier(written("$folder/changed.csv", $csv =~ s/\Q$good\E/$bad/r), $account);
+	is($status, 1, "$said: found");
+	like($output, $said, '... and said');
+}
+like((verifier($entry))[1], qr/^ +python3 verify_export.py entry.csv account.csv$/m, 'one file is too few: it says how it is called');
+like((verifier($entry, "$folder/none"))[1], qr/^the export can't be read: .*No such file/, 'nor is one that is not there');
 
 # Lines gone, doubled or swapped.
 my @lines = split /^/, $csv;
