@@ -416,7 +416,10 @@ BEGIN
     LEFT JOIN loyalty._lot l ON l.account_id = i.account_id AND l.lot_no = coalesce(i.lot_no, t.lot_no)
     WHERE o.entry_no IS NULL OR i.entry_no IS NULL OR o.points::numeric + i.points::numeric <> 0
        OR a.entry_no IS NULL AND k.account_id IS NULL
-       OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued OR l.expires_at < p.expires_at
+       OR p.valid_from IS DISTINCT FROM 'infinity' OR l.valid_from <> '-infinity' OR l.issued <> p.issued
+       -- The empty lot may have been extended since.
+       OR l.expires_at < p.expires_at AND NOT EXISTS (SELECT FROM linked x WHERE x.account_id = o.account_id AND x.kind = 'extend'
+                                                      AND x.lot_no = o.lot_no AND x.entry_no > o.entry_no)
 
     UNION ALL
     -- Extensions follow on each other, each to a later end, and the last says the end that the lot has.

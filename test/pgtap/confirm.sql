@@ -223,5 +223,16 @@ SELECT is(pg_temp.behind($$ UPDATE lot SET valid_from = '-infinity' WHERE lot_no
 SELECT is(pg_temp.behind($$ UPDATE lot SET valid_from = 'infinity' WHERE lot_no = 2 AND account_id = (SELECT account_id FROM account WHERE member_key = 'mia') $$) LIKE '%points are live%', true, 'or waits still');
 SELECT ok(pg_temp.behind($$ UPDATE entry SET reverses = NULL WHERE entry_no = 2 AND account_id = (SELECT account_id FROM account WHERE member_key = 'mia') $$) LIKE '%confirms what no entry took%', 'half of a pair');
 
+-- The lot that a confirmation emptied can be extended by its number, and the books hold.
+SELECT create_program('spa', validity => '1 month', confirm => true);
+SELECT add_rule('spa', 'base', points_per => 1);
+CREATE TABLE public.treatments (id int PRIMARY KEY, who text, amount int);
+SELECT attach('public.treatments', 'spa', 'who', 'amount');
+INSERT INTO public.treatments VALUES (1, 'una', 9);
+SELECT confirm(e.entry_id) FROM entries e WHERE e.program = 'spa';
+SELECT extend('spa', 'una', (current_date + interval '1 year')::date, lot => 1);
+SELECT is_empty($$SELECT * FROM verify('spa')$$, 'an emptied lot that is extended is no fault of what was confirmed');
+SELECT is((SELECT array_agg(format('%s %s', lot_no, remaining) ORDER BY lot_no) FROM lots WHERE program = 'spa'), '{"1 0","2 9"}', 'and nothing comes of it');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -1800,7 +1800,7 @@ sub archivable
 	{
 		my $no = $hold->{id} % 100000000;
 		my $end = $hold->{released} // $hold->{to};
-		push @stay, $no if $end >= $before || (!defined $hold->{released} && $hold->{to} > $account->{now});
+		push @stay, $no if $end >= $before;
 		push @may_stay, $no if $end >= $before || !defined $hold->{released};
 	}
 	my @numbers;
