@@ -57,6 +57,8 @@ typedef struct Redemption
 	text	   *reason;
 	Lender	   *lenders;		/* by account, the redeeming member's among them */
 	int			nlenders;
+	int64	   *merged;			/* of the pool, but their points are elsewhere */
+	int			nmerged;
 	int64		answer;
 	int64		first_account;
 	int32		first_entry;
@@ -335,10 +337,13 @@ read_members(Post *post, Redemption *redemption)
 	TableScan	scan;
 	TableKey	key = {BTEqualStrategyNumber, Int32GetDatum(redemption->pool_id)};
 	int			room = 0;
+	int			merged_room = 0;
 	bool		there = false;
 	bool		redeems = false;
 
 	redemption->lenders = NULL;
+	redemption->merged = NULL;
+	redemption->nlenders = redemption->nmerged = 0;
 	table_open_for_read(&table, "pool_member", POOL_MEMBER_NATTS);
 	table_scan_begin(&scan, &table, "pool_member_now_idx", post->snapshot, 1, &key);
 	while (table_scan_next(&scan))
@@ -360,7 +365,11 @@ read_members(Post *post, Redemption *redemption)
 			continue;
 		/* One that was merged has nothing, and is written under another's lock: it is not waited for. */
 		else if (post_root(post, lender.account_id, &tid) != lender.account_id)
+		{
+			redemption->merged = array_grow(redemption->merged, redemption->nmerged, &merged_room, sizeof(int64));
+			redemption->merged[redemption->nmerged++] = lender.account_id;
 			continue;
+		}
 		redemption->lenders = array_grow(redemption->lenders, redemption->nlenders, &room, sizeof(Lender));
 		redemption->lenders[redemption->nlenders++] = lender;
 	}
@@ -379,6 +388,23 @@ read_members(Post *post, Redemption *redemption)
 				 errmsg("the member may not redeem from the pool"),
 				 errdetail("The member is in it without the permission to redeem."),
 				 errhint("loyalty.join_pool() with redeems => true gives it.")));
+}
+
+/*
+ * Whether one who was merged is still so is settled by the locks of those who have the points, as what
+ * they have is.  All are taken in the order of ids, before any that others may wait for.
+ */
+static void
+lock_for_merged(Post *post, Redemption *redemption)
+{
+	int			n = redemption->nlenders + redemption->nmerged;
+	int64	   *ids = palloc(sizeof(int64) * n);
+
+	for (int i = 0; i < redemption->nlenders; i++)
+		ids[i] = redemption->lenders[i].account_id;
+	memcpy(ids + redemption->nlenders, redemption->merged, sizeof(int64) * redemption->nmerged);
+	post_lock_roots(post, ids, n);
+	read_members(post, redemption);
 }
 
 /* redeem_pool(program, pool, member, points, request_id, reason) */
@@ -437,6 +463,8 @@ loyalty_pool_redeem(PG_FUNCTION_ARGS)
 					 errdetail("Everybody left it when it was closed."),
 					 errhint("Points can still be given back; for new redemptions create another pool.")));
 		read_members(&post, &redemption);
+		if (redemption.nmerged > 0)
+			lock_for_merged(&post, &redemption);
 		ids = palloc(sizeof(int64) * redemption.nlenders);
 		for (int i = 0; i < redemption.nlenders; i++)
 			ids[i] = redemption.lenders[i].account_id;
