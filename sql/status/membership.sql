@@ -252,13 +252,13 @@ BEGIN
     FROM renamed r;
 
     PERFORM loyalty._erase(members, keys, accounts, account_keys, owner,
-        -- The reasons of what they redeemed from pools.
-        ARRAY(SELECT DISTINCT y.payer_id * 100000000 + y.payer_entry
-              FROM loyalty.pool l
-              JOIN loyalty.pool_member m USING (pool_id)
-              JOIN loyalty.pool_payment y ON y.payer_id = m.account_id
-              JOIN loyalty._book e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
-              WHERE l.program_id = owner AND e.reason IS NOT NULL AND e.account_id <> ALL (accounts)
+        -- The reasons of what they redeemed from pools, and of what was given back of it.
+        ARRAY(SELECT e.account_id * 100000000 + e.entry_no
+              FROM (SELECT DISTINCT o.account_id
+                    FROM loyalty.pool_member m JOIN loyalty.pool_member o USING (pool_id)
+                    WHERE m.account_id = ANY (accounts) AND o.account_id <> ALL (accounts)) o
+              JOIN loyalty._book e USING (account_id)
+              WHERE e.kind IN ('redeem', 'giveback') AND e.reason IS NOT NULL
                 AND split_part(e.line, '/', 3) = ANY (members::text[])));
     DELETE FROM loyalty.deferred d USING loyalty.source s
     WHERE s.source_id = d.source_id AND s.program_id = owner AND d.member = ANY (known);
