@@ -188,7 +188,8 @@ BEGIN
         SELECT * INTO joining FROM loyalty._pool_account(target, member);
     END IF;
 
-    -- Whoever is merged or closed later stays in it, and neither lends nor redeems.
+    -- Whoever is merged or closed later stays in it, and neither lends nor redeems; the lock says what is later.
+    PERFORM FROM loyalty.account a WHERE a.account_id = joining.account_id FOR SHARE;
     PERFORM loyalty._refuse('LY340', 'the member was merged into another', 'The points are there.',
         'Name the member that loyalty.members shows in merged_into.')
     FROM loyalty.account a WHERE a.account_id = joining.account_id AND a.state = 1;
