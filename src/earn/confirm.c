@@ -40,7 +40,6 @@ typedef struct Confirmation
 	int32		source_id;
 	int32		rule_id;
 	text	   *event;
-	int32		made_by;		/* the entry that gave the points, under whatever key */
 	int32		lot_no;
 	Share	   *shares;
 	int			nshares;
@@ -68,6 +67,7 @@ read_award(Account *account, Confirmation *confirmation)
 	Datum	   *values;
 	bool	   *nulls;
 	EntryKind	kind;
+	int32		made_by;
 
 	/* What waits is never archived, what was confirmed or taken back is. */
 	if (slot == NULL && post_has_archive(post))
@@ -87,9 +87,9 @@ read_award(Account *account, Confirmation *confirmation)
 	confirmation->rule_id = DatumGetInt32(values[ENTRY_RULE]);
 	confirmation->event = copy_text(slot_text(slot, ENTRY_EVENT));
 	confirmation->lot_no = nulls[ENTRY_LOT] ? 0 : DatumGetInt32(values[ENTRY_LOT]);
-	confirmation->made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
+	made_by = nulls[ENTRY_REVERSES] ? confirmation->entry_no : DatumGetInt32(values[ENTRY_REVERSES]);
 	if (confirmation->lot_no == 0)
-		confirmation->lot_no = post_allocated_lot(post, account->account_id, confirmation->made_by);
+		confirmation->lot_no = post_allocated_lot(post, account->account_id, made_by);
 }
 
 /* What the entry in the slot did to the lot. */

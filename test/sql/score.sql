@@ -1,20 +1,5 @@
 -- score: RFM scores and segments
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS loyalty;
-RESET client_min_messages;
-SET search_path = loyalty, public;
-
--- SQLSTATE, message, detail and hint of a statement that fails
-CREATE FUNCTION pg_temp.failure(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	m text; d text; h text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, m, nullif(d, ''), nullif(h, ''));
-END $$;
+\i test/sql/include/begin.psql
 
 -- ten customers: ties share a score, ceil(5 x the share of customers up to there); NTILE splits them
 SELECT orders, rfm_score() OVER w AS ties, ceil(5 * cume_dist() OVER w) AS by_cume_dist, rfm_score(5, 'ntile') OVER w AS ntile, ntile(5) OVER w AS core_ntile
