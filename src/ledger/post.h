@@ -264,10 +264,7 @@ extern bool post_found_merged(Post *post);
  */
 extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
 
-/* Locks accounts, given in ascending order; they may be visited in any order then. */
-extern void post_lock(Post *post, const int64 *accounts, int n);
-
-/* Those in whose visits these are written, in that order, found again should they have changed meanwhile. */
+/* Locks the accounts in whose visits these are written, in the order of ids; they may be visited in any order then. */
 extern void post_lock_roots(Post *post, const int64 *accounts, int n);
 
 /* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
@@ -284,7 +281,8 @@ extern void post_account(Post *post, int64 account_id, ItemPointer hint, Account
 
 /*
  * One visit of several accounts of one currency, given in ascending order, all
- * locked in it before the work sees any.  The work is called once.
+ * locked in it before the work sees any, but for those merged: the work must not
+ * change them.  The work is called once.
  */
 typedef void (*SeveralWork) (Account **accounts, int n, void *arg);
 extern void post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg);

@@ -130,10 +130,9 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 									  from[0], into[0], reason_content(change.reason));
 	memcpy(both, from, sizeof(int64) * n);
 	memcpy(both + n, into, sizeof(int64) * n);
-	qsort(both, 2 * n, sizeof(int64), post_compare_ids);
 
 	post_begin(&post);
-	post_lock(&post, both, 2 * n);
+	post_lock_roots(&post, both, 2 * n);
 	for (int i = 0; i < n && change.answer == 0; i++)
 	{
 		change.first = i == 0;
@@ -258,7 +257,7 @@ visit_each(ArrayType *copy, AccountWork work, Change *change)
 
 	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
-	post_lock(&post, accounts, n);
+	post_lock_roots(&post, accounts, n);
 	for (int i = 0; i < n; i++)
 		post_account(&post, accounts[i], NULL, work, change);
 	post_end(&post);
