@@ -471,16 +471,17 @@ BEGIN
         FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) LEFT JOIN loyalty._person p USING (account_id)
         WHERE c.activity IS NOT NULL AND a.merged_into IS NULL
     )
-    SELECT k.account_id, loyalty._entry_id(e.account_id, e.entry_no),
+    SELECT k.account_id, loyalty._entry_id(o.account_id, e.entry_no),
            format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
     FROM clock k
+    CROSS JOIN LATERAL unnest(k.person) o (account_id)
     CROSS JOIN LATERAL (
-        SELECT e.account_id, e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
+        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
         -- What corrects an award is no activity.
-        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.account_id, e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
-              FROM loyalty._book e WHERE e.account_id = ANY (k.person) AND e.kind = ANY (k.activity)) e
+        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
+              FROM loyalty._book e WHERE e.account_id = o.account_id AND e.kind = ANY (k.activity)) e
         WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
-        ORDER BY e.event_time DESC, e.account_id, e.entry_no LIMIT 1) e
+        ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
     WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
     UNION ALL
     SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
