@@ -313,7 +313,7 @@ sub new_oracle
 	{
 		foreach my $at ($now, map { Storm::spring($_) } 1900, 2001, 2002, 2010, 2015)
 		{
-			$oracle->{dates}{"$currency $at"} = { %{ Storm::dates($at) }, activity => $currency =~ /cafe/, $currency =~ /hotel/ ? (from => Oracle::NEVER) : () };
+			$oracle->{dates}{"$currency $at"} = { %{ Storm::dates($at) }, activity => $currency =~ /cafe/ ? 1 : 0, $currency =~ /hotel/ ? (from => Oracle::NEVER) : () };
 		}
 		$oracle->{dates}{"grace $currency 1 day $now"} = { to => $now + Storm::DAY };
 		$oracle->{dates}{"until $currency $_-01-01"} = { to => Storm::end_of_day("$_-01-01") } foreach 2150, 2160;
