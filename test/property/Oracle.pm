@@ -111,6 +111,9 @@ sub aged
 # Who found the account before its member was erased, and waited for that, finds it closed.
 our %overlooked;
 
+# An upsert is two statements, and the second may find what the first overlooked.
+our $overlooked_by_half;
+
 sub who
 {
 	my ($world, $program, $key) = @_;
@@ -1851,6 +1854,7 @@ sub perform_one
 		my @updates = grep { $_->[0] } @changes;
 		my @inserts = grep { !$_->[0] } @changes;
 		$self->change_rows($world, $table, $now, @updates) if @updates;
+		local %overlooked = $overlooked_by_half ? () : %overlooked;
 		$self->change_rows($world, $table, $now, @inserts) if @inserts;
 		return join ',', sort map { $_->[1]{id} } @changes;
 	}
