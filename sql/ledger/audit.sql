@@ -458,7 +458,7 @@ END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
 -- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
--- policy in force; of what happened before that was changed nothing is known.
+-- policy in force; of what happened before that was changed nothing is known, nor of what was discarded.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
     WITH clock AS (
@@ -472,10 +472,12 @@ CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id
     FROM clock k
     CROSS JOIN LATERAL (
         SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
-        -- What corrects an award is no activity.
+        -- What corrects an award is no activity; where the award is gone, its time tells.
         FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
               FROM loyalty._book e WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity)) e
         WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+          AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
+                   AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id))
         ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
     WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
     UNION ALL
@@ -484,7 +486,8 @@ CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id
     WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
       AND NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
                       AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
-                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END);
+                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END)
+      AND NOT EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id);
 $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 

@@ -218,13 +218,24 @@ SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 10
 SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 100000000 + 3), 'LY004', NULL, 'nor one that never was');
 SELECT is(confirm(pg_temp.account('inn', 'kai') * 100000000 + 1), pg_temp.account('inn', 'kai') * 100000000 + 3, 'what waited is');
 
+-- A clock that an archived award started, and one whose award was corrected since.
+SELECT create_program('gym', validity => '1 year', activity => '{earn}');
+SELECT add_rule('gym', 'base', points_per => 1);
+CREATE TABLE passes (id int PRIMARY KEY, who text, amount int, at timestamptz NOT NULL);
+SELECT attach('passes', 'gym', 'who', 'amount', 'at');
+INSERT INTO passes VALUES (1, 'lea', 5, now() - interval '30 days'), (2, 'max', 5, now() - interval '30 days');
+SELECT number FROM checkpoint();
+SELECT is(pg_temp.run('gym', now() + interval '1 second'), 2::bigint, 'what started a clock goes');
+UPDATE passes SET amount = 7 WHERE id = 2;
+SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and the books hold');
+
 -- ---------------------------------------------------------------- without the archive
 
 CREATE TEMP TABLE kept_entry AS SELECT * FROM archived_entry;
 CREATE TEMP TABLE kept_allocation AS SELECT * FROM archived_allocation;
 DELETE FROM before;
 INSERT INTO before SELECT program, member, currency, available, held, debt, earned, redeemed, expired FROM balances;
-SELECT is(discard_archive(), 25 + 7::bigint, 'the archive is emptied');
+SELECT is(discard_archive(), 25 + 7 + 2::bigint, 'the archive is emptied');
 SELECT is_empty('SELECT * FROM archived_entry UNION ALL SELECT * FROM archived_entry', 'and is empty');
 SELECT is((SELECT accounts_here FROM archives WHERE program = 'vault'), 0::bigint, 'and is said to be gone');
 SELECT throws_ok('DELETE FROM archived_entry', 'LY401', NULL, 'and guarded again');
