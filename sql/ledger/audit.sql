@@ -472,10 +472,10 @@ CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id
     FROM clock k
     CROSS JOIN LATERAL (
         SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
-        -- What corrects an award is no activity; where the award is gone, its time tells.
-        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind ORDER BY e.entry_no) AS n
-              FROM loyalty._book e WHERE e.account_id = k.account_id AND e.kind = ANY (k.activity)) e
-        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
+        -- What corrects an award is no activity, under another key neither; where the award is gone, its time tells.
+        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind IN ('earn', 'rekey') ORDER BY e.entry_no) AS n
+              FROM loyalty._book e WHERE e.account_id = k.account_id AND (e.kind = 'rekey' OR e.kind = ANY (k.activity))) e
+        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
           AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
                    AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id))
         ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
