@@ -258,6 +258,9 @@ BEGIN
                array_agg(DISTINCT e.line) AS lines
         FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
         WHERE e.kind = 'giveback' AND e.reverses > coalesce(k.entries, 0) GROUP BY e.account_id, e.reverses
+    ), parted AS (
+        -- Of those who paid them some are not looked at.
+        SELECT DISTINCT y.account_id, y.entry_no FROM loyalty.pool_payment y JOIN away k ON k.account_id = y.payer_id WHERE y.payer_entry <= k.entries
     ), pooled AS (
         SELECT e.line, trim_scale(sum(e.points::numeric)) AS points FROM linked e WHERE e.kind = 'redeem' AND e.line IS NOT NULL GROUP BY e.line
     )
@@ -273,7 +276,7 @@ BEGIN
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no),
            format('it paid with %s lots for a pool, of which its payments have %s', e.lots, e.payments)
     FROM (SELECT e.account_id, e.entry_no,
-                 (SELECT count(*) FROM loyalty.allocation c WHERE c.account_id = e.account_id AND c.entry_no = e.entry_no) AS lots,
+                 (SELECT count(*) FROM book_allocation c WHERE c.account_id = e.account_id AND c.entry_no = e.entry_no) AS lots,
                  (SELECT count(*) FROM loyalty.pool_payment y
                   WHERE y.account_id = i.id / 100000000 AND y.entry_no = (i.id % 100000000)::int
                     AND y.payer_id = e.account_id AND y.payer_entry = e.entry_no) AS payments
@@ -370,6 +373,7 @@ BEGIN
                      WHEN e.kind = 'giveback' THEN 'giveback '
                      WHEN e.kind = 'merge' THEN format('%s account %s ', CASE WHEN e.reverses IS NULL THEN 'merge' ELSE 'unmerge' END, e.account_id)
                      WHEN e.reverses IS NOT NULL THEN 'capture '
+                     WHEN d.entry_no IS NOT NULL THEN 'redeem '
                      WHEN e.kind = 'redeem' AND e.line IS NOT NULL
                      THEN format('redeem %s pool %s member %s ', u.points, split_part(e.line, '/', 2), split_part(e.line, '/', 3))
                      ELSE format('%s %s account %s ', e.kind, CASE e.kind WHEN 'hold' THEN e.base ELSE e.points END, e.account_id)
@@ -378,6 +382,7 @@ BEGIN
           LEFT JOIN loyalty.account a ON a.account_id = e.account_id
           LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
           LEFT JOIN pooled u ON u.line = e.line AND e.kind = 'redeem'
+          LEFT JOIN parted d ON d.account_id = e.account_id AND d.entry_no = e.entry_no AND e.kind = 'redeem'
           WHERE e.event IS NOT NULL AND e.source_id IS NULL) e
     FULL JOIN (SELECT * FROM loyalty.request q
                WHERE currencies IS NULL OR q.account_id IN (SELECT a.account_id FROM loyalty.account a WHERE a.currency_id = ANY (currencies))) q ON q.account_id = e.account_id AND q.entry_no = e.entry_no
@@ -686,7 +691,8 @@ BEGIN
         SELECT f.account_id, f.entry_id, f.problem
         FROM (SELECT w.account_id, loyalty._entry_id(w.account_id, w.entry_no) AS entry_id, w.problem
               FROM (%s) w
-              UNION ALL SELECT * FROM loyalty._verify_links($6, true)) f
+              UNION ALL SELECT * FROM loyalty._verify_links($6, true)
+              UNION ALL SELECT * FROM loyalty._verify_pools(true)) f
         LEFT JOIN loyalty.account a ON a.account_id = f.account_id
         LEFT JOIN loyalty.currency c ON c.currency_id = a.currency_id
         WHERE $1 IS NULL OR c.program_id IS NULL OR c.program_id = $1

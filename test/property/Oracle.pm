@@ -1794,7 +1794,7 @@ sub archivable
 	foreach my $entry (@$entries)
 	{
 		my $late = $entry->{event_time} >= $before || $entry->{now} >= $before;
-		push @stay, $entry->{no} if $late || ($entry->{kind} eq 'redeem' && $entry->{pooled} ne '') || grep { $waits{$_} } split /,/, $entry->{lots};
+		push @stay, $entry->{no} if $late || grep { $waits{$_} } split /,/, $entry->{lots};
 		next if $entry->{kind} ne 'redeem' || !$late;
 		push @stay, $entry->{reverses} if $entry->{reverses};
 	}
