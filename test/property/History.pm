@@ -162,7 +162,7 @@ sub new
 		}
 		push @{ $self->{phases} }, { sessions => \@sessions, age => weighted(3 => 0, 2 => 1, 1 => 10, 2 => 31, 1 => 200, 1 => 400),
 			archive => weighted(5 => undef, 2 => { ago => 0 }, 1 => { ago => DAY / 2 }, 1 => { ago => 20 * DAY }, 1 => { ago => 100 * DAY }) };
-		$_->{checkpoint} = chance(0.8), $_->{batch} = pick(2, 100) foreach $self->{phases}[-1]{archive} // ();
+		$_->{checkpoint} = chance(0.8), $_->{batch} = pick(2, 100), $_->{discard} = chance(0.6) foreach $self->{phases}[-1]{archive} // ();
 
 		# What a session made in this phase, all may meet in the next.
 		push @{ $self->{rows} }, @made;

@@ -29,13 +29,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, erased => {}, pools => {}, pooled => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, erased => {}, pools => {}, pooled => {}, gone => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed erased pools pooled);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed erased pools pooled gone);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -102,6 +102,10 @@ sub aged
 	{
 		$row = { %$row, at => $move->($row->{at}) };
 	}
+	foreach my $gone (values %{ $branch->{gone} })
+	{
+		$gone = { %$gone, before => $move->($gone->{before}) };
+	}
 	return $branch;
 }
 
@@ -111,6 +115,9 @@ sub aged
 # goes by it, the next by key~1. Everything but the operations themselves calls members so.
 # Who found the account before its member was erased, and waited for that, finds it closed.
 our %overlooked;
+
+# An upsert is two statements, and the second may find what the first overlooked.
+our $overlooked_by_half;
 
 sub who
 {
@@ -142,6 +149,73 @@ sub refuse
 {
 	my ($state, $number) = @_;
 	die { state => $state, number => $number };
+}
+
+# ---------------------------------------------------------------- what was discarded with the archive
+
+# Whether the ledger refused the operation at hand for that.
+our $told_gone;
+
+# Of an account its entries up to the last, all from before a moment, are nowhere. From then on an
+# operation does what it would do with them, or is refused. What was over by then is forgotten: a row of
+# which nothing stood is rated anew. Of an award whose credit is gone it is not known which lot took it.
+sub discard
+{
+	my ($self, $world, $key, $last, $before, @entries) = @_;
+	my $account = account($world, $key);
+	my $earlier = ($world->{gone}{$key} // { last => 0 })->{last};
+	$world->{gone}{$key} = { last => $last, before => $before };
+	@entries = grep { $_->{no} > $earlier } @entries;
+	foreach my $entry (grep { $_->{pooled} ne '' && $_->{kind} eq 'redeem' && $_->{no} <= $last } @entries)
+	{
+		my $redemption = $world->{pooled}{ $entry->{pooled} };
+		$world->{pooled}{ $entry->{pooled} } = { %$redemption, gone => { %{ $redemption->{gone} // {} }, name_in($key) => 1 } };
+	}
+	my (%of, %lot);
+	foreach my $entry (grep { $_->{award} ne '' } @entries)
+	{
+		push @{ $of{ $entry->{award} } }, $entry;
+		next if $entry->{no} <= $last;
+		my ($made) = grep { $_->{no} == ($entry->{reverses} || $entry->{no}) && $_->{no} > $last } @entries;
+		($lot{ $entry->{no} }) = map { $_ && $_->{effects} =~ /(?:^| )(\d+):\d/ ? $1 : () } $entry, $made;
+	}
+	foreach my $name (keys %of)
+	{
+		my ($source, $row, $rule, $version) = split / /, $name;
+		my $awards = $account->{awards}{"$source/$row"};
+		my ($award) = grep {
+			my $its = $self->{config}{rules}[ $_->{rule} ];
+			$its->{name} eq $rule && $its->{version} == $version
+		} @{ $awards // [] };
+		my @gone = grep { $_->{no} <= $last } @{ $of{$name} };
+		next if !$award || !@gone;
+
+		my @here = grep { $_->{no} > $last } @{ $of{$name} };
+		my %sum;
+		foreach my $entry (@gone) { $sum{$_} += $entry->{$_} foreach qw(points forgiven base) }
+		if ($sum{points} != $sum{forgiven} || $sum{base} != 0) { $award->{gone} = @here ? 'a part' : 'all' }
+		elsif (!$award->{gone}) { $award->{$_} -= $sum{$_} foreach qw(points forgiven) }
+		@$award{qw(own let_off)} = (undef, 0);
+		foreach my $entry (@here)
+		{
+			my $into = $entry->{points} > 0 ? $lot{ $entry->{no} } : undef;
+			@$award{qw(own let_off)} = ($into, 0) if $into && $into != ($award->{own} // 0);
+			$award->{let_off} += $entry->{forgiven};
+		}
+		next if @here || $award->{gone};
+		@$awards = grep { $_ != $award } @$awards;
+		delete $account->{awards}{"$source/$row"} if !@$awards;
+	}
+}
+
+# What is gone of a row must be known to change it. One that is from before may be refused as well,
+# since the ledger can't tell that nothing was booked for it.
+sub refuse_gone_row
+{
+	my ($world, $key, $awards, @images) = @_;
+	my $gone = $world->{gone}{$key};
+	refuse('LY020') if grep { $_->{gone} } @{ $awards // [] };
+	refuse('LY020') if $told_gone && $gone && grep { $_->{at} < $gone->{before} } @images;
 }
 
 # ---------------------------------------------------------------- rating
@@ -765,6 +839,7 @@ sub unmerge
 	return $before if defined $before;
 	my $above = $world->{merged}{"$program/$member"} // refuse('LY345');
 	refuse('LY341') if was_erased($world, $program, $member);
+	refuse('LY020') if grep { $world->{gone}{"$_/$member"} } $self->currencies_of($program);
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = join_visit($world, $key, $now, []);
@@ -960,11 +1035,13 @@ sub statement
 			  && (!$before->{earning}
 				|| ($before->{at} != $after->{at}
 					&& !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $before->{at})));
+			refuse_gone_row($world, "$currency/$before->{member}", $booked, grep { $_ } $before, $after) if $before;
 			if ($first)
 			{
 				my $account = $world->{accounts}{"$currency/$after->{member}"};
-				$add->('award', $after)
-				  if $after->{earning} && !($account && $account->{awards}{"$source->{name}/$after->{key}"});
+				my $awards = $account ? $account->{awards}{"$source->{name}/$after->{key}"} : undef;
+				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after) if $after->{earning} && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
+				$add->('award', $after) if $after->{earning} && !$awards;
 			}
 			elsif (!$before)
 			{
@@ -1262,6 +1339,7 @@ sub give_back
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
 	my @joined;
 	my $account = join_visit($world, $key, $now, \@joined);
 	my $paid = $account->{paid}{ $op->{entry} };
@@ -1522,6 +1600,7 @@ sub confirm
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	my ($key, $no) = @$op{qw(account lot)};
+	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
 	my $account = visit($world, $key, $now);
 	my $lot = lot($account, $no);
 	refuse('LY321') if $lot->{from} != NEVER;
@@ -1691,7 +1770,16 @@ sub give_back_pool
 	return $before if defined $before;
 
 	my @paid = map { {%$_} } @{ $redemption->{paid} };
-	refuse('LY347') if grep { defined $world->{merged}{ member_of("$currency/$_->{payer}") } } @paid;
+
+	# Looked for by the first who paid, then by all of them in order.
+	my $gone = $redemption->{gone} // {};
+	my @payers = $self->by_id($currency, keys %{ { map { $_->{payer} => 1 } @paid } });
+	refuse('LY020') if $gone->{ $payers[0] };
+	foreach my $payer (@payers)
+	{
+		refuse('LY347') if defined $world->{merged}{ member_of("$currency/$payer") };
+		refuse('LY020') if $gone->{$payer};
+	}
 	my $left = 0;
 	$left += $_->{points} - $_->{returned} foreach @paid;
 	my $points = $op->{points} // $left;
@@ -1715,7 +1803,7 @@ sub give_back_pool
 		$entry->{pooled} = $op->{entry};
 		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
 	}
-	$world->{pooled}{ $op->{entry} } = { currency => $currency, paid => \@paid };
+	$world->{pooled}{ $op->{entry} } = { %$redemption, paid => \@paid };
 	keep($world, $program, $op, $content, $answer, map { $_->{payer} } @paid);
 	return $answer;
 }
@@ -1743,6 +1831,8 @@ sub balance
 	my $program = $self->{config}{currencies}{$currency}{program};
 	refuse('LY002') if !$world->{members}{"$program/$member"};
 	my $account = $world->{accounts}{"$currency/$member"} // return 0;
+	my $gone = $world->{gone}{"$currency/$member"};
+	refuse('LY020') if $gone && $at < $gone->{before};
 	my $sum = 0;
 	$at = $account->{now} if $at >= $now && $at < $account->{now};
 	foreach (@{ $account->{effects} })
@@ -1813,7 +1903,7 @@ sub archivable
 	foreach my $entry (@$entries)
 	{
 		my $late = $entry->{event_time} >= $before || $entry->{now} >= $before;
-		push @stay, $entry->{no} if $late || ($entry->{kind} eq 'redeem' && $entry->{pooled} ne '') || grep { $waits{$_} } split /,/, $entry->{lots};
+		push @stay, $entry->{no} if $late || grep { $waits{$_} } split /,/, $entry->{lots};
 		next if $entry->{kind} ne 'redeem' || !$late;
 		push @stay, $entry->{reverses} if $entry->{reverses};
 	}
@@ -1873,6 +1963,7 @@ sub perform_one
 		my @updates = grep { $_->[0] } @changes;
 		my @inserts = grep { !$_->[0] } @changes;
 		$self->change_rows($world, $table, $now, @updates) if @updates;
+		local %overlooked = $overlooked_by_half ? () : %overlooked;
 		$self->change_rows($world, $table, $now, @inserts) if @inserts;
 		return join ',', sort map { $_->[1]{id} } @changes;
 	}
