@@ -463,7 +463,6 @@ END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
 -- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
--- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
 -- policy in force; of what happened before that was changed nothing is known, nor of what was discarded.
 -- Who was merged lives by the clock of who has the points, and that by what both do; what they did
 -- together moved the clocks that they have when they came apart.
