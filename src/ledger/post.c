@@ -1038,6 +1038,9 @@ account_is_closed(Account *account)
  * certain kinds.  When that will be is kept with the account, so that an entry
  * changes no lot; such a lot's own end is LOT_ON_CLOCK until the clock has run
  * out and its end is booked, or another clock starts.
+ *
+ * Accounts that were merged into one have its clock, and get it as they are
+ * read; what their rows say of it is as of when they were written.
  * ---------------------------------------------------------------- */
 
 /*
