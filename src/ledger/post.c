@@ -1946,7 +1946,7 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 			end_work(accounts[i]);
 		review(accounts[i]);
 		if (accounts[i]->changed && !(locked[i] && store_visit(accounts[i])))
-			elog(ERROR, "account " INT64_FORMAT " changed and is not locked, or although it is", ids[i]);
+			elog(ERROR, "account " INT64_FORMAT " changed although it is %s", ids[i], locked[i] ? "locked" : "merged");
 		store_dependents(accounts[i]);
 	}
 	MemoryContextSwitchTo(old);
