@@ -789,8 +789,15 @@ lock_root(Post *post, int64 root, Account *const *dependents, int ndependents, I
 				return false;
 		if (post_root(post, root, tid) != root)
 			return false;
-		if (table_lock_row(&post->account, tid, post->snapshot))
-			return true;
+		do
+		{
+			if (table_lock_row(&post->account, tid, post->snapshot))
+				return true;
+
+			/* The next version says by itself whether it is one that was merged. */
+			if (!table_fetch_row(&post->account, tid, SnapshotAny))
+				refuse_missing(root);
+		} while (ndependents == 0 && !post_found_merged(post));
 		new_snapshot(post);
 	}
 }
