@@ -267,6 +267,13 @@ sub stands
 	return scalar grep { $_->{base} != 0 } @{ $awards // [] };
 }
 
+# Or was given for no amount. What left an account with an earlier move of the row is not there to leave it again.
+sub active
+{
+	my ($awards) = @_;
+	return scalar grep { $_->{base} != 0 || $_->{points} != $_->{forgiven} } @{ $awards // [] };
+}
+
 # ---------------------------------------------------------------- lots
 
 # When points live that are given for a moment: asked of the server beforehand.
@@ -1040,7 +1047,8 @@ sub statement
 			{
 				my $account = $world->{accounts}{"$currency/$after->{member}"};
 				my $awards = $account ? $account->{awards}{"$source->{name}/$after->{key}"} : undef;
-				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after) if $after->{earning} && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
+				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after)
+				  if $after->{earning} && !$world->{closed}{ member_of(root($world, "$currency/$after->{member}")) } && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
 				$add->('award', $after) if $after->{earning} && !$awards;
 			}
 			elsif (!$before)
@@ -1062,7 +1070,7 @@ sub statement
 						$add->('award', $after, rules => [
 							sort { $a <=> $b } map { $_->{rule} } grep { $_->{base} != 0 } @$booked ]);
 					}
-					elsif ($booked || $begins) { $add->('award', $after) }
+					elsif (active($booked) || $begins) { $add->('award', $after) }
 				}
 			}
 		}
