@@ -23,7 +23,7 @@ for cluster in "$dir" "$tree/cluster"; do
 done
 for commit in off on; do
 	for ((run = 1; run <= RUNS; run++)); do
-		for variant in chained unchained; do
+		for variant in $(turn $run chained unchained); do
 			if [ $variant = chained ]; then on "$dir"; else on "$tree/cluster"; fi
 			fresh chain_run chain
 			clients "chain.$commit.$variant" chain_run bench/single.pgbench 1 -T "$seconds" -D members="$members"

@@ -33,8 +33,9 @@ sql hold_plpgsql -v members="$members" -v lots=12 -f bench/baseline/hold.sql
 for commit in off on; do
 	export PGOPTIONS="$options -c synchronous_commit=$commit"
 	for ((run = 1; run <= RUNS; run++)); do
-		run_hold engine $commit
-		run_hold plpgsql $commit
+		for variant in $(turn $run engine plpgsql); do
+			run_hold $variant $commit
+		done
 	done
 	line "holds and captures per second / by plpgsql, synchronous_commit $commit" \
 		"$(ratio "hold.$commit.engine.tps" "hold.$commit.plpgsql.tps")" '>=' 1.5

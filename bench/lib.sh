@@ -128,6 +128,13 @@ server_cpu() {
 		'{ t += $12 + $13 } NR == 1 { t += $14 + $15 } END { print t / hz }'
 }
 
+# turn RUN VARIANT...: the variants, there and back: none always comes after the same one.
+turn() {
+	local run=$1
+	shift
+	if ((run % 2)); then printf '%s\n' "$@"; else printf '%s\n' "$@" | tac; fi
+}
+
 # clients KEY DATABASE SCRIPT UNITS pgbench's arguments...: eight clients. A transaction
 # is worth UNITS. Puts KEY.tps (units that committed, a second), KEY.cpu (processor
 # milliseconds a unit), KEY.failed and KEY.deadlocks.

@@ -52,8 +52,9 @@ for lots in 12 100; do
 	for commit in off on; do
 		export PGOPTIONS="$options -c synchronous_commit=$commit"
 		for ((run = 1; run <= RUNS; run++)); do
-			run_redeem "redeem.$lots.$commit.engine" engine "$lots"
-			run_redeem "redeem.$lots.$commit.window" window "$lots"
+			for variant in $(turn $run engine window); do
+				run_redeem "redeem.$lots.$commit.$variant" $variant "$lots"
+			done
 			[ "$lots" = 100 ] || run_redeem "redeem.$commit.transfer" transfer ''
 		done
 		goal=1.7

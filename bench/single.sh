@@ -12,7 +12,7 @@ engine single_engine
 for commit in off on; do
 	export PGOPTIONS="$options -c synchronous_commit=$commit"
 	for ((run = 1; run <= RUNS; run++)); do
-		for variant in engine row bare; do
+		for variant in $(turn $run engine row bare); do
 			clients "single.$commit.$variant" "single_$variant" bench/single.pgbench 1 -T "$seconds" -D members="$members"
 		done
 	done

@@ -13,7 +13,7 @@ engine small_engine
 
 for among in "$members" 1000; do
 	for ((run = 1; run <= RUNS; run++)); do
-		for variant in engine $triggers; do
+		for variant in $(turn $run engine $triggers); do
 			clients "small.$among.$variant" "small_$variant" bench/small.pgbench 100 -T "$seconds" -D members="$among"
 		done
 	done
