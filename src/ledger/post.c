@@ -796,7 +796,7 @@ lock_root(Post *post, int64 root, Account *const *dependents, int ndependents, I
 
 			/* The next version says by itself whether it is one that was merged. */
 			if (!table_fetch_row(&post->account, tid, SnapshotAny))
-				refuse_missing(root);
+				post_refuse_missing(root);
 		} while (ndependents == 0 && !post_found_merged(post));
 		new_snapshot(post);
 	}
