@@ -129,7 +129,7 @@ COMMENT ON FUNCTION loyalty._move_to_archive(bigint[], int[]) IS
 
 -- The next n accounts by id of which something can go, an array for each program, and how far. An
 -- entry goes when it is past in both times, all before it go, a checkpoint saw it or a later one
--- that goes, none is of points that wait to be confirmed or paid for a pool, and no hold among them ends, or is captured, later. None
+-- that goes, none is of points that wait to be confirmed, and no hold among them ends, or is captured, later. None
 -- that can go now can have to stay later.
 CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, after bigint, n int,
         OUT accounts bigint[], OUT entries int[])
@@ -143,8 +143,7 @@ CREATE FUNCTION loyalty._archivable_accounts(program text, before timestamptz, a
           CROSS JOIN LATERAL (
               SELECT least((SELECT e.entry_no FROM loyalty.entry e
                             WHERE e.account_id = a.account_id
-                              AND (e.event_time >= _archivable_accounts.before OR e.recorded_at >= _archivable_accounts.before
-                                   OR e.kind = 'redeem' AND e.line IS NOT NULL)
+                              AND (e.event_time >= _archivable_accounts.before OR e.recorded_at >= _archivable_accounts.before)
                             ORDER BY e.entry_no LIMIT 1),
                            (SELECT min(e.entry_no)
                             FROM loyalty.lot l JOIN loyalty.entry e ON e.account_id = l.account_id

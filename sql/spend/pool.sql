@@ -343,8 +343,8 @@ CREATE VIEW loyalty.pool_redemptions AS
            sum(o.returned::numeric) AS returned,
            e.reason
     FROM loyalty.pool_payment y
-    JOIN loyalty.allocation o ON o.account_id = y.payer_id AND o.entry_no = y.payer_entry AND o.allocation_no = y.allocation_no
-    JOIN loyalty.entry e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
+    JOIN loyalty._book_allocation o ON o.account_id = y.payer_id AND o.entry_no = y.payer_entry AND o.allocation_no = y.allocation_no
+    JOIN loyalty._book e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
     JOIN loyalty.account a ON a.account_id = y.payer_id
     JOIN loyalty.currency c USING (currency_id)
     JOIN loyalty.program p USING (program_id)
@@ -365,9 +365,24 @@ COMMENT ON COLUMN loyalty.pool_redemptions.returned IS 'those of them that were 
 COMMENT ON COLUMN loyalty.pool_redemptions.reason IS 'as the caller gave it';
 
 -- That payments with an entry have all of its allocations is for _verify_links(), which reads all entries.
-CREATE FUNCTION loyalty._verify_pools() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+-- What was paid with an archived entry is proved with the archive, if it is there.
+CREATE FUNCTION loyalty._verify_pools(archive boolean DEFAULT false) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    WITH paid AS MATERIALIZED (
+    WITH away AS MATERIALIZED (
+        SELECT n.account_id, max(n.entries) AS entries FROM loyalty.anchor n
+        WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
+        GROUP BY n.account_id
+    ), parted AS (
+        SELECT y.account_id, y.entry_no FROM loyalty.pool_payment y JOIN away k ON k.account_id = y.payer_id WHERE y.payer_entry <= k.entries
+    ), book AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.entry
+        UNION ALL
+        SELECT * FROM loyalty.archived_entry WHERE archive
+    ), book_allocation AS NOT MATERIALIZED (
+        SELECT * FROM loyalty.allocation
+        UNION ALL
+        SELECT * FROM loyalty.archived_allocation WHERE archive
+    ), paid AS MATERIALIZED (
         SELECT y.account_id, y.entry_no, y.payment_no, y.payer_id, y.payer_entry, - o.points::numeric AS points, o.returned::numeric AS returned,
                e.kind, e.line, e.recorded_at, e.event_time, a.currency_id,
                y.allocation_no = 1 + coalesce(lag(y.allocation_no) OVER (PARTITION BY y.account_id, y.entry_no, y.payer_id ORDER BY y.payment_no), 0) AS in_order,
@@ -375,9 +390,10 @@ CREATE FUNCTION loyalty._verify_pools() RETURNS TABLE (account bigint, entry_id 
                                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS later,
                sum(o.returned::numeric) OVER (PARTITION BY y.account_id, y.entry_no) AS all_returned
         FROM loyalty.pool_payment y
-        LEFT JOIN loyalty.allocation o ON o.account_id = y.payer_id AND o.entry_no = y.payer_entry AND o.allocation_no = y.allocation_no
-        LEFT JOIN loyalty.entry e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
+        LEFT JOIN book_allocation o ON o.account_id = y.payer_id AND o.entry_no = y.payer_entry AND o.allocation_no = y.allocation_no
+        LEFT JOIN book e ON e.account_id = y.payer_id AND e.entry_no = y.payer_entry
         LEFT JOIN loyalty.account a ON a.account_id = y.payer_id
+        WHERE NOT EXISTS (SELECT FROM parted d WHERE d.account_id = y.account_id AND d.entry_no = y.entry_no)
     ), redemption AS (
         SELECT p.account_id, p.entry_no, loyalty._entry_id(p.account_id, p.entry_no) AS id, count(*) AS payments,
                min(p.payment_no) = 1 AND max(p.payment_no) = count(*) AS numbered,
@@ -415,4 +431,4 @@ CREATE FUNCTION loyalty._verify_pools() RETURNS TABLE (account bigint, entry_id 
     FROM loyalty.pool_member m WHERE m.left_at IS NULL
     GROUP BY m.account_id HAVING count(*) > 1;
 $$;
-COMMENT ON FUNCTION loyalty._verify_pools() IS 'Redemptions from pools against the entries of the accounts that paid, and who is in pools';
+COMMENT ON FUNCTION loyalty._verify_pools(boolean) IS 'Redemptions from pools against the entries of the accounts that paid, and who is in pools';

@@ -992,6 +992,7 @@ account_dependent(Account *root, int64 account_id)
 	if (parent == NULL)
 		return NULL;
 	account->parent = parent;
+	account->clock_end = parent->clock_end;
 	account_roll_forward(account, parent->as_of);
 	root->dependents = root->ndependents == 0 ? palloc(sizeof(Account *) * 4) :
 		root->ndependents % 4 == 0 ? repalloc(root->dependents, sizeof(Account *) * (root->ndependents + 4)) :
@@ -1037,12 +1038,22 @@ account_is_closed(Account *account)
  * certain kinds.  When that will be is kept with the account, so that an entry
  * changes no lot; such a lot's own end is LOT_ON_CLOCK until the clock has run
  * out and its end is booked, or another clock starts.
+ *
+ * Accounts that were merged into one have its clock, and get it as they are
+ * read; what their rows say of it is as of when they were written.
  * ---------------------------------------------------------------- */
 
-/* Every lot of a clock that ran out ended with it, those too that something may yet be given back to. */
+/*
+ * Every lot of a clock that ran out ended with it, those too that something may yet be given back to,
+ * and those of who was merged into this one: they are to get nothing that comes to live by the next.
+ */
 static void
 end_lots_of_clock(Account *account)
 {
+	Account    *root = account_root(account);
+	int64	   *merged;
+	int			n;
+
 	if (account->stored_lots > 0)
 		account_read_lots(account);
 	for (int i = 0; i < account->nlots; i++)
@@ -1050,20 +1061,53 @@ end_lots_of_clock(Account *account)
 		Lot		   *lot = account->lots[i];
 
 		lot->changed |= lot->on_clock;
+		account->changed |= lot->on_clock;
 		lot->on_clock = false;
+	}
+	n = merged_accounts(account, &merged);
+	for (int i = 0; i < n; i++)
+	{
+		Account    *dependent = account_dependent(root, merged[i]);
+
+		if (dependent != NULL)
+			end_lots_of_clock(dependent);
 	}
 }
 
-void
-account_set_clock(Account *account, TimestampTz end)
+static void
+move_clock(Account *account, TimestampTz end)
 {
-	if (account->clock_end != DT_NOBEGIN && account->clock_end <= account->as_of)
-		end_lots_of_clock(account);
 	account->clock_end = end;
-	account->changed = true;
 	for (int i = 0; i < account->nlots; i++)
 		if (account->lots[i]->on_clock)
 			account->lots[i]->dates.expires_at = end;
+	for (int i = 0; i < account->ndependents; i++)
+		move_clock(account->dependents[i], end);
+}
+
+/* Of an account that was merged it is that of who has its points. */
+void
+account_set_clock(Account *account, TimestampTz end)
+{
+	Account    *root = account_root(account);
+
+	if (root->clock_end != DT_NOBEGIN && root->clock_end <= root->as_of)
+		end_lots_of_clock(root);
+	move_clock(root, end);
+	root->changed = true;
+}
+
+void
+account_join_clock(Account *account, Account *into)
+{
+	if (account->clock_end > account->as_of)
+	{
+		if (account->clock_end > into->clock_end)
+			account_set_clock(into, account->clock_end);
+	}
+	else if (account->clock_end != DT_NOBEGIN)
+		end_lots_of_clock(account);
+	move_clock(account, into->clock_end);
 }
 
 /* It is never set back, and what came late does not bring the dead to life. */
@@ -1636,7 +1680,7 @@ end_work(Account *account)
 		account_forfeit(account);
 	for (int i = 0; i < account->ndependents; i++)
 		account->changed |= account->dependents[i]->changed;
-	if (account->state == ACCOUNT_MERGED && account->changed)
+	if (account->state == ACCOUNT_MERGED && account->parent == NULL && account->changed)
 		elog(ERROR, "account " INT64_FORMAT " was merged and changes by itself", account->account_id);
 }
 

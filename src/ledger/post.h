@@ -352,9 +352,26 @@ extern bool account_is_closed(Account *account);
 /* The clock ends then; lots of one that ran out before stay dead. */
 extern void account_set_clock(Account *account, TimestampTz end);
 
+/* For one that is about to be merged into the other: from then on both live by the later clock of the two. */
+extern void account_join_clock(Account *account, Account *into);
+
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
 extern bool lot_alive(const Lot *lot, TimestampTz at);
+
+/* For points that go on to another lot and keep their dates, and the clock by which they live. */
+static inline LotDates
+dates_of_lot(const Lot *lot)
+{
+	LotDates	dates = lot->dates;
+
+	if (lot->on_clock)
+	{
+		dates.own_end = dates.expires_at;
+		dates.expires_at = LOT_ON_CLOCK;
+	}
+	return dates;
+}
 
 /* The open lots, and whichever others were read, in an order; the caller's to free. */
 extern Lot **account_open_lots(Account *account, int (*order) (const void *, const void *), int *n);

@@ -218,13 +218,47 @@ SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 10
 SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'jim') * 100000000 + 3), 'LY004', NULL, 'nor one that never was');
 SELECT is(confirm(pg_temp.account('inn', 'kai') * 100000000 + 1), pg_temp.account('inn', 'kai') * 100000000 + 3, 'what waited is');
 
+-- A clock that an archived award started, and one whose award was corrected since.
+SELECT create_program('gym', validity => '1 year', activity => '{earn}');
+SELECT add_rule('gym', 'base', points_per => 1);
+CREATE TABLE passes (id int PRIMARY KEY, who text, amount int, at timestamptz NOT NULL);
+SELECT attach('passes', 'gym', 'who', 'amount', 'at');
+INSERT INTO passes VALUES (1, 'lea', 5, now() - interval '30 days'), (2, 'max', 5, now() - interval '30 days');
+SELECT number FROM checkpoint();
+SELECT is(pg_temp.run('gym', now() + interval '1 second'), 2::bigint, 'what started a clock goes');
+UPDATE passes SET amount = 7 WHERE id = 2;
+SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and the books hold');
+
+-- A household redeems 130: ned, who has 100 and holds 5 of them, pays 95, and oda 35 of her 60. His part stays, for the hold.
+SELECT create_program('den');
+SELECT create_pool('den', 'home');
+SELECT enrol('den', who), join_pool('den', 'home', who) FROM unnest(ARRAY['ned', 'oda']) who;
+SELECT adjust('den', 'ned', 100, 'gift'), adjust('den', 'oda', 60, 'gift');
+SELECT number FROM checkpoint();
+SELECT hold('den', 'ned', 5, '1 day');
+SELECT redeem_pool('den', 'home', 'oda', 130, 'holiday') AS holiday \gset
+SELECT pg_temp.account('den', 'ned') AS ned, pg_temp.account('den', 'oda') AS oda \gset
+SELECT number FROM checkpoint();
+SELECT is(pg_temp.run('den', now() + interval '1 second'), 1 + 2::bigint, 'what paid for a pool goes');
+SELECT is(:holiday::bigint, :ned::bigint * 100000000 + 3, 'without what gave the redemption its number');
+SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'the rest holds, and together with the archive');
+SELECT giveback(:holiday, 45);
+SELECT is((SELECT string_agg(format('%s %s %s', paid_by, trim_scale(points), trim_scale(returned)), ', ' ORDER BY paid_by) FROM pool_redemptions), 'ned 95 10, oda 35 35', 'the last who paid gets back first');
+SELECT is((SELECT returned FROM archived_allocation WHERE account_id = :oda AND entry_no = 2), '35', 'that is written where it is');
+SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and holds');
+SELECT pg_temp.finds('payments in another order', 'verify_archive', :ned, 3, 'what paid this redemption last did not get back first',
+    'UPDATE pool_payment SET payment_no = payment_no + 2; UPDATE pool_payment SET payment_no = 5 - payment_no');
+SELECT pg_temp.finds('an archived part without its allocation', 'verify_archive', :ned, 3, 'not all that paid this redemption from a pool is there', format('DELETE FROM archived_allocation WHERE account_id = %s', :oda));
+SELECT pg_temp.finds('and so by itself', 'verify_archive', :oda, 2, 'it paid with 0 lots for a pool, of which its payments have 1', 'DELETE FROM archived_allocation WHERE account_id = @');
+SELECT pg_temp.finds('a part that stayed, without its allocation', 'verify_archive', :ned, 3, 'not all that paid this redemption from a pool is there', 'DELETE FROM allocation WHERE account_id = @ AND entry_no = 3');
+
 -- ---------------------------------------------------------------- without the archive
 
 CREATE TEMP TABLE kept_entry AS SELECT * FROM archived_entry;
 CREATE TEMP TABLE kept_allocation AS SELECT * FROM archived_allocation;
 DELETE FROM before;
 INSERT INTO before SELECT program, member, currency, available, held, debt, earned, redeemed, expired FROM balances;
-SELECT is(discard_archive(), 25 + 7::bigint, 'the archive is emptied');
+SELECT is(discard_archive(), 25 + 7 + 2 + 3::bigint, 'the archive is emptied');
 SELECT is_empty('SELECT * FROM archived_entry UNION ALL SELECT * FROM archived_entry', 'and is empty');
 SELECT is((SELECT accounts_here FROM archives WHERE program = 'vault'), 0::bigint, 'and is said to be gone');
 SELECT throws_ok('DELETE FROM archived_entry', 'LY401', NULL, 'and guarded again');
@@ -245,6 +279,8 @@ SELECT results_eq($$SELECT kind, points, balance FROM statement('vault', 'ann', 
 SELECT is(redeem('vault', 'ann', 120, 'till-1'), :ann::bigint * 100000000 + 3, 'requests have their answers for ever');
 SELECT throws_ok($$SELECT redeem('vault', 'ann', 12, 'till-1')$$, 'LY305');
 SELECT throws_ok(format('SELECT giveback(%s, 1)', :ann * 100000000 + 3), 'LY020', 'what it is about is archived', 'what was redeemed then is not given back');
+SELECT throws_ok(format('SELECT giveback(%s, 1)', :holiday), 'LY020', 'what it is about is archived', 'nor what is gone in part');
+SELECT is_empty($$SELECT FROM pool_redemptions WHERE paid_by = 'oda'$$, 'and the views know of it no more');
 SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.account('inn', 'ida') * 100000000 + 1), 'LY020', 'what it is about is archived', 'what was confirmed then is not said again');
 SELECT throws_ok('UPDATE orders SET refunded = 50 WHERE id = 1', 'LY020', 'what it is about is archived', 'nor what was earned taken back');
 SELECT throws_ok('UPDATE orders SET refunded = 50 WHERE id = 2', 'LY020', NULL, 'of which a part stayed, neither');
@@ -266,6 +302,8 @@ SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()
 SELECT ok(verify_proof(proof(:ann * 100000000 + 2), (SELECT c.root FROM checkpoint c ORDER BY number DESC LIMIT 1)), 'and proves');
 SELECT is(balance('vault', 'ann', now() - interval '600 days'), '100', 'and answers');
 SELECT lives_ok('UPDATE orders SET refunded = 50 WHERE id = 1', 'and refunds');
+SELECT lives_ok(format('SELECT giveback(%s)', :holiday), 'and gives back');
+SELECT is(balance('den', 'oda') || ' ' || balance('den', 'ned'), '60 95', 'to who paid: all, but for the 5 that are held');
 SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and holds');
 
 SELECT * FROM finish();

@@ -218,6 +218,11 @@ SELECT is(pg_temp.lots('act', 'jan'), '1:50 to 100', 'the clock ends then');
 INSERT INTO public.act (id, who, amount, at) VALUES (15, 'jan', 1, pg_temp.day(0));
 SELECT is(pg_temp.lots('act', 'jan'), '1:51 to 100', 'and not earlier for what is done before');
 SELECT is_empty($$ SELECT problem FROM verify('act') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds');
+-- A purchase that was put right is no activity, under another key neither.
+INSERT INTO public.act (id, who, amount, at) VALUES (160, 'kit', 50, pg_temp.day(-2));
+UPDATE public.act SET id = 161, amount = 60 WHERE id = 160;
+SELECT is(pg_temp.lots('act', 'kit'), '1:60 to 29', 'its points end as they were to');
+SELECT is_empty($$ SELECT problem FROM verify('act') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds');
 -- Points that wait can be extended, too, and then begin as they were to.
 SELECT create_program('wait', validity => '30 days', pending => '10 days') > 0, pg_temp.shop('wait');
 INSERT INTO public.wait (id, who, amount, at) VALUES (1, 'kim', 5, now());

@@ -29,13 +29,13 @@ sub new
 
 sub empty_world
 {
-	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, erased => {}, pools => {}, pooled => {}, mine => {}, log => [] };
+	return { accounts => {}, rows => {}, requests => {}, members => {}, redemptions => {}, holds => {}, merged => {}, closed => {}, erased => {}, pools => {}, pooled => {}, gone => {}, mine => {}, log => [] };
 }
 
 sub branch
 {
 	my ($world) = @_;
-	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed erased pools pooled);
+	my %branch = map { $_ => { %{ $world->{$_} } } } qw(accounts rows requests members redemptions holds merged closed erased pools pooled gone);
 	return { %branch, mine => {}, log => [] };
 }
 
@@ -60,6 +60,7 @@ sub visit
 	my $account = account($world, $key);
 	return $account if $now <= $account->{now};
 	$account->{now} = $now;
+	$_->{on_clock} = 0 foreach grep { $_->{to} <= $now } @{ $account->{lots} };
 
 	# What is owed of a hold that is over goes back as of its end, unless it died before.
 	foreach my $hold (in_order_of_ending(grep { !defined $_->{released} && $_->{to} <= $now } values %{ $account->{holds} }))
@@ -101,6 +102,10 @@ sub aged
 	{
 		$row = { %$row, at => $move->($row->{at}) };
 	}
+	foreach my $gone (values %{ $branch->{gone} })
+	{
+		$gone = { %$gone, before => $move->($gone->{before}) };
+	}
 	return $branch;
 }
 
@@ -110,6 +115,9 @@ sub aged
 # goes by it, the next by key~1. Everything but the operations themselves calls members so.
 # Who found the account before its member was erased, and waited for that, finds it closed.
 our %overlooked;
+
+# An upsert is two statements, and the second may find what the first overlooked.
+our $overlooked_by_half;
 
 sub who
 {
@@ -141,6 +149,73 @@ sub refuse
 {
 	my ($state, $number) = @_;
 	die { state => $state, number => $number };
+}
+
+# ---------------------------------------------------------------- what was discarded with the archive
+
+# Whether the ledger refused the operation at hand for that.
+our $told_gone;
+
+# Of an account its entries up to the last, all from before a moment, are nowhere. From then on an
+# operation does what it would do with them, or is refused. What was over by then is forgotten: a row of
+# which nothing stood is rated anew. Of an award whose credit is gone it is not known which lot took it.
+sub discard
+{
+	my ($self, $world, $key, $last, $before, @entries) = @_;
+	my $account = account($world, $key);
+	my $earlier = ($world->{gone}{$key} // { last => 0 })->{last};
+	$world->{gone}{$key} = { last => $last, before => $before };
+	@entries = grep { $_->{no} > $earlier } @entries;
+	foreach my $entry (grep { $_->{pooled} ne '' && $_->{kind} eq 'redeem' && $_->{no} <= $last } @entries)
+	{
+		my $redemption = $world->{pooled}{ $entry->{pooled} };
+		$world->{pooled}{ $entry->{pooled} } = { %$redemption, gone => { %{ $redemption->{gone} // {} }, name_in($key) => 1 } };
+	}
+	my (%of, %lot);
+	foreach my $entry (grep { $_->{award} ne '' } @entries)
+	{
+		push @{ $of{ $entry->{award} } }, $entry;
+		next if $entry->{no} <= $last;
+		my ($made) = grep { $_->{no} == ($entry->{reverses} || $entry->{no}) && $_->{no} > $last } @entries;
+		($lot{ $entry->{no} }) = map { $_ && $_->{effects} =~ /(?:^| )(\d+):\d/ ? $1 : () } $entry, $made;
+	}
+	foreach my $name (keys %of)
+	{
+		my ($source, $row, $rule, $version) = split / /, $name;
+		my $awards = $account->{awards}{"$source/$row"};
+		my ($award) = grep {
+			my $its = $self->{config}{rules}[ $_->{rule} ];
+			$its->{name} eq $rule && $its->{version} == $version
+		} @{ $awards // [] };
+		my @gone = grep { $_->{no} <= $last } @{ $of{$name} };
+		next if !$award || !@gone;
+
+		my @here = grep { $_->{no} > $last } @{ $of{$name} };
+		my %sum;
+		foreach my $entry (@gone) { $sum{$_} += $entry->{$_} foreach qw(points forgiven base) }
+		if ($sum{points} != $sum{forgiven} || $sum{base} != 0) { $award->{gone} = @here ? 'a part' : 'all' }
+		elsif (!$award->{gone}) { $award->{$_} -= $sum{$_} foreach qw(points forgiven) }
+		@$award{qw(own let_off)} = (undef, 0);
+		foreach my $entry (@here)
+		{
+			my $into = $entry->{points} > 0 ? $lot{ $entry->{no} } : undef;
+			@$award{qw(own let_off)} = ($into, 0) if $into && $into != ($award->{own} // 0);
+			$award->{let_off} += $entry->{forgiven};
+		}
+		next if @here || $award->{gone};
+		@$awards = grep { $_ != $award } @$awards;
+		delete $account->{awards}{"$source/$row"} if !@$awards;
+	}
+}
+
+# What is gone of a row must be known to change it. One that is from before may be refused as well,
+# since the ledger can't tell that nothing was booked for it.
+sub refuse_gone_row
+{
+	my ($world, $key, $awards, @images) = @_;
+	my $gone = $world->{gone}{$key};
+	refuse('LY020') if grep { $_->{gone} } @{ $awards // [] };
+	refuse('LY020') if $told_gone && $gone && grep { $_->{at} < $gone->{before} } @images;
 }
 
 # ---------------------------------------------------------------- rating
@@ -347,26 +422,31 @@ sub move
 	else { $account->{debt} -= $points }
 }
 
-# Points that live by activity all end together. A clock that ran out is over, and so are its
-# lots; another moves the end of those that are on it.
+# Points that live by activity all end together, those of all keys of a person. A clock that ran
+# out is over, and so are its lots; another moves the end of those that are on it.
 sub set_clock
 {
-	my ($account, $end) = @_;
-	foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+	my ($world, $key, $end) = @_;
+	my $now = account($world, root($world, $key))->{now};
+	foreach my $account (map { account($world, $_) } keys_of_person($world, $key))
 	{
-		if ($lot->{to} > $account->{now}) { $lot->{to} = $end }
-		else { $lot->{on_clock} = 0 }
+		foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+		{
+			if ($lot->{to} > $now) { $lot->{to} = $end }
+			else { $lot->{on_clock} = 0 }
+		}
+		$account->{clock} = $end;
 	}
-	$account->{clock} = $end;
 }
 
 sub activity
 {
-	my ($self, $account, $key, $kind, $at) = @_;
+	my ($self, $world, $key, $kind, $at) = @_;
 	my $currency = currency_of($key);
 	return if !grep { $_ eq $kind } @{ $self->{config}{currencies}{$currency}{activity} // [] };
 	my $end = $self->dates($currency, $at)->{to};
-	set_clock($account, $end) if $end > $account->{now} && $end > $account->{clock};
+	my $account = account($world, $key);
+	set_clock($world, $key, $end) if $end > $account->{now} && $end > $account->{clock};
 }
 
 # A lot that is dead is booked to be so before it plays a part in anything else: what
@@ -404,7 +484,7 @@ sub credit
 	if ($on_clock)
 	{
 		# Any credit starts a clock if none runs; if even that would have run out, the points end alone.
-		set_clock($account, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
+		set_clock($world, $entry->{account}, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
 		if ($account->{clock} > $account->{now}) { $dates = { %$dates, to => $account->{clock} } }
 		else { $on_clock = 0 }
 	}
@@ -490,6 +570,16 @@ sub root
 	return $key;
 }
 
+# All accounts of one currency that have one clock: where the points are, and those merged into it.
+sub keys_of_person
+{
+	my ($world, $key) = @_;
+	my $root = root($world, $key);
+	my ($program, $currency) = split m{/}, $key;
+	my @merged = map { m{^\Q$program\E/(.*)} ? "$program/$currency/$1" : () } keys %{ $world->{merged} };
+	return ($root, grep { root($world, $_) eq $root } @merged);
+}
+
 sub member_of
 {
 	my ($key) = @_;
@@ -552,13 +642,13 @@ sub in_order_of_use
 sub alike
 {
 	my ($lot, $dates) = @_;
-	return $lot->{from} == $dates->{from} && $lot->{to} == $dates->{to} && $lot->{issued} == $dates->{issued};
+	return !grep { $lot->{$_} != $dates->{$_} } qw(from to issued on_clock);
 }
 
 sub dates_of
 {
 	my ($lot) = @_;
-	return { map { $_ => $lot->{$_} } qw(from to issued) };
+	return { map({ $_ => $lot->{$_} } qw(from to issued on_clock)), activity => $lot->{on_clock} };
 }
 
 # A way between an account and its parent; what it did to each lot of the account is kept until they come apart.
@@ -702,7 +792,7 @@ sub refuse_held
 		my $account = account($world, "$currency/$member");
 		my $config = $self->{config}{currencies}{$currency};
 		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
-		refuse('LY347') if $to_merge && ($config->{confirm} || $config->{activity});
+		refuse('LY347') if $to_merge && $config->{confirm};
 	}
 }
 
@@ -722,6 +812,12 @@ sub merge
 		$_->{now} = $a->{now} > $b->{now} ? $a->{now} : $b->{now} foreach $a, $b;
 	}
 	$self->refuse_held($world, $program, $from, 1);
+	foreach my $currency ($self->currencies_of($program))
+	{
+		# From now on both live by the later clock of the two.
+		my ($clock) = sort { $b <=> $a } map { account($world, "$currency/$_")->{clock} } $from, $into;
+		set_clock($world, "$currency/$_", $clock) foreach $from, $into;
+	}
 	$world->{merged}{"$program/$from"} = $into;
 	foreach my $key (map { "$_/$from" } $self->currencies_of($program))
 	{
@@ -743,6 +839,7 @@ sub unmerge
 	return $before if defined $before;
 	my $above = $world->{merged}{"$program/$member"} // refuse('LY345');
 	refuse('LY341') if was_erased($world, $program, $member);
+	refuse('LY020') if grep { $world->{gone}{"$_/$member"} } $self->currencies_of($program);
 	foreach my $key (map { "$_/$member" } $self->currencies_of($program))
 	{
 		my $account = join_visit($world, $key, $now, []);
@@ -938,11 +1035,13 @@ sub statement
 			  && (!$before->{earning}
 				|| ($before->{at} != $after->{at}
 					&& !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $before->{at})));
+			refuse_gone_row($world, "$currency/$before->{member}", $booked, grep { $_ } $before, $after) if $before;
 			if ($first)
 			{
 				my $account = $world->{accounts}{"$currency/$after->{member}"};
-				$add->('award', $after)
-				  if $after->{earning} && !($account && $account->{awards}{"$source->{name}/$after->{key}"});
+				my $awards = $account ? $account->{awards}{"$source->{name}/$after->{key}"} : undef;
+				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after) if $after->{earning} && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
+				$add->('award', $after) if $after->{earning} && !$awards;
 			}
 			elsif (!$before)
 			{
@@ -1004,7 +1103,7 @@ sub work_off
 			my $rule = $self->{config}{rules}[$number];
 			next if $rule->{currency} ne $currency;
 			my $points = rate($rule, $image->{amount}, $image->{refunded});
-			$self->activity($account, $key, 'earn', $image->{at});
+			$self->activity($world, $key, 'earn', $image->{at});
 			my $entry = entry($world, $key, 'earn', $image->{at});
 			my $own = $points > 0
 			  ? credit($world, $account, $entry, $self->dates($currency, $image->{at}), $image->{at}, $points)
@@ -1200,7 +1299,7 @@ sub spend
 	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
-	$self->activity($account, $key, $op->{do}, $now);
+	$self->activity($world, $key, $op->{do}, $now);
 	my $entry = entry($world, $key, $op->{do}, $now);
 	$entry->{id} = $answer;
 	if ($op->{do} eq 'adjust' && $points > 0)
@@ -1240,6 +1339,7 @@ sub give_back
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
+	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
 	my @joined;
 	my $account = join_visit($world, $key, $now, \@joined);
 	my $paid = $account->{paid}{ $op->{entry} };
@@ -1410,7 +1510,7 @@ sub capture
 	refuse('LY309') if $rest > 0 && $hold->{to} <= $account->{now};
 	refuse('LY308', $rest) if $points > $rest || $points == 0;
 
-	$self->activity($account, $key, 'redeem', $now);
+	$self->activity($world, $key, 'redeem', $now);
 	my $entry = entry($world, $key, 'redeem', $now);
 	$entry->{id} = $answer;
 	foreach my $part (parts_of($account, $hold))
@@ -1482,7 +1582,7 @@ sub transfer
 	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
 	$self->refuse_blocked($from, $currency);
 	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
-	$self->activity(@$_, 'transfer', $now) foreach [ $from, $from_key ], [ $to, $to_key ];
+	$self->activity($world, $_, 'transfer', $now) foreach $from_key, $to_key;
 	my ($taken, $given) = map { entry($world, $_, 'transfer', $now) } $from_key, $to_key;
 	$world->{statement} = ++$statements;
 	foreach (@payments)
@@ -1500,6 +1600,7 @@ sub confirm
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	my ($key, $no) = @$op{qw(account lot)};
+	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
 	my $account = visit($world, $key, $now);
 	my $lot = lot($account, $no);
 	refuse('LY321') if $lot->{from} != NEVER;
@@ -1547,7 +1648,7 @@ sub extend
 		next if $lot->{to} >= $end;
 		my $entry = entry($world, $key, 'extend', $now);
 		$entry->{id} = $answer if !$extended++;
-		if ($lot->{on_clock}) { set_clock($account, $end) }
+		if ($lot->{on_clock}) { set_clock($world, $key, $end) }
 		else { $lot->{to} = $end }
 	}
 	refuse('LY324') if !$extended;
@@ -1648,7 +1749,7 @@ sub redeem_pool
 		my $account = visit($world, $key, $now);
 		my $entry = entry($world, $key, 'redeem', $now);
 		$entry->{pooled} = $answer;
-		$self->activity($account, $key, 'redeem', $now);
+		$self->activity($world, $key, 'redeem', $now);
 		move($account, $entry, lot($account, $_->{lot}), -$_->{points}) foreach grep { $_->{payer} eq $payer } @paid;
 	}
 	$world->{pooled}{$answer} = { currency => $currency, paid => \@paid };
@@ -1669,7 +1770,16 @@ sub give_back_pool
 	return $before if defined $before;
 
 	my @paid = map { {%$_} } @{ $redemption->{paid} };
-	refuse('LY347') if grep { defined $world->{merged}{ member_of("$currency/$_->{payer}") } } @paid;
+
+	# Looked for by the first who paid, then by all of them in order.
+	my $gone = $redemption->{gone} // {};
+	my @payers = $self->by_id($currency, keys %{ { map { $_->{payer} => 1 } @paid } });
+	refuse('LY020') if $gone->{ $payers[0] };
+	foreach my $payer (@payers)
+	{
+		refuse('LY347') if defined $world->{merged}{ member_of("$currency/$payer") };
+		refuse('LY020') if $gone->{$payer};
+	}
 	my $left = 0;
 	$left += $_->{points} - $_->{returned} foreach @paid;
 	my $points = $op->{points} // $left;
@@ -1693,7 +1803,7 @@ sub give_back_pool
 		$entry->{pooled} = $op->{entry};
 		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
 	}
-	$world->{pooled}{ $op->{entry} } = { currency => $currency, paid => \@paid };
+	$world->{pooled}{ $op->{entry} } = { %$redemption, paid => \@paid };
 	keep($world, $program, $op, $content, $answer, map { $_->{payer} } @paid);
 	return $answer;
 }
@@ -1721,6 +1831,8 @@ sub balance
 	my $program = $self->{config}{currencies}{$currency}{program};
 	refuse('LY002') if !$world->{members}{"$program/$member"};
 	my $account = $world->{accounts}{"$currency/$member"} // return 0;
+	my $gone = $world->{gone}{"$currency/$member"};
+	refuse('LY020') if $gone && $at < $gone->{before};
 	my $sum = 0;
 	$at = $account->{now} if $at >= $now && $at < $account->{now};
 	foreach (@{ $account->{effects} })
@@ -1791,7 +1903,7 @@ sub archivable
 	foreach my $entry (@$entries)
 	{
 		my $late = $entry->{event_time} >= $before || $entry->{now} >= $before;
-		push @stay, $entry->{no} if $late || ($entry->{kind} eq 'redeem' && $entry->{pooled} ne '') || grep { $waits{$_} } split /,/, $entry->{lots};
+		push @stay, $entry->{no} if $late || grep { $waits{$_} } split /,/, $entry->{lots};
 		next if $entry->{kind} ne 'redeem' || !$late;
 		push @stay, $entry->{reverses} if $entry->{reverses};
 	}
@@ -1851,6 +1963,7 @@ sub perform_one
 		my @updates = grep { $_->[0] } @changes;
 		my @inserts = grep { !$_->[0] } @changes;
 		$self->change_rows($world, $table, $now, @updates) if @updates;
+		local %overlooked = $overlooked_by_half ? () : %overlooked;
 		$self->change_rows($world, $table, $now, @inserts) if @inserts;
 		return join ',', sort map { $_->[1]{id} } @changes;
 	}
