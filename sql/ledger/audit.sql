@@ -464,36 +464,55 @@ COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against th
 
 -- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
 -- policy in force; of what happened before that was changed nothing is known, nor of what was discarded.
+-- Who was merged lives by the clock of who has the points, and that by what both do; what they did
+-- together moved the clocks that they have when they came apart.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
-    LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
     WITH clock AS (
         SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-                    ELSE a.clock_end::text END AS clock_text
-        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
-        WHERE c.activity IS NOT NULL
+                    ELSE a.clock_end::text END AS clock_text, coalesce(p.accounts, ARRAY[a.account_id]) AS person
+        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) LEFT JOIN loyalty._person p USING (account_id)
+        WHERE c.activity IS NOT NULL AND a.merged_into IS NULL
     )
-    SELECT k.account_id, loyalty._entry_id(k.account_id, e.entry_no),
+    SELECT k.account_id, loyalty._entry_id(o.account_id, e.entry_no),
            format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
     FROM clock k
+    CROSS JOIN LATERAL unnest(k.person) o (account_id)
     CROSS JOIN LATERAL (
         SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
         -- What corrects an award is no activity, under another key neither; where the award is gone, its time tells.
         FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind IN ('earn', 'rekey') ORDER BY e.entry_no) AS n
-              FROM loyalty._book e WHERE e.account_id = k.account_id AND (e.kind = 'rekey' OR e.kind = ANY (k.activity))) e
+              FROM loyalty._book e WHERE e.account_id = o.account_id AND (e.kind = 'rekey' OR e.kind = ANY (k.activity))) e
         WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
           AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
-                   AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id))
+                   AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = o.account_id))
         ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
     WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
     UNION ALL
     SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
-    FROM clock k
-    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
-      AND NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
-                      AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
-                          ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END)
-      AND NOT EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id);
-$$;
+    FROM (SELECT k.* FROM clock k
+          WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
+            AND NOT EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = k.account_id AND isfinite(e.event_time)
+                            AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
+                                ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END)
+          OFFSET 0) k
+    -- One of those with whom it ever was one may have moved it.
+    WHERE NOT EXISTS (
+        WITH RECURSIVE met AS (
+            SELECT k.account_id
+            UNION
+            SELECT left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.account_id
+            WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
+        )
+        SELECT 1 FROM met m JOIN loyalty._book e ON e.account_id = m.account_id
+        WHERE isfinite(e.event_time)
+          AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
+              ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END
+        UNION ALL
+        SELECT 1 FROM met m JOIN loyalty._discarded d USING (account_id));
+END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
 -- Members and accounts: each account has a member and a currency of one program, and no other

@@ -129,7 +129,7 @@ COMMENT ON COLUMN loyalty.account.tier_until IS 'until when it is kept; infinity
 COMMENT ON COLUMN loyalty.account.head IS 'hash of the last entry: the head of the chain';
 COMMENT ON COLUMN loyalty.account.member_key IS 'the member''s key once more';
 COMMENT ON COLUMN loyalty.account.merged_into IS 'account that has the points; NULL: it is not merged';
-COMMENT ON COLUMN loyalty.account.clock_end IS 'when the lots end that end by activity';
+COMMENT ON COLUMN loyalty.account.clock_end IS 'when the lots end that end by activity; of a merged account as of its last change, since it lives by the clock of who has its points';
 
 -- Roles that may act in some programs, or for some members, only. A role without a row may act in all.
 -- member_id 0: for all of the program; program_id 0: a role that others are made of, which may act nowhere.
@@ -277,23 +277,23 @@ COMMENT ON FUNCTION loyalty._clock_end(int, timestamptz) IS 'When points end who
 CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_is_time_zone';
 
--- An award that waits has a lot of its own account, and a clock is one account's: what of a merged
--- member's could be passed on is neither. Merging refuses the same the other way round.
-CREATE FUNCTION loyalty._refuse_beside_merged(owner int, confirm boolean, activity text[]) RETURNS void
+-- An award that waits has a lot of its own account, and could not be passed on. Merging refuses the
+-- same the other way round.
+CREATE FUNCTION loyalty._refuse_beside_merged(owner int, confirm boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
 DECLARE
     merged bigint;
 BEGIN
-    IF confirm IS NOT TRUE AND coalesce(activity, '{}') = '{}' THEN
+    IF confirm IS NOT TRUE THEN
         RETURN;
     END IF;
     SELECT count(DISTINCT a.member_id) INTO merged
     FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
     WHERE c.program_id = owner AND a.merged_into IS NOT NULL;
     IF merged > 0 THEN
-        PERFORM loyalty._refuse('LY347', 'awards can''t wait, nor points end by activity, beside merged members',
+        PERFORM loyalty._refuse('LY347', 'awards can''t wait to be confirmed beside merged members',
             format('%s of the program''s members are merged into others.', merged),
-            'Take them apart with loyalty.unmerge_member(), or leave confirm and activity as they are.');
+            'Take them apart with loyalty.unmerge_member(), or leave confirm as it is.');
     END IF;
 END $$;
 
@@ -310,7 +310,7 @@ BEGIN
     PERFORM loyalty._check_currency(decimals, validity, validity_rounding, pending, debt, confirm, activity);
     -- Members are merged and closed in all currencies there are: not while one is being made.
     PERFORM FROM loyalty.program p WHERE p.program_id = owner FOR NO KEY UPDATE;
-    PERFORM loyalty._refuse_beside_merged(owner, confirm, activity);
+    PERFORM loyalty._refuse_beside_merged(owner, confirm);
     IF coalesce(code, '') = '' THEN
         PERFORM loyalty._refuse('LY101', 'a currency needs a code', 'It is empty.', 'Give it a short name, such as miles.');
     END IF;
@@ -370,7 +370,7 @@ BEGIN
     is_now.activity := nullif(coalesce(activity, is_now.activity), '{}');
     PERFORM loyalty._check_currency(is_now.decimals, is_now.validity, is_now.validity_rounding, is_now.pending, is_now.debt,
                                     is_now.confirm, is_now.activity);
-    PERFORM loyalty._refuse_beside_merged(owner, change_currency.confirm, change_currency.activity);
+    PERFORM loyalty._refuse_beside_merged(owner, change_currency.confirm);
     UPDATE loyalty.currency c
     SET validity = is_now.validity, validity_rounding = is_now.validity_rounding, pending = is_now.pending, debt = is_now.debt,
         pending_counts = is_now.pending_counts, confirm = is_now.confirm, activity = is_now.activity, changed_at = now()

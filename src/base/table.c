@@ -476,26 +476,32 @@ table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot, Snapshot 
 	return true;
 }
 
-void
+bool
 table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot)
 {
 	TM_FailureData failure;
-	TM_Result	result;
 
-	result = table_tuple_lock(table->rel, tid, snapshot, table->slot,
-							  GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock,
-							  IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
-	if (result == TM_Updated && IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
-	if (result != TM_Ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_LEDGER_DAMAGED),
-				 errmsg("a row of table \"%s\" was deleted while it was waited for",
-						RelationGetRelationName(table->rel)),
-				 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
-	ItemPointerCopy(&table->slot->tts_tid, tid);
+	switch (table_tuple_lock(table->rel, tid, snapshot, table->slot, GetCurrentCommandId(true),
+							 LockTupleNoKeyExclusive, LockWaitBlock, 0, &failure))
+	{
+		case TM_Ok:
+			return true;
+		case TM_Updated:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			ItemPointerCopy(&failure.ctid, tid);
+			ExecClearTuple(table->slot);
+			return false;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_LY_LEDGER_DAMAGED),
+					 errmsg("a row of table \"%s\" was deleted while it was waited for",
+							RelationGetRelationName(table->rel)),
+					 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
+			return false;
+	}
 }
 
 bool

@@ -65,8 +65,11 @@ extern TupleTableSlot *table_changed_row(Table *table);
 extern bool table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot,
 							  Snapshot snapshot);
 
-/* Locks the newest version of the row at *tid into table->slot; *tid follows it. */
-extern void table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot);
+/*
+ * Locks the version at *tid, waiting for whoever has the row, and reads it into table->slot.  False:
+ * that one committed a newer version, to which *tid goes on, and nothing is locked.
+ */
+extern bool table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot);
 
 extern bool table_fetch_row(Table *table, ItemPointer tid, Snapshot snapshot);
 

@@ -820,6 +820,12 @@ work_off_deferring(Accrual *accrual, int first, int n)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+		FlushErrorState();
+
+		/* In any case: whoever catches what is thrown on ends only a subtransaction of his own. */
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
 
 		/* Retries, cancels and a lack of resources are the whole statement's to deal with. */
 		if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
@@ -827,11 +833,7 @@ work_off_deferring(Accrual *accrual, int first, int n)
 			class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
 			class == ERRCODE_TO_CATEGORY(ERRCODE_LOCK_NOT_AVAILABLE) ||
 			class == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+			ReThrowError(error);
 		accrual->row = row;
 		booking_forget(&accrual->booking, row);
 		if (n == 1)

@@ -256,13 +256,8 @@ confirm_work(Account *account, void *arg)
 				 errdetail("What entry " INT64_FORMAT " gave was taken back.", confirmation->entry_id),
 				 errhint("Nothing is to be done: the event earns no points any more.")));
 
-	dates = lot->dates;
+	dates = dates_of_lot(lot);
 	dates.valid_from = DT_NOBEGIN;
-	if (lot->on_clock)
-	{
-		dates.own_end = dates.expires_at;
-		dates.expires_at = LOT_ON_CLOCK;
-	}
 	confirmation->answer = 0;
 	left = lot->remaining;
 	for (int i = 0; i < confirmation->nshares && left > 0; i++)

@@ -14,6 +14,10 @@
  * account and its parent had points of equal dates and some were spent, those
  * left count as the merged account's as far as they can be.
  *
+ * Those that live by activity live by one clock, that of who has the points
+ * (ledger/post), so a lot of a merged account that is on the clock is like one
+ * of its parent's that is; when the clock runs out both end.
+ *
  * The parent may have been merged itself: points pass through.  All of them are
  * read and written in visits of the last one, under its lock.
  */
@@ -53,11 +57,13 @@ begin_way(Account *from, Account *to)
 static void
 carry(Account *from, Account *to, const Way *way, Lot *lot, Points points, Lot *into)
 {
+	LotDates	dates = dates_of_lot(lot);
+
 	account_debit_lot(from, way->out, points, lot);
 	if (into != NULL)
 		account_credit_lot(to, way->in, points, into);
 	else
-		account_credit(to, way->in, points, &lot->dates);
+		account_credit(to, way->in, points, &dates);
 }
 
 /* Lots that can be spent first, soonest end first; then those that are pending. */
@@ -165,27 +171,29 @@ merged_accounts(Account *account, int64 **accounts)
  *		Back
  * ---------------------------------------------------------------- */
 
+/* Once both are dead it is nothing which of them the clock ended, and whether that is booked. */
 bool
-merged_same_dates(const Lot *lot, const LotDates *dates)
+merged_same_dates(const Account *account, const Lot *a, const Lot *b)
 {
-	return lot->dates.expires_at == dates->expires_at && lot->dates.valid_from == dates->valid_from &&
-		lot->dates.issued == dates->issued;
+	return a->dates.expires_at == b->dates.expires_at && a->dates.valid_from == b->dates.valid_from &&
+		a->dates.issued == b->dates.issued &&
+		(a->on_clock == b->on_clock || a->dates.expires_at <= account->as_of);
 }
 
-/* What the parent can give back of these dates; any: and of other points that can be spent. */
+/* What the parent can give back of points like those; any: and of others that can be spent. */
 static Points
-returnable(Account *from, const Lot *lot, const LotDates *dates, bool any)
+returnable(Account *from, const Lot *lot, const Lot *like, bool any)
 {
 	if (lot->dates.expires_at <= from->as_of)
 		return 0;
-	if ((dates != NULL && merged_same_dates(lot, dates)) || (any && lot_alive(lot, from->as_of)))
+	if ((like != NULL && merged_same_dates(from, lot, like)) || (any && lot_alive(lot, from->as_of)))
 		return lot->remaining - lot->held;
 	return 0;
 }
 
-/* Points of the dates from the parent, then, if any will do, of others; as many as there are. */
+/* Points like those from the parent, then, if any will do, of others; as many as there are. */
 static void
-bring_back(Account *account, Points points, const LotDates *dates, Lot *own, bool any)
+bring_back(Account *account, Points points, const Lot *like, Lot *own, bool any)
 {
 	Account    *from = account->parent;
 	Lot		  **lots;
@@ -194,10 +202,10 @@ bring_back(Account *account, Points points, const LotDates *dates, Lot *own, boo
 	Way			way;
 
 	if (from->parent != NULL)
-		bring_back(from, points, dates, NULL, any);
+		bring_back(from, points, like, NULL, any);
 	lots = account_open_lots(from, lots_by_use, &n);
 	for (int i = 0; i < n; i++)
-		there = points_add(there, returnable(from, lots[i], dates, any));
+		there = points_add(there, returnable(from, lots[i], like, any));
 	points = Min(points, there);
 	if (points == 0)
 		return;
@@ -206,8 +214,8 @@ bring_back(Account *account, Points points, const LotDates *dates, Lot *own, boo
 	for (int others = 0; others <= 1 && points > 0; others++)
 		for (int i = 0; i < n && points > 0; i++)
 		{
-			bool		its_own = dates != NULL && merged_same_dates(lots[i], dates);
-			Points		part = Min(points, returnable(from, lots[i], dates, any));
+			bool		its_own = like != NULL && merged_same_dates(from, lots[i], like);
+			Points		part = Min(points, returnable(from, lots[i], like, any));
 
 			if (part == 0 || its_own == others)
 				continue;
@@ -232,7 +240,7 @@ merged_recall(Account *account, Points points, Lot *own)
 			points -= merged_waive(account, own, points, false);
 	}
 	if (points > 0)
-		bring_back(account, points, own ? &own->dates : NULL, own, true);
+		bring_back(account, points, own, own, true);
 }
 
 Points
@@ -248,7 +256,7 @@ merged_waive(Account *account, const Lot *own, Points points, bool really)
 			Lot		   *lot = at->lots[i];
 			Points		part;
 
-			if (!merged_same_dates(lot, &own->dates))
+			if (!merged_same_dates(at, lot, own))
 				continue;
 			(void) account_settle_lot(at, lot->lot_no);
 			part = Min(points - waived, lot->expired - lot->waived);
@@ -273,7 +281,7 @@ merged_owe_again(Account *account, const Lot *own, Points points)
 		for (int i = 0; i < at->nlots && points > 0; i++)
 		{
 			Lot		   *lot = at->lots[i];
-			Points		part = merged_same_dates(lot, &own->dates) ? Min(points, lot->waived) : 0;
+			Points		part = merged_same_dates(at, lot, own) ? Min(points, lot->waived) : 0;
 
 			if (part == 0)
 				continue;
@@ -472,7 +480,7 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 	/* First to the parent, if it was merged itself. */
 	for (int i = 0; i < merge.n && from->parent != NULL; i++)
 		if (merge.gone[i].points > 0)
-			bring_back(from, merge.gone[i].points, &merge.gone[i].lot->dates, NULL, false);
+			bring_back(from, merge.gone[i].points, merge.gone[i].lot, NULL, false);
 	if (from->parent != NULL && owed > from->debt)
 		bring_debt_back(from, owed - from->debt);
 
@@ -491,7 +499,7 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 		lots = account_open_lots(from, lots_by_use, &n);
 		for (int j = 0; j < n && left > 0; j++)
 		{
-			Points		part = Min(left, returnable(from, lots[j], &own->dates, false));
+			Points		part = Min(left, returnable(from, lots[j], own, false));
 
 			if (part > 0)
 				carry(from, account, &way, lots[j], part, own);

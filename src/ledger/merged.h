@@ -31,7 +31,7 @@ extern void merged_owe_again(Account *account, const Lot *own, Points points);
 /* The accounts merged into this one, ascending, not those merged into them; their number. */
 extern int	merged_accounts(Account *account, int64 **accounts);
 
-/* Points of equal dates are the same to the ledger. */
-extern bool merged_same_dates(const Lot *lot, const LotDates *dates);
+/* Whether two lots of a visit are of equal dates: points of such are the same to the ledger. */
+extern bool merged_same_dates(const Account *account, const Lot *a, const Lot *b);
 
 #endif							/* LOYALTY_MERGED_H */

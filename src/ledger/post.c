@@ -5,6 +5,9 @@
  * Locking: a visit reads the account at the session's snapshot, works out
  * what to write, and updates the account row.  If that update finds a newer
  * version, it locks the row, takes a new snapshot and starts the visit again.
+ * What a version says of whose account it is holds once that very version is
+ * locked; if it is superseded while it is waited for, nothing is, and we look
+ * again.
  * Lots change only together with their account's row, so lots read at the
  * snapshot at which the row was current are current too.  Accounts are
  * visited in ascending order everywhere, so two sessions can't wait for each
@@ -27,6 +30,7 @@
 #include "utils/date.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "base/array.h"
@@ -988,6 +992,7 @@ account_dependent(Account *root, int64 account_id)
 	if (parent == NULL)
 		return NULL;
 	account->parent = parent;
+	account->clock_end = parent->clock_end;
 	account_roll_forward(account, parent->as_of);
 	root->dependents = root->ndependents == 0 ? palloc(sizeof(Account *) * 4) :
 		root->ndependents % 4 == 0 ? repalloc(root->dependents, sizeof(Account *) * (root->ndependents + 4)) :
@@ -1033,12 +1038,22 @@ account_is_closed(Account *account)
  * certain kinds.  When that will be is kept with the account, so that an entry
  * changes no lot; such a lot's own end is LOT_ON_CLOCK until the clock has run
  * out and its end is booked, or another clock starts.
+ *
+ * Accounts that were merged into one have its clock, and get it as they are
+ * read; what their rows say of it is as of when they were written.
  * ---------------------------------------------------------------- */
 
-/* Every lot of a clock that ran out ended with it, those too that something may yet be given back to. */
+/*
+ * Every lot of a clock that ran out ended with it, those too that something may yet be given back to,
+ * and those of who was merged into this one: they are to get nothing that comes to live by the next.
+ */
 static void
 end_lots_of_clock(Account *account)
 {
+	Account    *root = account_root(account);
+	int64	   *merged;
+	int			n;
+
 	if (account->stored_lots > 0)
 		account_read_lots(account);
 	for (int i = 0; i < account->nlots; i++)
@@ -1046,20 +1061,53 @@ end_lots_of_clock(Account *account)
 		Lot		   *lot = account->lots[i];
 
 		lot->changed |= lot->on_clock;
+		account->changed |= lot->on_clock;
 		lot->on_clock = false;
+	}
+	n = merged_accounts(account, &merged);
+	for (int i = 0; i < n; i++)
+	{
+		Account    *dependent = account_dependent(root, merged[i]);
+
+		if (dependent != NULL)
+			end_lots_of_clock(dependent);
 	}
 }
 
-void
-account_set_clock(Account *account, TimestampTz end)
+static void
+move_clock(Account *account, TimestampTz end)
 {
-	if (account->clock_end != DT_NOBEGIN && account->clock_end <= account->as_of)
-		end_lots_of_clock(account);
 	account->clock_end = end;
-	account->changed = true;
 	for (int i = 0; i < account->nlots; i++)
 		if (account->lots[i]->on_clock)
 			account->lots[i]->dates.expires_at = end;
+	for (int i = 0; i < account->ndependents; i++)
+		move_clock(account->dependents[i], end);
+}
+
+/* Of an account that was merged it is that of who has its points. */
+void
+account_set_clock(Account *account, TimestampTz end)
+{
+	Account    *root = account_root(account);
+
+	if (root->clock_end != DT_NOBEGIN && root->clock_end <= root->as_of)
+		end_lots_of_clock(root);
+	move_clock(root, end);
+	root->changed = true;
+}
+
+void
+account_join_clock(Account *account, Account *into)
+{
+	if (account->clock_end > account->as_of)
+	{
+		if (account->clock_end > into->clock_end)
+			account_set_clock(into, account->clock_end);
+	}
+	else if (account->clock_end != DT_NOBEGIN)
+		end_lots_of_clock(account);
+	move_clock(account, into->clock_end);
 }
 
 /* It is never set back, and what came late does not bring the dead to life. */
@@ -1632,7 +1680,7 @@ end_work(Account *account)
 		account_forfeit(account);
 	for (int i = 0; i < account->ndependents; i++)
 		account->changed |= account->dependents[i]->changed;
-	if (account->state == ACCOUNT_MERGED && account->changed)
+	if (account->state == ACCOUNT_MERGED && account->parent == NULL && account->changed)
 		elog(ERROR, "account " INT64_FORMAT " was merged and changes by itself", account->account_id);
 }
 
@@ -1646,12 +1694,31 @@ store_dependents(Account *account)
 				 account->dependents[i]->account_id);
 }
 
+/*
+ * Locks an account if it was not merged, and these are still written in its visits.  False: it is
+ * not locked.  Whoever has the points of one that was merged has its row too, and may wait for us.
+ */
+static bool
+lock_root(Post *post, int64 root, Account *const *dependents, int ndependents, ItemPointer tid)
+{
+	for (;;)
+	{
+		for (int i = 0; i < ndependents; i++)
+			if (post_root(post, dependents[i]->account_id, tid) != root)
+				return false;
+		if (post_root(post, root, tid) != root)
+			return false;
+		if (table_lock_row(&post->account, tid, post->snapshot))
+			return true;
+		new_snapshot(post);
+	}
+}
+
 void
 post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ItemPointerData tid;
-	bool		locked = false;
 
 	/* A second visit builds on what the first one wrote. */
 	if (account_id == post->last_account)
@@ -1672,10 +1739,9 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(post->context);
 		MemoryContextSwitchTo(post->context);
-		if (!(locked ? table_fetch_row(&post->account, hint, post->snapshot) : find_row(post, account_id, hint)))
+		if (!find_row(post, account_id, hint))
 			refuse_missing(account_id);
 		account = read_account(post, post->account.slot);
-		ItemPointerCopy(&account->tid, &tid);
 		account_roll_forward(account, post->now);
 		work(account, arg);
 		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
@@ -1688,21 +1754,14 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 			break;
 		}
 
-		/*
-		 * Somebody else was first.  Wait for our turn, and look again; but one that was merged is
-		 * not waited for: who has its points has its row too, and may wait for us.
-		 */
+		/* Somebody else was first.  Wait for our turn, and look again. */
 		new_snapshot(post);
-		if (find_row(post, account_id, NULL) && post_found_merged(post))
+		hint = NULL;
+		if (lock_root(post, account_id, account->dependents, account->ndependents, &tid))
 		{
-			hint = NULL;
-			locked = false;
-			continue;
+			new_snapshot(post);
+			hint = &tid;
 		}
-		table_lock_row(&post->account, &tid, post->snapshot);
-		new_snapshot(post);
-		locked = true;
-		hint = &tid;
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -1743,21 +1802,6 @@ post_account_wherever(Post *post, int64 account_id, AccountWork work, void *arg)
 	} while (wherever.moved);
 }
 
-void
-post_lock(Post *post, const int64 *accounts, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		ItemPointerData tid;
-
-		if (!find_row(post, accounts[i], NULL))
-			refuse_missing(accounts[i]);
-		ItemPointerCopy(&post->account.slot->tts_tid, &tid);
-		table_lock_row(&post->account, &tid, post->snapshot);
-	}
-	post_restart(post);
-}
-
 int
 post_compare_ids(const void *a, const void *b)
 {
@@ -1767,26 +1811,99 @@ post_compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+typedef struct Root
+{
+	int64		account_id;		/* first: see post_compare_ids() */
+	ItemPointerData tid;
+	bool		has_points;		/* of another that is asked for: only this version tells */
+} Root;
+
+/* False: one was merged, or may have been taken apart; those before it are locked. */
+static bool
+lock_each(Post *post, Root *roots, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		while (!table_lock_row(&post->account, &roots[i].tid, post->snapshot))
+			if (roots[i].has_points)
+				return false;
+		if (post_found_merged(post))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * All of them, or none: in the place of one that was merged or taken apart comes another, whose id
+ * may be below those that were locked.  Only the end of a subtransaction lets go of rows.
+ */
+static bool
+lock_all(Post *post, Root *roots, int n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		all;
+
+	if (n == 1)
+		return table_lock_row(&post->account, &roots[0].tid, post->snapshot);
+
+	/* A row in the slot is pinned for whoever is the owner then. */
+	ExecClearTuple(post->account.slot);
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		all = lock_each(post, roots, n);
+		ExecClearTuple(post->account.slot);
+		if (all)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return all;
+}
+
 void
 post_lock_roots(Post *post, const int64 *accounts, int n)
 {
-	int64	   *roots = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *locked = palloc0(sizeof(int64) * Max(n, 1));
+	Root	   *roots = palloc(sizeof(Root) * Max(n, 1));
+	bool		locked = n == 0;
 
-	for (;;)
+	while (!locked)
 	{
-		ItemPointerData tid;
+		int			nroots = 0;
 
 		for (int i = 0; i < n; i++)
-			roots[i] = post_root(post, accounts[i], &tid);
-		qsort(roots, n, sizeof(int64), post_compare_ids);
-		if (memcmp(roots, locked, sizeof(int64) * n) == 0)
-			break;
-		post_lock(post, roots, n);
-		memcpy(locked, roots, sizeof(int64) * n);
+		{
+			roots[i].account_id = post_root(post, accounts[i], &roots[i].tid);
+			roots[i].has_points = roots[i].account_id != accounts[i];
+		}
+		qsort(roots, n, sizeof(Root), post_compare_ids);
+		for (int i = 0; i < n; i++)
+			if (nroots > 0 && roots[nroots - 1].account_id == roots[i].account_id)
+				roots[nroots - 1].has_points |= roots[i].has_points;
+			else
+				roots[nroots++] = roots[i];
+		locked = lock_all(post, roots, nroots);
+		if (!locked)
+			new_snapshot(post);
 	}
 	pfree(roots);
-	pfree(locked);
+	post_restart(post);
 }
 
 void
@@ -1794,6 +1911,7 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	bool	   *locked = palloc(sizeof(bool) * n);
 	Account   **accounts;
 
 	/* What one gets hangs on what another has, so none is looked at before all are ours. */
@@ -1803,10 +1921,7 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 		if (ids[i] <= post->last_account)
 			elog(ERROR, "accounts must be visited in ascending order");
 		post->last_account = ids[i];
-		if (!find_row(post, ids[i], NULL))
-			refuse_missing(ids[i]);
-		ItemPointerCopy(&post->account.slot->tts_tid, &tids[i]);
-		table_lock_row(&post->account, &tids[i], post->snapshot);
+		locked[i] = lock_root(post, ids[i], NULL, 0, &tids[i]);
 	}
 	new_snapshot(post);
 
@@ -1815,9 +1930,13 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 	accounts = palloc(sizeof(Account *) * n);
 	for (int i = 0; i < n; i++)
 	{
-		if (!table_fetch_row(&post->account, &tids[i], post->snapshot))
-			elog(ERROR, "account " INT64_FORMAT " is gone although it is locked", ids[i]);
+		if (!find_row(post, ids[i], locked[i] ? &tids[i] : NULL))
+			refuse_missing(ids[i]);
 		accounts[i] = read_account(post, post->account.slot);
+
+		/* It may have been taken apart since: it is what it was when its turn came. */
+		if (!locked[i])
+			accounts[i]->state = ACCOUNT_MERGED;
 		account_roll_forward(accounts[i], post->now);
 	}
 	work(accounts, n, arg);
@@ -1826,11 +1945,12 @@ post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg)
 		if (accounts[i]->state == ACCOUNT_CLOSED || accounts[i]->ndependents > 0)
 			end_work(accounts[i]);
 		review(accounts[i]);
-		if (accounts[i]->changed && !store_visit(accounts[i]))
-			elog(ERROR, "account " INT64_FORMAT " changed although it is locked", ids[i]);
+		if (accounts[i]->changed && !(locked[i] && store_visit(accounts[i])))
+			elog(ERROR, "account " INT64_FORMAT " changed although it is %s", ids[i], locked[i] ? "locked" : "merged");
 		store_dependents(accounts[i]);
 	}
 	MemoryContextSwitchTo(old);
+	pfree(locked);
 	pfree(tids);
 }
 

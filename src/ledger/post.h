@@ -264,10 +264,7 @@ extern bool post_found_merged(Post *post);
  */
 extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
 
-/* Locks accounts, given in ascending order; they may be visited in any order then. */
-extern void post_lock(Post *post, const int64 *accounts, int n);
-
-/* Those in whose visits these are written, in that order, found again should they have changed meanwhile. */
+/* Locks the accounts in whose visits these are written, in the order of ids; they may be visited in any order then. */
 extern void post_lock_roots(Post *post, const int64 *accounts, int n);
 
 /* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
@@ -284,7 +281,8 @@ extern void post_account(Post *post, int64 account_id, ItemPointer hint, Account
 
 /*
  * One visit of several accounts of one currency, given in ascending order, all
- * locked in it before the work sees any.  The work is called once.
+ * locked in it before the work sees any, but for those merged: the work must not
+ * change them.  The work is called once.
  */
 typedef void (*SeveralWork) (Account **accounts, int n, void *arg);
 extern void post_several(Post *post, const int64 *ids, int n, SeveralWork work, void *arg);
@@ -354,9 +352,26 @@ extern bool account_is_closed(Account *account);
 /* The clock ends then; lots of one that ran out before stay dead. */
 extern void account_set_clock(Account *account, TimestampTz end);
 
+/* For one that is about to be merged into the other: from then on both live by the later clock of the two. */
+extern void account_join_clock(Account *account, Account *into);
+
 /* For qsort() of Lot *: the order in which they pay. */
 extern int	lots_by_end(const void *a, const void *b);
 extern bool lot_alive(const Lot *lot, TimestampTz at);
+
+/* For points that go on to another lot and keep their dates, and the clock by which they live. */
+static inline LotDates
+dates_of_lot(const Lot *lot)
+{
+	LotDates	dates = lot->dates;
+
+	if (lot->on_clock)
+	{
+		dates.own_end = dates.expires_at;
+		dates.expires_at = LOT_ON_CLOCK;
+	}
+	return dates;
+}
 
 /* The open lots, and whichever others were read, in an order; the caller's to free. */
 extern Lot **account_open_lots(Account *account, int (*order) (const void *, const void *), int *n);

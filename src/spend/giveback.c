@@ -415,7 +415,7 @@ make_up_merged(Account *account, Returned *returned, int nreturned)
 				Lot		   *own = let_offs.awards[k].lot_no == 0 ? NULL :
 					account_lot(from, let_offs.awards[k].lot_no);
 
-				if (own != NULL && returned[j].points > 0 && merged_same_dates(own, &returned[j].paid->dates))
+				if (own != NULL && returned[j].points > 0 && merged_same_dates(from, own, returned[j].paid))
 					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points,
 													account->post->now);
 			}

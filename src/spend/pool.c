@@ -216,7 +216,8 @@ redeem_work(Account **accounts, int n, void *arg)
 			refuse_blocked(accounts[i]);
 		}
 		payers[i].account = accounts[i];
-		payers[i].limit = limit(redemption, accounts[i], &redemption->lenders[i]);
+		payers[i].limit = accounts[i]->state == ACCOUNT_MERGED ? 0 :
+			limit(redemption, accounts[i], &redemption->lenders[i]);
 	}
 	portions = collect(payers, n, redemption->points, &count);
 
@@ -324,7 +325,8 @@ lock_pool(Post *post, Table *table, bool *closed)
 {
 	ItemPointerData tid = table->slot->tts_tid;
 
-	table_lock_row(table, &tid, post->snapshot);
+	while (!table_lock_row(table, &tid, post->snapshot))
+		;
 	*closed = !slot_attisnull(table->slot, POOL_CLOSED_AT);
 	post_renew(post);
 }

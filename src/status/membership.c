@@ -55,28 +55,23 @@ refuse_held(Account *account)
  *		Merging, and undoing it
  * ---------------------------------------------------------------- */
 
-/*
- * Where awards wait to be confirmed, each is in a lot of its own account; where points end by
- * activity, the end of an account's is its own.  Neither could go along with points of equal dates.
- */
+/* Where awards wait to be confirmed, each is in a lot of its own account: it could not go along with points of equal dates. */
 static void
-refuse_tied(Account *account)
+refuse_waiting(Account *account)
 {
 	const char *code = account->currency->code;
-	bool		clock = account->currency->activity != 0 || account->clock_end != DT_NOBEGIN;
 	bool		waiting = false;
 
 	account_read_open(account);
 	for (int i = 0; i < account->nlots; i++)
 		waiting |= account->lots[i]->open && account->lots[i]->dates.valid_from == DT_NOEND;
-	if (clock || waiting || account->currency->confirm)
+	if (waiting || account->currency->confirm)
 		ereport(ERROR,
 				(errcode(ERRCODE_LY_NO_MERGE_NOW),
 				 errmsg("members can't be merged now"),
-				 clock ? errdetail("Points of currency \"%s\" end by each member's own activity.", code) :
 				 waiting ? errdetail("Points of currency \"%s\" wait to be confirmed.", code) :
 				 errdetail("Awards of currency \"%s\" wait to be confirmed.", code),
-				 waiting && !clock && !account->currency->confirm ?
+				 waiting && !account->currency->confirm ?
 				 errhint("Confirm them first with loyalty.confirm(), or wait for their end.") :
 				 errhint("Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.")));
 }
@@ -98,9 +93,10 @@ merge_work(Account *from, Account *into, void *arg)
 	account_roll_forward(from, now);
 	account_roll_forward(into, now);
 	refuse_held(from);
-	refuse_tied(from);
-	refuse_tied(into);
+	refuse_waiting(from);
+	refuse_waiting(into);
 
+	account_join_clock(from, into);
 	from->state = ACCOUNT_MERGED;
 	from->merged_into = into->account_id;
 	from->parent = into;
@@ -130,10 +126,9 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 									  from[0], into[0], reason_content(change.reason));
 	memcpy(both, from, sizeof(int64) * n);
 	memcpy(both + n, into, sizeof(int64) * n);
-	qsort(both, 2 * n, sizeof(int64), post_compare_ids);
 
 	post_begin(&post);
-	post_lock(&post, both, 2 * n);
+	post_lock_roots(&post, both, 2 * n);
 	for (int i = 0; i < n && change.answer == 0; i++)
 	{
 		change.first = i == 0;
@@ -258,7 +253,7 @@ visit_each(ArrayType *copy, AccountWork work, Change *change)
 
 	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
-	post_lock(&post, accounts, n);
+	post_lock_roots(&post, accounts, n);
 	for (int i = 0; i < n; i++)
 		post_account(&post, accounts[i], NULL, work, change);
 	post_end(&post);

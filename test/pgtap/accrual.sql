@@ -4,7 +4,7 @@ BEGIN;
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 
-SELECT plan(258);
+SELECT plan(261);
 
 -- Program club gives a point for each unit, floored; nothing expires.
 SELECT loyalty.create_program('club') AS club \gset
@@ -870,6 +870,14 @@ SELECT is(ARRAY[t.has('ann', 'late'), t.has('gus', 'late'), t.has('bob', 'late')
           'each row has what it should');
 SELECT is((SELECT count(*) FROM loyalty.deferred), 0::bigint, 'nothing is left in the queue');
 SELECT t.books_hold('refused and deferred rows');
+
+-- What another attempt could cure fails the statement, and whoever catches that finds nothing of it.
+CREATE FUNCTION t.busy() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE serialization_failure USING DETAIL = 'd', HINT = 'h'; END $$;
+ALTER TABLE loyalty.entry ADD CONSTRAINT busy CHECK (t.busy()) NOT VALID;
+SELECT is(t.refusal($$INSERT INTO late VALUES (20, 'ann', 1), (21, 'bob', 1)$$), '40001', 'a conflict is not deferred');
+ALTER TABLE loyalty.entry DROP CONSTRAINT busy;
+SELECT is((SELECT count(*) FROM late WHERE id >= 20), 0::bigint, 'the rows are gone with the statement');
+SELECT is((SELECT count(*) FROM loyalty.deferred), 0::bigint, 'and not noted');
 
 -- A second account of the member that was opened and undone leaves a dead row beside the first:
 -- it is not the one that orders are booked to.

@@ -434,12 +434,39 @@ sub farewell
 	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
 }
 
+# Two are one for a while where points end by activity, to this phase's end or beyond it: orders of either key,
+# late ones of the same months, refunds, what is spent and comes back.
+sub twins
+{
+	my ($self, $mine) = @_;
+	my $config = $self->{config};
+	my $currency = pick(grep { $config->{currencies}{$_}{activity} } sort keys %{ $config->{currencies} }) // return ();
+	my ($unit, $program) = @{ $config->{currencies}{$currency} }{qw(unit program)};
+	my ($member, $other) = shuffle @{ $config->{members} };
+	my @orders = map { { %{ $self->row('orders') }, member => $_, status => 'paid' } } $member, $other, map { pick($member, $other) } 1 .. 4;
+	$orders[ 2 + $_ ]{moment} = $orders[$_]{moment} + 1000 * between(1, 500) foreach 0, 1;
+	push @$mine, map { $_->{id} } @orders;
+	push @{ $self->{merges} }, [ $program, $member ];
+	my $insert = sub { return { do => 'insert', table => 'orders', conflict => '', rows => [@_], columns => [] } };
+	my %apart = (program => $program, member => $member, request => undef, reason => undef);
+	my @ops = ($insert->(@orders[ 0, 1 ]), { %apart, do => 'merge', to => $other },
+		shuffle(
+			map({ $insert->($_) } @orders[ 2 .. 4 ]),
+			{ do => 'redeem', currency => $currency, member => $other, points => $unit * between(1, 20 * 10000 / $unit), request => undef, reason => undef },
+			{ do => 'update', table => 'orders', ids => [ $orders[0]{id} ], set => { share => between(1, 100) } },
+			{ do => 'update', table => 'orders', ids => [ $orders[1]{id} ], set => { member => $member } },
+			{ do => 'giveback', of => (7 + rand()) / 8, instead => $self->adjustment($currency), points => undef, request => undef, reason => undef, grace => undef }),
+		(chance(0.5) ? { %apart, do => 'unmerge' } : ()), $insert->($orders[5]));
+	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
+}
+
 # Mostly one.
 sub transactions
 {
 	my ($self, $mine) = @_;
 	return $self->squeeze if !$self->{at_once} && chance(0.1);
 	return $self->farewell($mine) if chance(0.01);
+	return $self->twins($mine) if chance(0.02);
 	return $self->transaction($mine);
 }
 

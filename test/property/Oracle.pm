@@ -60,6 +60,7 @@ sub visit
 	my $account = account($world, $key);
 	return $account if $now <= $account->{now};
 	$account->{now} = $now;
+	$_->{on_clock} = 0 foreach grep { $_->{to} <= $now } @{ $account->{lots} };
 
 	# What is owed of a hold that is over goes back as of its end, unless it died before.
 	foreach my $hold (in_order_of_ending(grep { !defined $_->{released} && $_->{to} <= $now } values %{ $account->{holds} }))
@@ -421,26 +422,31 @@ sub move
 	else { $account->{debt} -= $points }
 }
 
-# Points that live by activity all end together. A clock that ran out is over, and so are its
-# lots; another moves the end of those that are on it.
+# Points that live by activity all end together, those of all keys of a person. A clock that ran
+# out is over, and so are its lots; another moves the end of those that are on it.
 sub set_clock
 {
-	my ($account, $end) = @_;
-	foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+	my ($world, $key, $end) = @_;
+	my $now = account($world, root($world, $key))->{now};
+	foreach my $account (map { account($world, $_) } keys_of_person($world, $key))
 	{
-		if ($lot->{to} > $account->{now}) { $lot->{to} = $end }
-		else { $lot->{on_clock} = 0 }
+		foreach my $lot (grep { $_->{on_clock} } @{ $account->{lots} })
+		{
+			if ($lot->{to} > $now) { $lot->{to} = $end }
+			else { $lot->{on_clock} = 0 }
+		}
+		$account->{clock} = $end;
 	}
-	$account->{clock} = $end;
 }
 
 sub activity
 {
-	my ($self, $account, $key, $kind, $at) = @_;
+	my ($self, $world, $key, $kind, $at) = @_;
 	my $currency = currency_of($key);
 	return if !grep { $_ eq $kind } @{ $self->{config}{currencies}{$currency}{activity} // [] };
 	my $end = $self->dates($currency, $at)->{to};
-	set_clock($account, $end) if $end > $account->{now} && $end > $account->{clock};
+	my $account = account($world, $key);
+	set_clock($world, $key, $end) if $end > $account->{now} && $end > $account->{clock};
 }
 
 # A lot that is dead is booked to be so before it plays a part in anything else: what
@@ -478,7 +484,7 @@ sub credit
 	if ($on_clock)
 	{
 		# Any credit starts a clock if none runs; if even that would have run out, the points end alone.
-		set_clock($account, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
+		set_clock($world, $entry->{account}, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
 		if ($account->{clock} > $account->{now}) { $dates = { %$dates, to => $account->{clock} } }
 		else { $on_clock = 0 }
 	}
@@ -564,6 +570,16 @@ sub root
 	return $key;
 }
 
+# All accounts of one currency that have one clock: where the points are, and those merged into it.
+sub keys_of_person
+{
+	my ($world, $key) = @_;
+	my $root = root($world, $key);
+	my ($program, $currency) = split m{/}, $key;
+	my @merged = map { m{^\Q$program\E/(.*)} ? "$program/$currency/$1" : () } keys %{ $world->{merged} };
+	return ($root, grep { root($world, $_) eq $root } @merged);
+}
+
 sub member_of
 {
 	my ($key) = @_;
@@ -626,13 +642,13 @@ sub in_order_of_use
 sub alike
 {
 	my ($lot, $dates) = @_;
-	return $lot->{from} == $dates->{from} && $lot->{to} == $dates->{to} && $lot->{issued} == $dates->{issued};
+	return !grep { $lot->{$_} != $dates->{$_} } qw(from to issued on_clock);
 }
 
 sub dates_of
 {
 	my ($lot) = @_;
-	return { map { $_ => $lot->{$_} } qw(from to issued) };
+	return { map({ $_ => $lot->{$_} } qw(from to issued on_clock)), activity => $lot->{on_clock} };
 }
 
 # A way between an account and its parent; what it did to each lot of the account is kept until they come apart.
@@ -776,7 +792,7 @@ sub refuse_held
 		my $account = account($world, "$currency/$member");
 		my $config = $self->{config}{currencies}{$currency};
 		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
-		refuse('LY347') if $to_merge && ($config->{confirm} || $config->{activity});
+		refuse('LY347') if $to_merge && $config->{confirm};
 	}
 }
 
@@ -796,6 +812,12 @@ sub merge
 		$_->{now} = $a->{now} > $b->{now} ? $a->{now} : $b->{now} foreach $a, $b;
 	}
 	$self->refuse_held($world, $program, $from, 1);
+	foreach my $currency ($self->currencies_of($program))
+	{
+		# From now on both live by the later clock of the two.
+		my ($clock) = sort { $b <=> $a } map { account($world, "$currency/$_")->{clock} } $from, $into;
+		set_clock($world, "$currency/$_", $clock) foreach $from, $into;
+	}
 	$world->{merged}{"$program/$from"} = $into;
 	foreach my $key (map { "$_/$from" } $self->currencies_of($program))
 	{
@@ -1082,7 +1104,7 @@ sub work_off
 			my $rule = $self->{config}{rules}[$number];
 			next if $rule->{currency} ne $currency;
 			my $points = rate($rule, $image->{amount}, $image->{refunded});
-			$self->activity($account, $key, 'earn', $image->{at});
+			$self->activity($world, $key, 'earn', $image->{at});
 			my $entry = entry($world, $key, 'earn', $image->{at});
 			my $own = $points > 0
 			  ? credit($world, $account, $entry, $self->dates($currency, $image->{at}), $image->{at}, $points)
@@ -1278,7 +1300,7 @@ sub spend
 	refuse_gone($world, $key);
 	my $account = visit($world, $key, $now);
 	$self->refuse_blocked($account, $currency) if $op->{do} eq 'redeem';
-	$self->activity($account, $key, $op->{do}, $now);
+	$self->activity($world, $key, $op->{do}, $now);
 	my $entry = entry($world, $key, $op->{do}, $now);
 	$entry->{id} = $answer;
 	if ($op->{do} eq 'adjust' && $points > 0)
@@ -1489,7 +1511,7 @@ sub capture
 	refuse('LY309') if $rest > 0 && $hold->{to} <= $account->{now};
 	refuse('LY308', $rest) if $points > $rest || $points == 0;
 
-	$self->activity($account, $key, 'redeem', $now);
+	$self->activity($world, $key, 'redeem', $now);
 	my $entry = entry($world, $key, 'redeem', $now);
 	$entry->{id} = $answer;
 	foreach my $part (parts_of($account, $hold))
@@ -1561,7 +1583,7 @@ sub transfer
 	my ($from, $to) = map { visit($world, $_, $now) } $from_key, $to_key;
 	$self->refuse_blocked($from, $currency);
 	my @payments = payments($from, $points, $from->{now} > $to->{now} ? $from->{now} : $to->{now});
-	$self->activity(@$_, 'transfer', $now) foreach [ $from, $from_key ], [ $to, $to_key ];
+	$self->activity($world, $_, 'transfer', $now) foreach $from_key, $to_key;
 	my ($taken, $given) = map { entry($world, $_, 'transfer', $now) } $from_key, $to_key;
 	$world->{statement} = ++$statements;
 	foreach (@payments)
@@ -1627,7 +1649,7 @@ sub extend
 		next if $lot->{to} >= $end;
 		my $entry = entry($world, $key, 'extend', $now);
 		$entry->{id} = $answer if !$extended++;
-		if ($lot->{on_clock}) { set_clock($account, $end) }
+		if ($lot->{on_clock}) { set_clock($world, $key, $end) }
 		else { $lot->{to} = $end }
 	}
 	refuse('LY324') if !$extended;
@@ -1728,7 +1750,7 @@ sub redeem_pool
 		my $account = visit($world, $key, $now);
 		my $entry = entry($world, $key, 'redeem', $now);
 		$entry->{pooled} = $answer;
-		$self->activity($account, $key, 'redeem', $now);
+		$self->activity($world, $key, 'redeem', $now);
 		move($account, $entry, lot($account, $_->{lot}), -$_->{points}) foreach grep { $_->{payer} eq $payer } @paid;
 	}
 	$world->{pooled}{$answer} = { currency => $currency, paid => \@paid };

@@ -33,6 +33,7 @@ use constant { POINT => 10000, WORKERS => 2 };
 #	closed	a is closed
 #	whole	acts on a member of whom nothing is held: nothing is, but where the other is of a hold
 #	waits	their program is one in which awards wait to be confirmed
+#	clock	their program is one in which points end by activity
 #	once	its request id
 my %operation = (
 	accrue => {
@@ -42,6 +43,15 @@ my %operation = (
 		joined => 1,
 		sql => sub { my ($c, $s) = @_; return "INSERT INTO $c->{table} VALUES ('$c->{k}-8$s', 'c$c->{k}', 15, 0, '2001-05-01 12:00+00')" },
 		op => sub { my ($c, $s) = @_; return { do => 'insert', table => $c->{table}, conflict => '', rows => [ order("$c->{k}-8$s", "c$c->{k}", 15, 2001) ] } } },
+	active => {
+		clock => 1,
+		sql => sub { my ($c, $s) = @_; return "INSERT INTO $c->{table} VALUES ('$c->{k}-7$s', 'a$c->{k}', 5, 0, '2010-05-01 12:00+00')" },
+		op => sub { my ($c, $s) = @_; return { do => 'insert', table => $c->{table}, conflict => '', rows => [ order("$c->{k}-7$s", "a$c->{k}", 5, 2010) ] } } },
+	late_active => {
+		clock => 1,
+		joined => 1,
+		sql => sub { my ($c, $s) = @_; return "INSERT INTO $c->{table} VALUES ('$c->{k}-6$s', 'c$c->{k}', 5, 0, '2015-05-01 12:00+00')" },
+		op => sub { my ($c, $s) = @_; return { do => 'insert', table => $c->{table}, conflict => '', rows => [ order("$c->{k}-6$s", "c$c->{k}", 5, 2015) ] } } },
 	refund => row('update', 2, refunded => 50),
 	late_refund => { %{ row('update', 6, refunded => 45) }, joined => 1 },
 	delete => row('delete', 3),
@@ -183,6 +193,13 @@ sub meet
 	# Nobody is merged where awards wait.
 	return 0 if ($x->{waits} || $y->{waits}) && grep { $_->{joined} || "$one $other" =~ /merge/ } $x, $y;
 
+	# What is activity meets what else tells which clock is whose.
+	foreach ([ $x, $y, $other ], [ $y, $x, $one ])
+	{
+		my ($active, $with, $name) = @$_;
+		return 0 if $active->{clock} && !$with->{clock} && $name !~ /^(merge|merge_back|unmerge|extend|close|late_refund)$/;
+	}
+
 	# A closed member holds nothing.
 	return 0 if ($x->{closed} || $y->{closed}) && grep { ($_->{of} // '') eq 'hold' } $x, $y;
 	return 1;
@@ -191,17 +208,18 @@ sub meet
 # Whether somebody was rolled back is seen at READ COMMITTED, by who waits, and, by who goes by a
 # snapshot, at one of the other two: these differ in what two do who both commit. Who has no
 # patience does not get to see what the levels are about.
+my %table = (club => 'orders', cafe => 'meals', hotel => 'stays');
 my @names = $ENV{PAIRS} ? split ' ', $ENV{PAIRS} : sort keys %operation;
 my @schedules;
 foreach my $first (@names)
 {
 	foreach my $second (grep { meet($first, $_) } @names)
 	{
-		my %needs = map { my $need = $_; ($need => scalar grep { $operation{$_}{$need} } $first, $second) } qw(pool joined closed whole waits);
+		my %needs = map { my $need = $_; ($need => scalar grep { $operation{$_}{$need} } $first, $second) } qw(pool joined closed whole waits clock);
 		my $of_hold = grep { ($operation{$_}{of} // '') eq 'hold' } $first, $second;
 		$needs{held} = !$needs{closed} && (!$needs{whole} || $of_hold);
-		my $program = $needs{waits} ? 'hotel' : 'club';
-		my %pair = (first => $first, second => $second, needs => \%needs, program => $program, currency => "$program/points", table => $needs{waits} ? 'stays' : 'orders');
+		my $program = $needs{waits} ? 'hotel' : $needs{clock} ? 'cafe' : 'club';
+		my %pair = (first => $first, second => $second, needs => \%needs, program => $program, currency => "$program/points", table => $table{$program});
 		my $add = sub { push @schedules, { %pair, k => @schedules + 1, level => $_[0], end => $_[1], impatient => $_[2] } };
 		$add->($_, 'COMMIT') foreach 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE';
 		$add->('READ COMMITTED', 'ROLLBACK');
@@ -226,26 +244,30 @@ sub set_up_books
 {
 	my ($database, @mine) = @_;
 	my $list = sub { join ', ', 0, map { $_->{k} } grep { $_[0]->($_) } @mine };
-	my ($club, $hotel) = map { my $program = $_; $list->(sub { $_[0]{program} eq $program }) } 'club', 'hotel';
+	my %of = map { my $program = $_; ($program => $list->(sub { $_[0]{program} eq $program })) } keys %table;
 	my %those = map { my $need = $_; ($need => $list->(sub { $_[0]{needs}{$need} })) } qw(pool joined closed held);
-	my $of = sub { "unnest(ARRAY[$_[0]]) k JOIN had USING (k)" };
+	my $orders = join '', map { my ($program, $table) = @$_; <<SQL } [ club => 'orders' ], [ cafe => 'meals' ];
+INSERT INTO $table SELECT k || '-' || o.no, o.who || k, o.amount, 0, o.at::timestamptz FROM had, (VALUES
+	(1, 'a', 50, '1900-05-01 12:00+00'), (2, 'a', 100, '2001-05-01 12:00+00'), (3, 'a', 60, '2002-05-01 12:00+00'),
+	(4, 'a', 30, '2002-05-01 12:00+00')) o (no, who, amount, at) WHERE program = '$program' ORDER BY k, o.no;
+INSERT INTO $table SELECT k || '-5', 'b' || k, 40, 0, '2001-05-01 12:00+00' FROM had WHERE program = '$program';
+INSERT INTO $table SELECT k || '-6', 'c' || k, 45, 0, '2001-05-01 12:00+00' FROM had WHERE program = '$program' AND k IN ($those{joined});
+SQL
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	$node->safe_psql($database, <<SQL);
 CREATE EXTENSION loyalty;
 SELECT loyalty.create_program(p, ladder => 'bronze:0, silver:1000, gold:5000', tier_window => 'calendar', debt => 'negative',
-	validity => '100 years', validity_rounding => 'year', confirm => p = 'hotel'), loyalty.add_rule(p, 'base', points_per => 1) FROM unnest(ARRAY['club', 'hotel']) p;
+	validity => '100 years', validity_rounding => 'year', confirm => p = 'hotel', activity => CASE p WHEN 'cafe' THEN '{earn}'::text[] END), loyalty.add_rule(p, 'base', points_per => 1) FROM unnest(ARRAY['club', 'hotel', 'cafe']) p;
 CREATE TABLE orders (id text PRIMARY KEY, member text, amount numeric NOT NULL, refunded numeric NOT NULL DEFAULT 0, at timestamptz NOT NULL);
 CREATE TABLE stays (LIKE orders INCLUDING ALL);
-SELECT loyalty.attach('orders', 'club', 'member', 'amount', 'at', refunded => 'refunded'), loyalty.attach('stays', 'hotel', 'member', 'amount', 'at', refunded => 'refunded');
+CREATE TABLE meals (LIKE orders INCLUDING ALL);
+SELECT loyalty.attach('orders', 'club', 'member', 'amount', 'at', refunded => 'refunded'), loyalty.attach('stays', 'hotel', 'member', 'amount', 'at', refunded => 'refunded'),
+	loyalty.attach('meals', 'cafe', 'member', 'amount', 'at', refunded => 'refunded');
 CREATE TABLE had (k int PRIMARY KEY, program text NOT NULL, redemption bigint, hold bigint, pooled bigint);
-INSERT INTO had SELECT k, 'club' FROM unnest(ARRAY[$club]) k WHERE k > 0 UNION ALL SELECT k, 'hotel' FROM unnest(ARRAY[$hotel]) k WHERE k > 0;
+INSERT INTO had SELECT k, p FROM (VALUES ('club', ARRAY[$of{club}]), ('hotel', ARRAY[$of{hotel}]), ('cafe', ARRAY[$of{cafe}])) v (p, those), unnest(those) k WHERE k > 0;
 
 -- The lower key is the lower account.
-INSERT INTO orders SELECT k || '-' || o.no, o.who || k, o.amount, 0, o.at::timestamptz FROM had, (VALUES
-	(1, 'a', 50, '1900-05-01 12:00+00'), (2, 'a', 100, '2001-05-01 12:00+00'), (3, 'a', 60, '2002-05-01 12:00+00'),
-	(4, 'a', 30, '2002-05-01 12:00+00')) o (no, who, amount, at) WHERE program = 'club' ORDER BY k, o.no;
-INSERT INTO orders SELECT k || '-5', 'b' || k, 40, 0, '2001-05-01 12:00+00' FROM had WHERE program = 'club';
-INSERT INTO orders SELECT k || '-6', 'c' || k, 45, 0, '2001-05-01 12:00+00' FROM unnest(ARRAY[$those{joined}]) k WHERE k > 0;
+$orders
 SELECT loyalty.enrol('hotel', 'a' || k), loyalty.adjust('hotel', 'a' || k, 190, 'welcome') FROM had WHERE program = 'hotel';
 SELECT loyalty.enrol('hotel', 'b' || k), loyalty.adjust('hotel', 'b' || k, 40, 'welcome') FROM had WHERE program = 'hotel';
 SELECT FROM loyalty.checkpoint();
@@ -282,16 +304,16 @@ SQL
 sub new_oracle
 {
 	$oracle = Oracle->new({
-		currencies => { map { ("$_/points" => { program => $_, code => 'points', unit => POINT, debt => 'negative', confirm => $_ eq 'hotel' }) } 'club', 'hotel' },
+		currencies => { map { ("$_/points" => { program => $_, code => 'points', unit => POINT, debt => 'negative', confirm => $_ eq 'hotel',
+				activity => $_ eq 'cafe' ? ['earn'] : undef }) } keys %table },
 		rules => [ map { { program => $_, currency => "$_/points", from => Oracle::ALWAYS, to => Oracle::NEVER, per => 1000, rounding => 'floor',
-				unit => POINT, reversal => 'proportional' } } 'club', 'hotel' ],
-		sources => [ { table => 'orders', program => 'club', name => 'orders/club', kind => 'purchase', amount => 1, refunded => 1 },
-			{ table => 'stays', program => 'hotel', name => 'stays/hotel', kind => 'purchase', amount => 1, refunded => 1 } ] });
-	foreach my $currency ('club/points', 'hotel/points')
+				unit => POINT, reversal => 'proportional' } } sort keys %table ],
+		sources => [ map { { table => $table{$_}, program => $_, name => "$table{$_}/$_", kind => 'purchase', amount => 1, refunded => 1 } } sort keys %table ] });
+	foreach my $currency (map { "$_/points" } keys %table)
 	{
-		foreach my $at ($now, map { Storm::spring($_) } 1900, 2001, 2002)
+		foreach my $at ($now, map { Storm::spring($_) } 1900, 2001, 2002, 2010, 2015)
 		{
-			$oracle->{dates}{"$currency $at"} = { %{ Storm::dates($at) }, $currency =~ /hotel/ ? (from => Oracle::NEVER) : () };
+			$oracle->{dates}{"$currency $at"} = { %{ Storm::dates($at) }, activity => $currency =~ /cafe/ ? 1 : 0, $currency =~ /hotel/ ? (from => Oracle::NEVER) : () };
 		}
 		$oracle->{dates}{"grace $currency 1 day $now"} = { to => $now + Storm::DAY };
 		$oracle->{dates}{"until $currency $_-01-01"} = { to => Storm::end_of_day("$_-01-01") } foreach 2150, 2160;
@@ -312,7 +334,7 @@ sub set_up_world
 	}
 	$do->('insert', table => $table, conflict => '', rows => [
 		order("$k-1", "a$k", 50, 1900), order("$k-2", "a$k", 100, 2001), order("$k-3", "a$k", 60, 2002), order("$k-4", "a$k", 30, 2002) ]);
-	$do->('insert', table => $table, conflict => '', rows => [ order("$k-5", "b$k", 40, 2001) ]) if $program eq 'club';
+	$do->('insert', table => $table, conflict => '', rows => [ order("$k-5", "b$k", 40, 2001) ]) if $program ne 'hotel';
 	$do->('insert', table => $table, conflict => '', rows => [ order("$k-6", "c$k", 45, 2001) ]) if $needs->{joined};
 	$do->('redeem', member => "a$k", points => 30 * POINT, answer => $c->{redemption});
 	$do->('hold', member => "a$k", points => 40 * POINT, ttl => '1 day', answer => $c->{hold}) if $needs->{held};
@@ -364,7 +386,8 @@ sub books
 	{
 		my $account = $world->{accounts}{$key};
 		my $held = sum0(map { Oracle::rest($_) } grep { !defined $_->{released} } values %{ $account->{holds} });
-		push @lines, join ' ', $key, Storm::available($account, $now), $held, $account->{debt};
+		my $clock = $key =~ /^cafe/ && !defined Oracle::parent($world, $key) && $account->{clock} != Oracle::ALWAYS ? $account->{clock} : 'no clock';
+		push @lines, join ' ', $key, Storm::available($account, $now), $held, $account->{debt}, $clock;
 		push @lines, busy(@{ $lines{$key} });
 	}
 	return join "\n", @lines;
@@ -440,7 +463,8 @@ sub read_books
 
 	# Who was erased has a key of the ledger's, and goes by the old one here; who came again with that is another.
 	foreach (split /\n/, $node->safe_psql($database, q{
-		SELECT a.account_id, a.member_key, program || '/' || currency, (b.available * 10000)::bigint, (b.held * 10000)::bigint, (b.debt * 10000)::bigint, b.tier, (
+		SELECT a.account_id, a.member_key, program || '/' || currency, (b.available * 10000)::bigint, (b.held * 10000)::bigint, (b.debt * 10000)::bigint,
+			coalesce(CASE WHEN a.merged_into IS NULL THEN (extract(epoch FROM a.clock_end) * 1000000)::bigint END::text, 'no clock'), b.tier, (
 			SELECT string_agg(concat_ws(' ', e.kind, (e.points::numeric * 10000)::bigint, coalesce((e.forgiven::numeric * 10000)::bigint, 0), (
 				SELECT string_agg(f.lot || ':' || f.points, ' ' ORDER BY f.lot COLLATE "C") FROM (
 					SELECT CASE f.lot_no WHEN 0 THEN 'debt' ELSE f.lot_no::text END AS lot, sum(f.points::numeric * 10000)::bigint AS points FROM (
@@ -451,12 +475,12 @@ sub read_books
 			FROM loyalty._book e WHERE e.account_id = a.account_id)
 		FROM loyalty.balances b JOIN loyalty.account a ON a.member_key = b.member}))
 	{
-		my ($id, $key, $currency, $available, $held, $debt, $tier, $entries) = split /\|/;
+		my ($id, $key, $currency, $available, $held, $debt, $clock, $tier, $entries) = split /\|/;
 		$tier{$id} = $tier;
 		next if !$entries;
 		my $name = "$currency/" . ($name{$id} // "$key~1");
 		my ($k) = $name =~ /(\d+)(?:~1)?$/;
-		$books{$k}{$name} = join "\n", "$name $available $held $debt", busy(split /;/, $entries);
+		$books{$k}{$name} = join "\n", "$name $available $held $debt $clock", busy(split /;/, $entries);
 	}
 	foreach my $one (@mine)
 	{

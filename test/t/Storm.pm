@@ -32,7 +32,7 @@ my @shops = grep { !$programs{$_}{confirm} } sort keys %programs;
 
 
 # Beside members m are those of pools, p, three of each, in the order of their accounts; j, who are
-# merged and taken apart; s, who are closed and reopened; e, who are erased, one after the other. Statements
+# merged and taken apart; s, who are closed and reopened; e, who are erased, one after the other. Orders
 # of several members name no j: with a merge they may lock in different orders, which is documented.
 use constant { POOLED => 9, JOINED => 6, CLOSED => 4, ERASED => 1000 };
 

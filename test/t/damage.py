@@ -1,0 +1,55 @@
+"""damage.py FOLDER: does to an export what must be found, and prints what verify_export.py says to it.
+
+Each column of each file in one of its rows, a line each: file, column, account and entry of the row, what was said
+first. Then, of each file, each byte that was changed (a bit of every third) and was not found.
+"""
+import os, struct, sys
+sys.path.insert(0, 'tools')
+import verify_export
+
+COLUMNS = {
+    'entry': 'account_id entry_no points event_time recorded_at actor_id kind base refunded forgiven lot_no source_id rule_id reverses event line hash',
+    'account': 'account_id entries posted earned redeemed expired head',
+    'checkpoint': 'number taken_at root',
+    'checkpoint_head': 'number account_id entries head'}
+NUMBERS = dict.fromkeys('base refunded forgiven'.split(), 8) | dict.fromkeys('lot_no source_id rule_id reverses'.split(), 4)
+
+def said(folder):
+    try:
+        return next(verify_export.faults(folder), None)
+    except (IndexError, TypeError, ValueError, struct.error) as error:
+        return f'damaged: {error}'
+
+def write(path, rows):
+    with open(path, 'wb') as file:
+        file.write(b'PGCOPY\n\xff\r\n' + bytes(9))
+        for row in rows:
+            file.write(struct.pack('>h', len(row)))
+            for field in row:
+                file.write(struct.pack('>i', -1) if field is None else struct.pack('>i', len(field)) + field)
+        file.write(struct.pack('>h', -1))
+
+folder = sys.argv[1]
+for table, names in COLUMNS.items():
+    path = f'{folder}/{table}'
+    data = open(path, 'rb').read()
+    rows = list(verify_export.rows(path))
+    write(path, rows)
+    if open(path, 'rb').read() != data:
+        sys.exit(f'{table} is not read as it is written')
+    # A reversal has all columns that an entry can have but those of others; rows in the middle have neighbours.
+    at = next(i for i, row in enumerate(rows) if row[6] == b'reverse' and row[15] is not None) if table == 'entry' else len(rows) // 2
+    for column, name in enumerate(names.split()):
+        old = rows[at][column]
+        new = old[:-1] + bytes([old[-1] ^ 1]) if old else bytes([0] * (NUMBERS.get(name, 1) - 1) + [1])
+        write(path, [row[:column] + [new] + row[column + 1:] if i == at else row for i, row in enumerate(rows)])
+        print(table, name, *(verify_export.number(field) for field in rows[at][:2]), said(folder), sep='|')
+    tried, missed = range(0, len(data), 3), []
+    for byte in tried:
+        changed = bytearray(data)
+        changed[byte] ^= 1 << byte % 8
+        open(path, 'wb').write(changed)
+        if not said(folder):
+            missed.append(byte)
+    open(path, 'wb').write(data)
+    print(table, 'bytes', len(tried), missed, sep='|')
