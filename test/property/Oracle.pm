@@ -267,13 +267,6 @@ sub stands
 	return scalar grep { $_->{base} != 0 } @{ $awards // [] };
 }
 
-# Or was given for no amount. What left an account with an earlier move of the row is not there to leave it again.
-sub active
-{
-	my ($awards) = @_;
-	return scalar grep { $_->{base} != 0 || $_->{points} != $_->{forgiven} } @{ $awards // [] };
-}
-
 # ---------------------------------------------------------------- lots
 
 # When points live that are given for a moment: asked of the server beforehand.
@@ -1070,7 +1063,7 @@ sub statement
 						$add->('award', $after, rules => [
 							sort { $a <=> $b } map { $_->{rule} } grep { $_->{base} != 0 } @$booked ]);
 					}
-					elsif (active($booked) || $begins) { $add->('award', $after) }
+					elsif ($booked || $begins) { $add->('award', $after) }
 				}
 			}
 		}
