@@ -1340,7 +1340,7 @@ sub give_back
 	my $before = answered($world, $program, $op->{request}, $content);
 	return $before if defined $before;
 
-	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
+	refuse('LY020') if $world->{gone}{$key} && $op->{entry} % 100000000 <= $world->{gone}{$key}{last};
 	my @joined;
 	my $account = join_visit($world, $key, $now, \@joined);
 	my $paid = $account->{paid}{ $op->{entry} };
@@ -1601,7 +1601,7 @@ sub confirm
 {
 	my ($self, $world, $op, $now, $answer) = @_;
 	my ($key, $no) = @$op{qw(account lot)};
-	refuse('LY020') if $op->{entry} % 100000000 <= ($world->{gone}{$key} // { last => 0 })->{last};
+	refuse('LY020') if $world->{gone}{$key} && $op->{entry} % 100000000 <= $world->{gone}{$key}{last};
 	my $account = visit($world, $key, $now);
 	my $lot = lot($account, $no);
 	refuse('LY321') if $lot->{from} != NEVER;
