@@ -433,6 +433,14 @@ table_changed_row(Table *table)
 	return table->changed;
 }
 
+void
+table_conflict(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update")));
+}
+
 bool
 table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot)
 {
@@ -454,9 +462,7 @@ table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot, Snapshot 
 			break;
 		case TM_Updated:
 			if (IsolationUsesXactSnapshot())
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("could not serialize access due to concurrent update")));
+				table_conflict();
 			return false;
 		default:
 			ereport(ERROR,
@@ -488,9 +494,7 @@ table_lock_row(Table *table, ItemPointer tid, Snapshot snapshot)
 			return true;
 		case TM_Updated:
 			if (IsolationUsesXactSnapshot())
-				ereport(ERROR,
-						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						 errmsg("could not serialize access due to concurrent update")));
+				table_conflict();
 			ItemPointerCopy(&failure.ctid, tid);
 			ExecClearTuple(table->slot);
 			return false;

@@ -65,6 +65,9 @@ extern TupleTableSlot *table_changed_row(Table *table);
 extern bool table_replace_row(Table *table, ItemPointer tid, TupleTableSlot *slot,
 							  Snapshot snapshot);
 
+/* Refuses (40001) to build on a row that is newer than the transaction's snapshot. */
+extern void table_conflict(void);
+
 /*
  * Locks the version at *tid, waiting for whoever has the row, and reads it into table->slot.  False:
  * that one committed a newer version, to which *tid goes on, and nothing is locked.

@@ -25,6 +25,7 @@
 #include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
+#include "base/subtransaction.h"
 #include "earn/accrual.h"
 #include "earn/booking.h"
 #include "earn/rule.h"
@@ -797,35 +798,21 @@ work_off(Accrual *accrual, Row *rows, int n)
 static void
 work_off_deferring(Accrual *accrual, int first, int n)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Subtransaction subtransaction;
 	uint32		row = accrual->row;
 
 	if (n == 0)
 		return;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	subtransaction_begin(&subtransaction);
 	PG_TRY();
 	{
 		work_off(accrual, &accrual->rows[first], n);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		subtransaction_end(&subtransaction, true);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-		int			class;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-		FlushErrorState();
-
-		/* In any case: whoever catches what is thrown on ends only a subtransaction of his own. */
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		ErrorData  *error = subtransaction_fail(&subtransaction);
+		int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
 		/* Retries, cancels and a lack of resources are the whole statement's to deal with. */
 		if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||

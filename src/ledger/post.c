@@ -30,11 +30,11 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "base/errors.h"
 #include "base/owner.h"
+#include "base/subtransaction.h"
 #include "ledger/actor.h"
 #include "ledger/chain.h"
 #include "ledger/merged.h"
@@ -200,14 +200,6 @@ post_end(Post *post)
 	CommandCounterIncrement();
 }
 
-static void
-conflict(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent update")));
-}
-
 /* For a row that the snapshot does not show: it may have come since. */
 static void
 refuse_if_there_now(Post *post, Table *table, const char *index, const TableKey *keys)
@@ -218,7 +210,7 @@ refuse_if_there_now(Post *post, Table *table, const char *index, const TableKey 
 		return;
 	table_scan_begin(&scan, table, index, post->latest, 2, keys);
 	if (table_scan_next(&scan))
-		conflict();
+		table_conflict();
 	table_scan_end(&scan);
 }
 
@@ -331,7 +323,7 @@ post_next_entry(Post *post)
 	}
 	if (post->latest != NULL &&
 		!table_tuple_satisfies_snapshot(table->rel, table->slot, post->snapshot))
-		conflict();
+		table_conflict();
 	return table->slot;
 }
 
@@ -929,8 +921,7 @@ lock_each(Post *post, Root *roots, int n)
 static bool
 lock_all(Post *post, Root *roots, int n)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Subtransaction subtransaction;
 	bool		all;
 
 	if (n == 1)
@@ -938,29 +929,16 @@ lock_all(Post *post, Root *roots, int n)
 
 	/* A row in the slot is pinned for whoever is the owner then. */
 	ExecClearTuple(post->account.slot);
-	BeginInternalSubTransaction(NULL);
+	subtransaction_begin(&subtransaction);
 	PG_TRY();
 	{
 		all = lock_each(post, roots, n);
 		ExecClearTuple(post->account.slot);
-		if (all)
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		subtransaction_end(&subtransaction, all);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
+		ReThrowError(subtransaction_fail(&subtransaction));
 	}
 	PG_END_TRY();
 	return all;
