@@ -106,6 +106,16 @@ CREATE VIEW loyalty._discarded AS
     WHERE NOT EXISTS (SELECT FROM loyalty.archived_entry e WHERE e.account_id = n.account_id AND e.entry_no = n.entries);
 COMMENT ON VIEW loyalty._discarded IS 'Anchors of pieces that are not in the archive';
 
+-- What a proof of the ledger, or of it with its archive, does not look at: of an account its entries up
+-- to that number, from before that moment.
+CREATE FUNCTION loyalty._away(archive boolean) RETURNS TABLE (account_id bigint, entries int, before timestamptz)
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT n.account_id, max(n.entries), max(n.before) FROM loyalty.anchor n
+    WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
+    GROUP BY n.account_id;
+$$;
+COMMENT ON FUNCTION loyalty._away(boolean) IS 'Entries that a proof of the ledger, or of it with its archive, does not look at';
+
 -- How many entries of an account its anchors stand for at a moment; later ones are asked
 -- themselves, and must be there.
 CREATE FUNCTION loyalty._opening(account bigint, at timestamptz) RETURNS int

@@ -220,10 +220,7 @@ BEGIN
         UNION ALL
         SELECT * FROM loyalty.archived_allocation WHERE archive
     ), away AS MATERIALIZED (
-        -- Entries up to that number, from before that moment, are not looked at.
-        SELECT n.account_id, max(n.entries) AS entries, max(n.before) AS before FROM loyalty.anchor n
-        WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
-        GROUP BY n.account_id
+        SELECT * FROM loyalty._away(archive)
     ), linked AS MATERIALIZED (
         SELECT e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.base, e.refunded, e.forgiven,
                e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line
@@ -259,8 +256,7 @@ BEGIN
         FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
         WHERE e.kind = 'giveback' AND e.reverses > coalesce(k.entries, 0) GROUP BY e.account_id, e.reverses
     ), parted AS (
-        -- Of those who paid them some are not looked at.
-        SELECT DISTINCT y.account_id, y.entry_no FROM loyalty.pool_payment y JOIN away k ON k.account_id = y.payer_id WHERE y.payer_entry <= k.entries
+        SELECT * FROM loyalty._parted(archive)
     ), pooled AS (
         SELECT e.line, trim_scale(sum(e.points::numeric)) AS points FROM linked e WHERE e.kind = 'redeem' AND e.line IS NOT NULL GROUP BY e.line
     )

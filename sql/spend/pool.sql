@@ -364,16 +364,21 @@ COMMENT ON COLUMN loyalty.pool_redemptions.points IS 'points that that member pa
 COMMENT ON COLUMN loyalty.pool_redemptions.returned IS 'those of them that were given back since';
 COMMENT ON COLUMN loyalty.pool_redemptions.reason IS 'as the caller gave it';
 
+-- Redemptions of which a proof does not look at some of those who paid.
+CREATE FUNCTION loyalty._parted(archive boolean) RETURNS TABLE (account_id bigint, entry_no int)
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    SELECT DISTINCT y.account_id, y.entry_no
+    FROM loyalty.pool_payment y JOIN loyalty._away(archive) k ON k.account_id = y.payer_id
+    WHERE y.payer_entry <= k.entries;
+$$;
+COMMENT ON FUNCTION loyalty._parted(boolean) IS 'Redemptions from pools that a proof of the ledger, or of it with its archive, does not look at whole';
+
 -- That payments with an entry have all of its allocations is for _verify_links(), which reads all entries.
 -- What was paid with an archived entry is proved with the archive, if it is there.
 CREATE FUNCTION loyalty._verify_pools(archive boolean DEFAULT false) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    WITH away AS MATERIALIZED (
-        SELECT n.account_id, max(n.entries) AS entries FROM loyalty.anchor n
-        WHERE NOT archive OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = n.account_id AND d.entries = n.entries)
-        GROUP BY n.account_id
-    ), parted AS (
-        SELECT y.account_id, y.entry_no FROM loyalty.pool_payment y JOIN away k ON k.account_id = y.payer_id WHERE y.payer_entry <= k.entries
+    WITH parted AS MATERIALIZED (
+        SELECT * FROM loyalty._parted(archive)
     ), book AS NOT MATERIALIZED (
         SELECT * FROM loyalty.entry
         UNION ALL
