@@ -243,6 +243,15 @@ merged_recall(Account *account, Points points, Lot *own)
 		bring_back(account, points, own, own, true);
 }
 
+Lot *
+merged_fetch(Account *account, Points points, const Lot *like, Lot *own)
+{
+	if (!merged_same_dates(account, own, like))
+		own = NULL;
+	bring_back(account, points, like, own, false);
+	return own ? own : account->last_used;
+}
+
 Points
 merged_waive(Account *account, const Lot *own, Points points, bool really)
 {

@@ -317,36 +317,38 @@ sum_up(Account *account, LetOffs *found)
 	}
 }
 
-/*
- * Takes of points that came back to a lot, or instead of it to another, what was let off of the lot;
- * answers what is left of them.
- */
+/* Of points in a lot, so many go to an award that was let off as many. */
+static void
+make_up_award(Account *account, LetOff *award, Lot *lot, Points points, TimestampTz at)
+{
+	Entry	   *entry = account_entry(account, ENTRY_REVERSE, at);
+
+	entry->source_id = award->source_id;
+	entry->rule_id = award->rule_id;
+	entry->event = award->event;
+	entry->line = award->line;
+	account_take_back(account, entry, points, lot);
+	entry->forgiven -= points;
+	award->forgiven -= points;
+}
+
+/* Takes so many of points that came back to a lot, or instead of it to another, as far as awards of the lot were let off. */
 static Points
 make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points points, TimestampTz at)
 {
-	Points		owed = Min(points, let_off_of(found, paid));
 	Points		made_up = 0;
 
-	for (int i = 0; i < found->n && made_up < owed; i++)
+	for (int i = 0; i < found->n && made_up < points; i++)
 	{
 		LetOff	   *award = &found->awards[i];
-		Points		part = Min(owed - made_up, award->forgiven);
-		Entry	   *entry;
+		Points		part = Min(points - made_up, award->forgiven);
 
 		if (award->lot_no != paid->lot_no || part <= 0)
 			continue;
-		merged_recall(account, part, into);
-		entry = account_entry(account, ENTRY_REVERSE, at);
-		entry->source_id = award->source_id;
-		entry->rule_id = award->rule_id;
-		entry->event = award->event;
-		entry->line = award->line;
-		account_take_back(account, entry, part, into);
-		entry->forgiven = -part;
-		award->forgiven -= part;
+		make_up_award(account, award, into, part, at);
 		made_up += part;
 	}
-	return points - made_up;
+	return made_up;
 }
 
 static Points
@@ -366,7 +368,7 @@ take_owed(Account *account, Lot *lot, Points points, TimestampTz at)
 
 	find_awards(account, &found);
 	sum_up(account, &found);
-	make_up(account, &found, lot, lot, points, at);
+	(void) make_up(account, &found, lot, lot, Min(points, let_off_of(&found, lot)), at);
 }
 
 void
@@ -388,38 +390,117 @@ typedef struct Returned
 	Points		points;
 } Returned;
 
-/*
- * Purchases of who was merged into this one, of which points were spent here: what was let off of
- * them is known by the dates of the lot.
- */
-static void
-make_up_merged(Account *account, Returned *returned, int nreturned)
+/* An account of a person, and what its purchases were let off. */
+typedef struct Purchases
 {
-	Account    *root = account_root(account);
+	Account    *account;
+	LetOffs		let_offs;
+} Purchases;
+
+typedef struct Person
+{
+	Purchases  *accounts;		/* each before those merged into it, these by id */
+	int			n;
+	int			room;
+} Person;
+
+static void
+add_account(Person *person, Account *account)
+{
 	int64	   *merged;
 	int			n = merged_accounts(account, &merged);
+	Purchases  *purchases;
 
+	person->accounts = array_grow(person->accounts, person->n, &person->room, sizeof(Purchases));
+	purchases = &person->accounts[person->n++];
+	*purchases = (Purchases) {account};
+	find_awards(account, &purchases->let_offs);
+	if (purchases->let_offs.n > 0)
+		sum_up(account, &purchases->let_offs);
 	for (int i = 0; i < n; i++)
 	{
-		Account    *from = account_dependent(root, merged[i]);
-		LetOffs		let_offs = {0};
+		Account    *from = account_dependent(account_root(account), merged[i]);
 
-		if (from == NULL)
+		if (from != NULL)
+			add_account(person, from);
+	}
+}
+
+/*
+ * What all of a person's purchases were let off of points of a lot's dates since those were spent.  They
+ * may have died in another account than the one that earned them, so only all together tell.
+ */
+static Points
+let_off_together(const Person *person, const Lot *paid)
+{
+	Points		owed = 0;
+
+	for (int i = 0; i < person->n; i++)
+	{
+		const Purchases *purchases = &person->accounts[i];
+		Account    *account = purchases->account;
+
+		account_read_lots(account);
+		for (int j = 0; j < account->nlots; j++)
+			if (merged_same_dates(account, account->lots[j], paid))
+				owed = points_add(owed, let_off_of(&purchases->let_offs, account->lots[j]));
+	}
+	return Max(owed, 0);
+}
+
+static bool
+is_below(const Account *account, const Account *into)
+{
+	while (account != NULL && account != into)
+		account = account->parent;
+	return account != NULL;
+}
+
+/*
+ * Purchases of who was merged into the account that gets its points back, which were spent there, are
+ * known by the dates of the lot that paid; what they are owed goes to them to be taken.
+ */
+static void
+make_up_merged(Purchases *purchases, Returned *back, Points points, TimestampTz at)
+{
+	Account    *account = purchases->account;
+
+	for (int i = 0; i < purchases->let_offs.n && points > 0; i++)
+	{
+		LetOff	   *award = &purchases->let_offs.awards[i];
+		Lot		   *own = award->lot_no == 0 ? NULL : account_lot(account, award->lot_no);
+		Points		part = Min(points, award->forgiven);
+
+		if (own == NULL || part <= 0 || !merged_same_dates(account, own, back->paid))
 			continue;
-		find_awards(from, &let_offs);
-		if (let_offs.n > 0)
-			sum_up(from, &let_offs);
-		for (int j = 0; j < nreturned; j++)
-			for (int k = 0; k < let_offs.n; k++)
-			{
-				Lot		   *own = let_offs.awards[k].lot_no == 0 ? NULL :
-					account_lot(from, let_offs.awards[k].lot_no);
+		make_up_award(account, award, merged_fetch(account, part, back->into, own), part, at);
+		points -= part;
+		back->points -= part;
+	}
+}
 
-				if (own != NULL && returned[j].points > 0 && merged_same_dates(from, own, returned[j].paid))
-					returned[j].points = make_up(from, &let_offs, own, own, returned[j].points,
-													account->post->now);
-			}
-		make_up_merged(from, returned, nreturned);
+static void
+make_up_returned(Account *account, Returned *returned, int nreturned)
+{
+	Person		person = {0};
+
+	add_account(&person, account_root(account));
+	for (int i = 0; i < person.n; i++)
+	{
+		Purchases  *purchases = &person.accounts[i];
+
+		for (int j = 0; j < nreturned && is_below(purchases->account, account); j++)
+		{
+			Returned   *back = &returned[j];
+			Points		owed = person.n == 1 ? let_off_of(&purchases->let_offs, back->paid) :
+				let_off_together(&person, back->paid);
+
+			if (purchases->account == account)
+				back->points -= make_up(account, &purchases->let_offs, back->paid, back->into,
+										Min(back->points, owed), account->post->now);
+			else
+				make_up_merged(purchases, back, Min(back->points, owed), account->post->now);
+		}
 	}
 }
 
@@ -460,7 +541,6 @@ return_parts(Account *account, const Giveback *giveback, int32 redeem_no, const 
 	int			ndead = 0;
 	Returned   *returned = palloc(sizeof(Returned) * Max(npaid, 1));
 	int			nreturned = 0;
-	LetOffs		let_offs = {0};
 	Entry	   *entry = account_entry(account, ENTRY_GIVEBACK, account->post->now);
 	int32		entry_no = entry->entry_no;
 
@@ -501,16 +581,7 @@ return_parts(Account *account, const Giveback *giveback, int32 redeem_no, const 
 	}
 
 	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
-		find_awards(account, &let_offs);
-	if (let_offs.n > 0)
-	{
-		sum_up(account, &let_offs);
-		for (int i = 0; i < nreturned; i++)
-			returned[i].points = make_up(account, &let_offs, returned[i].paid, returned[i].into, returned[i].points,
-										 account->post->now);
-	}
-	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
-		make_up_merged(account, returned, nreturned);
+		make_up_returned(account, returned, nreturned);
 
 	/* What died meanwhile comes back dead. */
 	for (int i = 0; i < ndead; i++)

@@ -225,6 +225,47 @@ UPDATE public.basket SET refunded = 70 WHERE id = 'm1';
 SELECT is(balance('kind', 'max')::numeric, 0.0, '10 more that died, 20 that live, 10 forgiven');
 SELECT is(pg_temp.after(giveback(r1, grace => '1 day')), '{"reverse -10 -10 m1,1"}', '... and made up for') FROM max;
 SELECT is(balance('kind', 'max')::numeric, 30.0, '100 less 70 refunded; the 40 that died are part of these');
+-- ---- Of one who was merged, and whose points were spent or died with the other's
+CREATE FUNCTION pg_temp.entries_of(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(' ', kind, trim_scale(points), 'forgave ' || trim_scale(forgiven)), ', ' ORDER BY entry_id)
+	FROM loyalty.entries WHERE member = who AND program = 'kind'
+$$;
+-- 50 of oda's and 100 of pat's, 60 spent by pat: 90 die in pat's lot. What was bought for 50 is undone: oda's had died.
+SELECT pg_temp.buy('o1', 'oda', 50), pg_temp.buy('p1', 'pat', 100);
+CREATE TEMP TABLE pat AS SELECT redeem('kind', 'pat', 60) AS r1;
+SELECT merge_members('kind', 'oda', 'pat') > 0;
+SELECT pg_temp.die('oda', '{1}', '2021-06-01 00:00+00'), pg_temp.die('pat', '{1}', '2021-06-01 00:00+00');
+DELETE FROM public.basket WHERE id = 'o1';
+SELECT is(pg_temp.entries_of('oda'), 'earn 50, merge -50, reverse 0 forgave 50', 'dead where they went');
+SELECT is(pg_temp.after(giveback(r1, 20, grace => '1 day')), '{}', 'nothing is owed of what died') FROM pat;
+SELECT is(pg_temp.entries_of('oda'), 'earn 50, merge -50, reverse 0 forgave 50', 'nor where it was earned');
+SELECT is(balance('kind', 'pat')::numeric, 20.0, 'so they live');
+-- 30 of pat's 100 stand: 40 more had died, 20 that live go, 10 are forgiven.
+UPDATE public.basket SET refunded = 70 WHERE id = 'p1';
+SELECT is(pg_temp.after(giveback(r1, grace => '1 day')), '{"reverse -10 -10 p1,1"}', 'those, and no more') FROM pat;
+SELECT is(balance('kind', 'pat')::numeric, 30.0, '50 and 100 less 50 and 70');
+SELECT pg_temp.balanced('died after a merge');
+-- 50 of quy's, spent by ray, and undone; they come back under another date than they were earned for.
+SELECT pg_temp.buy('q1', 'quy', 50), enrol('kind', 'ray') > 0;
+SELECT merge_members('kind', 'quy', 'ray') > 0;
+CREATE TEMP TABLE ray AS SELECT redeem('kind', 'ray', 50) AS r1;
+DELETE FROM public.basket WHERE id = 'q1';
+SELECT pg_temp.die('quy', '{1}', '2021-06-01 00:00+00'), pg_temp.die('ray', '{1}', '2021-06-01 00:00+00');
+SELECT is(pg_temp.after(giveback(r1, 30, grace => '1 day')), '{"merge -30  "}', 'it goes where it was earned') FROM ray;
+SELECT is(pg_temp.entries_of('quy'), 'earn 50, merge -50, reverse 0 forgave 50, merge 30, reverse -30 forgave -30', 'to be taken there');
+SELECT is(pg_temp.after(giveback(r1)), '{"expire -20  "}', 'the dead owe nothing') FROM ray;
+SELECT is(balance('kind', 'ray')::numeric, 0.0, 'nothing is left');
+SELECT pg_temp.balanced('spent after a merge');
+-- Spent by sam before he was merged into tea, who has 40 more of those dates: 50 of 90 die with tea.
+SELECT pg_temp.buy('s1', 'sam', 50), pg_temp.buy('s2', 'sam', 50), pg_temp.buy('t1', 'tea', 40);
+CREATE TEMP TABLE sam AS SELECT redeem('kind', 'sam', 90) AS r1;
+SELECT merge_members('kind', 'sam', 'tea') > 0;
+SELECT pg_temp.die('sam', '{1}', '2021-06-01 00:00+00'), pg_temp.die('tea', '{1}', '2021-06-01 00:00+00');
+DELETE FROM public.basket WHERE id = 's1';
+SELECT is(pg_temp.entries_of('sam'), 'earn 50, earn 50, redeem -90, merge -10, reverse 0 forgave 50', 'all 50 are let off: tea''s lot has died');
+SELECT is(pg_temp.after(giveback(r1, grace => '1 day')), '{"merge -90  "}', '50 of those dates had died and are let off, so none of the 90 is owed') FROM sam;
+SELECT is(balance('kind', 'tea')::numeric, 90.0, '140 less the 50 undone; the 50 that died are those');
+SELECT pg_temp.balanced('spent before a merge');
 -- A bonus that is never taken back is not owed.
 SELECT add_rule('kind', 'welcome', bonus => 7, reversal => 'never') > 0;
 SELECT pg_temp.buy('n1', 'nel', 10);
