@@ -444,7 +444,7 @@ sub twins
 	my ($unit, $program) = @{ $config->{currencies}{$currency} }{qw(unit program)};
 	my ($member, $other) = shuffle @{ $config->{members} };
 	my @orders = map { { %{ $self->row('orders') }, member => $_, status => 'paid' } } $member, $other, map { pick($member, $other) } 1 .. 4;
-	$orders[ 2 + $_ ]{moment} = $orders[$_]{moment} + 1000 * between(1, 500) foreach 0, 1;
+	$orders[ 2 + $_ ]{moment} = $orders[$_]{moment} - 1000 * between(1, 500) foreach 0, 1;
 	push @$mine, map { $_->{id} } @orders;
 	push @{ $self->{merges} }, [ $program, $member ];
 	my $insert = sub { return { do => 'insert', table => 'orders', conflict => '', rows => [@_], columns => [] } };

@@ -70,7 +70,7 @@ sub visit
 			my $owed = $part->{owed};
 			my $lot = lot($account, $part->{lot});
 			$part->{owed} = 0;
-			$oracle->make_up($world, $key, $account, $hold->{to}, $lot, $lot, $owed) if $lot->{to} > $hold->{to};
+			$oracle->make_up_held($world, $key, $account, $hold->{to}, $lot, $owed) if $lot->{to} > $hold->{to};
 		}
 	}
 	return $account;
@@ -111,19 +111,18 @@ sub aged
 
 # ---------------------------------------------------------------- who is who
 
+# What each look of an operation for its members overlooks: who was erased meanwhile, how often, and
+# who was merged. Who found an account before its member was erased, and waited for that, finds it closed.
+our @looks;
+
 # A key that is enrolled anew after its member was erased is somebody else: the first of a key
 # goes by it, the next by key~1. Everything but the operations themselves calls members so.
-# Who found the account before its member was erased, and waited for that, finds it closed.
-our %overlooked;
-
-# An upsert is two statements, and the second may find what the first overlooked.
-our $overlooked_by_half;
-
 sub who
 {
 	my ($world, $program, $key) = @_;
 	return $key if !defined $key;
-	my $before = ($world->{erased}{"$program/$key"} // 0) - ($overlooked{"$program/$key"} // 0);
+	my $overlooked = @looks ? $looks[0]{erased}{"$program/$key"} : undef;
+	my $before = ($world->{erased}{"$program/$key"} // 0) - ($overlooked // 0);
 	return $before > 0 ? "$key~$before" : $key;
 }
 
@@ -265,6 +264,13 @@ sub stands
 {
 	my ($awards) = @_;
 	return scalar grep { $_->{base} != 0 } @{ $awards // [] };
+}
+
+# Nothing is left of them, not even of a bonus.
+sub is_over
+{
+	my ($awards) = @_;
+	return !grep { $_->{base} != 0 || $_->{points} != $_->{forgiven} } @{ $awards // [] };
 }
 
 # ---------------------------------------------------------------- lots
@@ -568,6 +574,17 @@ sub root
 	my ($world, $key) = @_;
 	while (defined(my $parent = parent($world, $key))) { $key = $parent }
 	return $key;
+}
+
+# Whether its points were elsewhere when they were looked for.
+sub went_on
+{
+	my ($world, $key) = @_;
+	for (; defined $key; $key = parent($world, $key))
+	{
+		return 1 if @looks && $looks[0]{merged}{ member_of($key) };
+	}
+	return 0;
 }
 
 # All accounts of one currency that have one clock: where the points are, and those merged into it.
@@ -1030,9 +1047,9 @@ sub statement
 				push @{ $tasks{"$currency/$image->{member}"} },
 				  { do => $do, image => $image, at => $image->{at}, n => $n, before => $before, %more };
 			};
-			# Nothing was booked for it, since it did not earn: by its status, or by no rule.
+			# Nothing was booked for it, since it did not earn: by its status, or by no rule; or what was had no amount.
 			my $begins = $before && $after && $after->{earning}
-			  && (!$before->{earning}
+			  && (!$before->{earning} || ($booked && $before->{amount} == 0)
 				|| ($before->{at} != $after->{at}
 					&& !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $before->{at})));
 			refuse_gone_row($world, "$currency/$before->{member}", $booked, grep { $_ } $before, $after) if $before;
@@ -1050,7 +1067,7 @@ sub statement
 			}
 			elsif ($after && $before->{member} eq $after->{member})
 			{
-				if ($booked) { $add->('change', $after) }
+				if ($booked) { $add->('change', $after, begins => $begins) }
 				elsif ($begins) { $add->('award', $after) }
 			}
 			else
@@ -1063,18 +1080,19 @@ sub statement
 						$add->('award', $after, rules => [
 							sort { $a <=> $b } map { $_->{rule} } grep { $_->{base} != 0 } @$booked ]);
 					}
-					elsif ($booked || $begins) { $add->('award', $after) }
+					elsif (!is_over($booked) || $begins) { $add->('award', $after) }
 				}
 			}
 		}
 	}
-	# Those merged into one another together, who has the points first.
-	my %visits;
-	push @{ $visits{ root($world, $_) } }, $_ foreach keys %tasks;
-	foreach my $root (sort keys %visits)
+	# Those merged into one another together, who has the points first; whose points went on since they were looked for, after all others.
+	my (%visits, %strays);
+	push @{ (went_on($world, $_) ? \%strays : \%visits)->{ root($world, $_) } }, $_ foreach keys %tasks;
+	foreach my $visit (map { my $some = $_; map { [ $_, $some->{$_} ] } sort keys %$some } \%visits, \%strays)
 	{
+		my ($root, $keys) = @$visit;
 		my (@joined, @reversals);
-		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @{ $visits{$root} })
+		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @$keys)
 		{
 			join_visit($world, $key, $now, \@joined);
 			push @reversals, $self->work_off($world, $source, $now, $key,
@@ -1139,7 +1157,9 @@ sub work_off
 			$_->{let_off} = $_->{forgiven} foreach @$booked;
 		}
 
+		# Of a row that did earn, but where nobody is a member any more, nothing stands either.
 		my $earning = $task->{do} eq 'change' && $image->{earning};
+		next if $earning && is_over($booked) && !$task->{begins};
 		my $redated = $earning && ($task->{before}{at} != $image->{at} || !stands($booked));
 		my @in_force = $redated ? $self->rules_in_force($source, $image->{at}) : ();
 		my @fresh = grep {
@@ -1396,55 +1416,92 @@ sub into_lots
 	}
 	if ($self->{config}{currencies}{$currency}{debt} eq 'forgive')
 	{
-		$_->[2] = $self->make_up($world, $key, $account, $now, @$_) foreach @returned;
-		$self->make_up_merged($world, $key, $now, $joined, @returned);
+		join_visit($world, $_, $now, $joined) foreach keys_of_person($world, $key);
+		foreach my $back (@returned)
+		{
+			my ($paid, $into, $points) = @$back;
+			my $owed = keys_of_person($world, $key) > 1 ? $self->let_off_together($world, $key, $paid) : $self->let_off($account, $paid);
+			$back->[2] -= $self->make_up($world, $key, $account, $now, $paid, $into, $points < $owed ? $points : $owed);
+		}
+		$self->make_up_merged($world, $key, $now, @returned);
 	}
 	settle($world, $key, $account, $_) foreach @dead;
 	$self->end_visit($world, root($world, $key), $now, $joined);
 }
 
 # Points of undone purchases that were let off since they had been spent, and come back, are
-# taken then; not those let off since they had died. By the purchases' keys.
+# taken then; not those let off since they had died. By the purchases' keys. Answers how many.
 sub make_up
 {
 	my ($self, $world, $key, $account, $now, $paid, $into, $points) = @_;
-	my $owed = $self->let_off($account, $paid);
-	my $rest = $points;
-	$points = $owed if $points > $owed;
+	my $taken = 0;
 	foreach my $award ($self->awards_of($account, $paid))
 	{
-		my $part = $points < $award->{let_off} ? $points : $award->{let_off};
+		my $part = $points - $taken < $award->{let_off} ? $points - $taken : $award->{let_off};
 		next if $part <= 0;
-		$self->recall($world, $key, $now, $part, $into);
-		my $entry = entry($world, $key, 'reverse', $now);
-		move($account, $entry, $into, -$part);
-		$entry->{forgiven} = -$part;
-		$award->{$_} -= $part foreach qw(points forgiven let_off);
-		$points -= $part;
-		$rest -= $part;
+		make_up_award($world, $key, $account, $now, $award, $into, $part);
+		$taken += $part;
 	}
-	return $rest;
+	return $taken;
 }
 
-# Also of purchases of those who were merged into this one: of lots of equal dates.
+# What a hold owed.
+sub make_up_held
+{
+	my ($self, $world, $key, $account, $now, $lot, $points) = @_;
+	my $owed = $self->let_off($account, $lot);
+	$self->make_up($world, $key, $account, $now, $lot, $lot, $points < $owed ? $points : $owed);
+}
+
+sub make_up_award
+{
+	my ($world, $key, $account, $now, $award, $lot, $points) = @_;
+	my $entry = entry($world, $key, 'reverse', $now);
+	move($account, $entry, $lot, -$points);
+	$entry->{forgiven} = -$points;
+	$award->{$_} -= $points foreach qw(points forgiven let_off);
+}
+
+# What all purchases of a person were let off of points of those dates since those were spent: where
+# they died need not be where they were earned.
+sub let_off_together
+{
+	my ($self, $world, $key, $paid) = @_;
+	my $sum = 0;
+	foreach my $account (map { account($world, $_) } keys_of_person($world, $key))
+	{
+		$sum += $self->let_off($account, $_) foreach grep { alike($_, $paid) } @{ $account->{lots} };
+	}
+	return $sum > 0 ? $sum : 0;
+}
+
+# Also of purchases of those who were merged into this one, of lots of equal dates: what came back goes there.
 sub make_up_merged
 {
-	my ($self, $world, $key, $now, $joined, @returned) = @_;
+	my ($self, $world, $key, $now, @returned) = @_;
 	my ($program, $currency, $member) = split m{/}, $key;
 	my @merged = map { "$program/$currency/$_" } map { m{^\Q$program\E/(.*)} ? $1 : () } grep { $world->{merged}{$_} eq $member } keys %{ $world->{merged} };
 	foreach my $from (sort { ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @merged)
 	{
-		my $account = join_visit($world, $from, $now, $joined);
+		my $account = account($world, $from);
 		my @awards = map { sort { $a->{rule} <=> $b->{rule} } @{ $account->{awards}{$_} } }
 		  sort { $a =~ s{.*/}{}r cmp $b =~ s{.*/}{}r } keys %{ $account->{awards} };
 		foreach my $back (@returned)
 		{
-			foreach my $own (grep { $_ && alike($back->[0], $_) } map { lot($account, $_->{own}) } @awards)
+			my ($paid, $into) = @$back;
+			foreach my $award (grep { $_->{own} && $self->{config}{rules}[ $_->{rule} ]{reversal} ne 'never' && alike($paid, lot($account, $_->{own})) } @awards)
 			{
-				$back->[2] = $self->make_up($world, $from, $account, $now, $own, $own, $back->[2]) if $back->[2] > 0;
+				my ($part) = sort { $a <=> $b } $back->[2], $award->{let_off}, $self->let_off_together($world, $key, $paid);
+				next if $part <= 0;
+				my $lot = lot($account, $award->{own});
+				my $alive = alike($lot, $into);
+				$self->bring_back($world, $from, $now, $part, dates_of($into), $alive ? $lot : undef, 0);
+				($lot) = grep { alike($_, $into) && $_->{remaining} } @{ $account->{lots} } if !$alive;
+				make_up_award($world, $from, $account, $now, $award, $lot, $part);
+				$back->[2] -= $part;
 			}
 		}
-		$self->make_up_merged($world, $from, $now, $joined, @returned);
+		$self->make_up_merged($world, $from, $now, @returned);
 	}
 }
 
@@ -1557,7 +1614,7 @@ sub release
 		$owed = $free if $owed > $free;
 		owe_less($owed - $part->{owed}, @others);
 		$part->{owed} = 0;
-		$self->make_up($world, $key, $account, $now, $lot, $lot, $owed) if $owed && $lot->{to} > $now;
+		$self->make_up_held($world, $key, $account, $now, $lot, $owed) if $owed && $lot->{to} > $now;
 		settle($world, $key, $account, $lot);
 	}
 	return $rest;
@@ -1964,7 +2021,7 @@ sub perform_one
 		my @updates = grep { $_->[0] } @changes;
 		my @inserts = grep { !$_->[0] } @changes;
 		$self->change_rows($world, $table, $now, @updates) if @updates;
-		local %overlooked = $overlooked_by_half ? () : %overlooked;
+		local @looks = @looks[ 1 .. $#looks ] if @looks > 1;
 		$self->change_rows($world, $table, $now, @inserts) if @inserts;
 		return join ',', sort map { $_->[1]{id} } @changes;
 	}
