@@ -34,6 +34,8 @@
 #define BATCH_BYTES		(96 * 1024 * 1024)
 #define SORT_MEMORY_KB	(32 * 1024)
 #define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
+#define TRIES			5		/* at rows that merges of their members come in between */
+#define SUBTRANSACTIONS	32		/* in a transaction; from 64 on every snapshot of the server is dearer */
 
 /* Columns of loyalty.deferred */
 enum
@@ -78,6 +80,8 @@ struct Accrual
 	int			ncurrencies;
 	bool		has_changes;
 	uint32		row;			/* over all batches */
+	int			tries;			/* left */
+	bool		in_subtransaction;
 	Tuplesortstate *sort;		/* more than a batch */
 	TupleDesc	sort_desc;
 	Post		post;
@@ -735,8 +739,8 @@ compare_tasks(const Task *a, const Task *b)
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-/* In the order of accounts, with which others' statements agree. */
-static void
+/* In the order of accounts, with which others' statements agree.  False: a visit gave up. */
+static bool
 visit_all(Accrual *accrual, Task *tasks, int n)
 {
 	if (n > 1)
@@ -745,17 +749,22 @@ visit_all(Accrual *accrual, Task *tasks, int n)
 	{
 		for (end = i + 1; end < n && end - i < VISIT_TASKS && tasks[end].account_id == tasks[i].account_id; end++)
 			;
-		booking_visit(&accrual->booking, &accrual->post, &tasks[i], end - i);
+		accrual->booking.gives_up = accrual->tries > 1 && (accrual->in_subtransaction || !accrual->post.holds);
+		if (!booking_visit(&accrual->booking, &accrual->post, &tasks[i], end - i))
+			return false;
 	}
+	return true;
 }
 
 /*
- * What a merge, or the end of one, led astray since the accounts were found.  They are visited
- * out of order, so two statements of many members that met one merge may each wait for the other.
+ * What a merge, or the end of one, led astray since the accounts were found, where all can't be
+ * begun again.  They are visited out of order, so two such statements of many members that met
+ * one merge may each wait for the other.
  */
 static void
 visit_strays(Accrual *accrual)
 {
+	accrual->tries = 0;
 	while (accrual->booking.nstrays > 0)
 	{
 		int			n = accrual->booking.nstrays;
@@ -771,24 +780,125 @@ visit_strays(Accrual *accrual)
 			tasks[i].account_id = post_root(&accrual->post, account_id, &tasks[i].hint);
 			tasks[i].via = tasks[i].account_id == account_id ? 0 : account_id;
 		}
-		visit_all(accrual, tasks, n);
+		(void) visit_all(accrual, tasks, n);
 		pfree(tasks);
 	}
 }
 
-/* All in memory, from one batch. */
-static void
-work_off(Accrual *accrual, Row *rows, int n)
+/* All in memory, from one batch.  False: it met a merge, and gave up. */
+static bool
+try_to_work_off(Accrual *accrual, Row *rows, int n)
 {
 	Tasks		tasks;
+	bool		done;
 
 	post_begin(&accrual->post);
 	accrual->booking.nstrays = 0;
 	make_tasks(accrual, rows, n, &tasks);
-	visit_all(accrual, tasks.tasks, tasks.n);
-	visit_strays(accrual);
+	done = visit_all(accrual, tasks.tasks, tasks.n);
+	if (done)
+		visit_strays(accrual);
 	pfree(tasks.tasks);
-	post_end(&accrual->post);
+	if (done)
+		post_end(&accrual->post);
+	else
+		post_abandon(&accrual->post);
+	return done;
+}
+
+/* As if these rows, from that number on, had not been worked at. */
+static void
+forget(Accrual *accrual, Row *rows, int n, uint32 row)
+{
+	accrual->row = row;
+	booking_forget(&accrual->booking, row);
+
+	/* See make_tasks(). */
+	for (int i = 0; i < n && accrual->source->event_time == NULL; i++)
+		if (rows[i].after != NULL)
+			rows[i].after->time = GetCurrentTransactionStartTimestamp();
+}
+
+/* Keeps what was done if it was done; *error is left alone if there is none. */
+static bool
+try_in_subtransaction(Accrual *accrual, Row *rows, int n, ErrorData **error)
+{
+	Subtransaction subtransaction;
+	bool		done;
+
+	subtransaction_begin(&subtransaction);
+	PG_TRY();
+	{
+		done = try_to_work_off(accrual, rows, n);
+		subtransaction_end(&subtransaction, done);
+	}
+	PG_CATCH();
+	{
+		*error = subtransaction_fail(&subtransaction);
+		done = false;
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* Accounts are had in order or not at all: what meets a merge lets go of all of them, and begins again. */
+static ErrorData *
+work_off_in_subtransaction(Accrual *accrual, Row *rows, int n)
+{
+	uint32		row = accrual->row;
+	ErrorData  *error = NULL;
+
+	accrual->in_subtransaction = true;
+	accrual->tries = TRIES;
+	while (!try_in_subtransaction(accrual, rows, n, &error))
+	{
+		forget(accrual, rows, n, row);
+		if (error != NULL)
+			break;
+		accrual->tries--;
+	}
+	accrual->in_subtransaction = false;
+	return error;
+}
+
+/*
+ * One member's rows meet its merge, which has all accounts of the member at once, before they hold any of
+ * them; and above READ COMMITTED that is a conflict.  A transaction that has booked often before has
+ * accounts out of order as it is.
+ */
+static bool
+needs_subtransaction(const Accrual *accrual)
+{
+	static FullTransactionId begun_in;
+	static int	begun;
+
+	if (accrual->nmembers < 2 || IsolationUsesXactSnapshot())
+		return false;
+	if (!FullTransactionIdEquals(begun_in, GetTopFullTransactionId()))
+	{
+		begun_in = GetTopFullTransactionId();
+		begun = 0;
+	}
+	return begun++ < SUBTRANSACTIONS;
+}
+
+static void
+work_off(Accrual *accrual, Row *rows, int n)
+{
+	if (needs_subtransaction(accrual))
+	{
+		ErrorData  *error = work_off_in_subtransaction(accrual, rows, n);
+
+		if (error != NULL)
+			ReThrowError(error);
+	}
+	else
+	{
+		uint32		row = accrual->row;
+
+		for (accrual->tries = TRIES; !try_to_work_off(accrual, rows, n); accrual->tries--)
+			forget(accrual, rows, n, row);
+	}
 }
 
 /*
@@ -798,45 +908,35 @@ work_off(Accrual *accrual, Row *rows, int n)
 static void
 work_off_deferring(Accrual *accrual, int first, int n)
 {
-	Subtransaction subtransaction;
-	uint32		row = accrual->row;
+	ErrorData  *error;
+	int			class;
 
 	if (n == 0)
 		return;
-	subtransaction_begin(&subtransaction);
-	PG_TRY();
-	{
-		work_off(accrual, &accrual->rows[first], n);
-		subtransaction_end(&subtransaction, true);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error = subtransaction_fail(&subtransaction);
-		int			class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	error = work_off_in_subtransaction(accrual, &accrual->rows[first], n);
+	if (error == NULL)
+		return;
 
-		/* Retries, cancels and a lack of resources are the whole statement's to deal with. */
-		if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
-			class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
-			class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-			class == ERRCODE_TO_CATEGORY(ERRCODE_LOCK_NOT_AVAILABLE) ||
-			class == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
-			ReThrowError(error);
-		accrual->row = row;
-		booking_forget(&accrual->booking, row);
-		if (n == 1)
-		{
-			/* Where it was, too, or a change of member would leave points behind. */
-			defer(accrual->source, accrual->rows[first].before, error->sqlerrcode, error->message);
-			defer(accrual->source, accrual->rows[first].after, error->sqlerrcode, error->message);
-		}
-		else
-		{
-			work_off_deferring(accrual, first, n / 2);
-			work_off_deferring(accrual, first + n / 2, n - n / 2);
-		}
-		FreeErrorData(error);
+	/* Retries, cancels and a lack of resources are the whole statement's to deal with. */
+	class = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	if (class == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_LOCK_NOT_AVAILABLE) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
+		ReThrowError(error);
+	if (n == 1)
+	{
+		/* Where it was, too, or a change of member would leave points behind. */
+		defer(accrual->source, accrual->rows[first].before, error->sqlerrcode, error->message);
+		defer(accrual->source, accrual->rows[first].after, error->sqlerrcode, error->message);
 	}
-	PG_END_TRY();
+	else
+	{
+		work_off_deferring(accrual, first, n / 2);
+		work_off_deferring(accrual, first + n / 2, n - n / 2);
+	}
+	FreeErrorData(error);
 }
 
 /* ----------------------------------------------------------------

@@ -190,6 +190,7 @@ typedef struct Aim
 typedef struct Visit
 {
 	Booking    *booking;
+	Post	   *post;
 	Task	   *tasks;
 	int			ntasks;
 	/* of one run of the work function */
@@ -787,6 +788,11 @@ visit_via(Visit *visit, Account *account, int64 via)
 			continue;
 		if (account == NULL)
 		{
+			if (visit->booking->gives_up)
+			{
+				visit->post->given_up = true;
+				return;
+			}
 			note_stray(visit->booking, task);
 			continue;
 		}
@@ -845,6 +851,8 @@ visit_account(Account *account, void *arg)
 	{
 		int64		next = 0;
 
+		if (visit->post->given_up)
+			return;
 		for (int i = 0; i < visit->ntasks; i++)
 			if (visit->tasks[i].via > last && (next == 0 || visit->tasks[i].via < next))
 				next = visit->tasks[i].via;
@@ -860,10 +868,11 @@ visit_account(Account *account, void *arg)
 		(void) reverse(visit, &visit->reversals[i]);
 }
 
-void
+bool
 booking_visit(Booking *booking, Post *post, Task *tasks, int ntasks)
 {
-	Visit		visit = {booking, tasks, ntasks, .nstrays = booking->nstrays};
+	Visit		visit = {booking, post, tasks, ntasks, .nstrays = booking->nstrays};
 
 	post_account(post, tasks[0].account_id, &tasks[0].hint, visit_account, &visit);
+	return !post->given_up;
 }

@@ -47,6 +47,7 @@ typedef struct Booking
 	CommandId	began;			/* see accrual_begin() */
 	bool		settles;		/* rows that are new here may have been booked already */
 	bool		within_trigger;
+	bool		gives_up;		/* at the first stray, and the session with it, for all to be begun again */
 	MemoryContext context;		/* of what is left behind: */
 	uint8	   *booked;			/* a bit for each row: something was booked for it */
 	uint32		booked_room;	/* bytes */
@@ -55,8 +56,8 @@ typedef struct Booking
 	int			strays_room;
 } Booking;
 
-/* Books what tasks of one account and of those merged into it are due. */
-extern void booking_visit(Booking *booking, Post *post, Task *tasks, int ntasks);
+/* Books what tasks of one account and of those merged into it are due.  False: it gave up. */
+extern bool booking_visit(Booking *booking, Post *post, Task *tasks, int ntasks);
 
 /* How many rows had something booked. */
 extern int64 booking_rows(const Booking *booking);

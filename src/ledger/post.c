@@ -107,6 +107,16 @@ flush(Post *post)
 		table_flush(&post->tier_change);
 }
 
+/* The rows that flush() would have written. */
+static void
+drop_queues(Post *post)
+{
+	Table	   *tables[] = {&post->lot, &post->allocation, &post->hold, &post->entry, &post->progress, &post->tier_change};
+
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		tables[i]->queued = 0;
+}
+
 void
 post_restart(Post *post)
 {
@@ -177,10 +187,9 @@ post_begin_reading(Post *post)
 	begin(post, true);
 }
 
-void
-post_end(Post *post)
+static void
+end(Post *post)
 {
-	flush(post);
 	close_scans(post);
 	table_finish(&post->tier_change);
 	table_finish(&post->progress);
@@ -197,7 +206,21 @@ post_end(Post *post)
 	FreeExecutorState(post->estate);
 	MemoryContextDelete(post->context);
 	drop_snapshot(post);
+}
+
+void
+post_end(Post *post)
+{
+	flush(post);
+	end(post);
 	CommandCounterIncrement();
+}
+
+void
+post_abandon(Post *post)
+{
+	drop_queues(post);
+	end(post);
 }
 
 /* For a row that the snapshot does not show: it may have come since. */
@@ -825,6 +848,8 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		account = account_read(post, post->account.slot);
 		account_roll_forward(account, post->now);
 		work(account, arg);
+		if (post->given_up)
+			break;
 		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
 			end_work(account);
 		review(account);
@@ -832,6 +857,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		if (!account->changed || store_visit(account))
 		{
 			store_dependents(account);
+			post->holds |= account->changed;
 			break;
 		}
 
@@ -842,6 +868,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		{
 			new_snapshot(post);
 			hint = &tid;
+			post->holds = true;
 		}
 	}
 	MemoryContextSwitchTo(old);

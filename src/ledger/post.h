@@ -47,10 +47,15 @@ struct Post
 	bool		in_archive;		/* entries of an event come from there now */
 	MemoryContext context;		/* of one visit */
 	int64		last_account;
+	bool		holds;			/* a visit has locked its account */
+	bool		given_up;		/* by the work of a visit, of which nothing is written then */
 };
 
 extern void post_begin(Post *post);
 extern void post_end(Post *post);
+
+/* Ends a session whose writes its subtransaction is about to undo, or that wrote nothing. */
+extern void post_abandon(Post *post);
 
 /* A session whose visits change nothing: at the query's snapshot, and on a standby too. */
 extern void post_begin_reading(Post *post);
