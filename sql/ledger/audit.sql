@@ -513,7 +513,7 @@ COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activi
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped. What was merged
--- or closed has no points, and the accounts of a member are so together.
+-- or closed has no points, but for awards of a merged member that wait to be confirmed, and the accounts of a member are so together.
 CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
     SELECT a.account_id, NULL::bigint,
@@ -534,7 +534,9 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
     SELECT a.account_id, CASE
         WHEN a.state NOT IN (0, 1, 2) OR (a.state = 1) <> (a.merged_into IS NOT NULL)
         THEN format('its state is %s, and it is merged into account %s', a.state, coalesce(a.merged_into::text, 'NULL'))
-        WHEN a.live <> 0 OR a.pending <> 0 OR a.held <> 0 OR a.state = 1 AND (a.debt <> 0 OR a.posted <> 0)
+        WHEN a.live <> 0 OR a.held <> 0 OR a.state = 2 AND a.pending <> 0
+             OR a.state = 1 AND (a.debt <> 0 OR a.posted::numeric <> (SELECT coalesce(sum(l.remaining::numeric), 0) FROM loyalty.lot l
+                                 WHERE l.account_id = a.account_id AND l.open AND l.valid_from = 'infinity'))
         THEN format('it is %s and has points', CASE a.state WHEN 1 THEN 'merged' ELSE 'closed' END)
         WHEN a.state = 1 AND (i.account_id IS NULL OR i.currency_id <> a.currency_id)
         THEN format('the account it is merged into, %s, is not there', a.merged_into)

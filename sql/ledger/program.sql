@@ -277,26 +277,6 @@ COMMENT ON FUNCTION loyalty._clock_end(int, timestamptz) IS 'When points end who
 CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_is_time_zone';
 
--- An award that waits has a lot of its own account, and could not be passed on. Merging refuses the
--- same the other way round.
-CREATE FUNCTION loyalty._refuse_beside_merged(owner int, confirm boolean) RETURNS void
-    LANGUAGE plpgsql SET search_path = pg_catalog, loyalty, pg_temp AS $$
-DECLARE
-    merged bigint;
-BEGIN
-    IF confirm IS NOT TRUE THEN
-        RETURN;
-    END IF;
-    SELECT count(DISTINCT a.member_id) INTO merged
-    FROM loyalty.account a JOIN loyalty.currency c USING (currency_id)
-    WHERE c.program_id = owner AND a.merged_into IS NOT NULL;
-    IF merged > 0 THEN
-        PERFORM loyalty._refuse('LY347', 'awards can''t wait to be confirmed beside merged members',
-            format('%s of the program''s members are merged into others.', merged),
-            'Take them apart with loyalty.unmerge_member(), or leave confirm as it is.');
-    END IF;
-END $$;
-
 CREATE FUNCTION loyalty.create_currency(program text, code text,
         validity interval DEFAULT NULL, validity_rounding text DEFAULT 'day',
         pending interval DEFAULT NULL, debt text DEFAULT 'forgive', decimals int DEFAULT 0,
@@ -310,7 +290,6 @@ BEGIN
     PERFORM loyalty._check_currency(decimals, validity, validity_rounding, pending, debt, confirm, activity);
     -- Members are merged and closed in all currencies there are: not while one is being made.
     PERFORM FROM loyalty.program p WHERE p.program_id = owner FOR NO KEY UPDATE;
-    PERFORM loyalty._refuse_beside_merged(owner, confirm);
     IF coalesce(code, '') = '' THEN
         PERFORM loyalty._refuse('LY101', 'a currency needs a code', 'It is empty.', 'Give it a short name, such as miles.');
     END IF;
@@ -370,7 +349,6 @@ BEGIN
     is_now.activity := nullif(coalesce(activity, is_now.activity), '{}');
     PERFORM loyalty._check_currency(is_now.decimals, is_now.validity, is_now.validity_rounding, is_now.pending, is_now.debt,
                                     is_now.confirm, is_now.activity);
-    PERFORM loyalty._refuse_beside_merged(owner, change_currency.confirm);
     UPDATE loyalty.currency c
     SET validity = is_now.validity, validity_rounding = is_now.validity_rounding, pending = is_now.pending, debt = is_now.debt,
         pending_counts = is_now.pending_counts, confirm = is_now.confirm, activity = is_now.activity, changed_at = now()

@@ -364,7 +364,7 @@ CREATE VIEW loyalty.member_360 AS
            coalesce(o.orders, 0) AS orders, coalesce(o.revenue, 0) AS revenue, o.revenue / nullif(o.orders, 0) AS average_order,
            o.first_order_at, o.last_order_at,
            (now() AT TIME ZONE p.time_zone)::date - (o.last_order_at AT TIME ZONE p.time_zone)::date AS days_since_order,
-           coalesce(b.available, 0) AS available, coalesce(b.pending, 0) AS pending, coalesce(b.held, 0) AS held, coalesce(b.debt, 0) AS debt,
+           coalesce(b.available, 0) AS available, coalesce(l.pending, 0) AS pending, coalesce(b.held, 0) AS held, coalesce(b.debt, 0) AS debt,
            coalesce(t.earned, b.earned, 0) AS earned, coalesce(t.redeemed, b.redeemed, 0) AS redeemed,
            coalesce(t.expired, b.expired, 0) AS expired,
            l.next_expiry_at, v.p_alive, v.clv
@@ -385,8 +385,12 @@ CREATE VIEW loyalty.member_360 AS
                max(o.ordered_at) AS last_order_at
         FROM loyalty._order o WHERE o.account_id = a.account_id) o ON true
     LEFT JOIN LATERAL (
-        SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at
-        FROM loyalty._lot l WHERE l.account_id = a.account_id AND l.open AND l.expires_at > now()) l ON true
+        SELECT nullif(min(l.expires_at), 'infinity') AS next_expiry_at,
+               (loyalty.sum(l.remaining) FILTER (WHERE l.valid_from > now()))::numeric AS pending
+        FROM loyalty._lot l
+        -- Where a merged key earned it waits to be confirmed.
+        WHERE l.account_id = ANY (coalesce((SELECT s.accounts FROM loyalty._person s WHERE s.account_id = a.account_id), ARRAY[a.account_id]))
+          AND l.open AND l.expires_at > now()) l ON true
     LEFT JOIN loyalty._clv_by_member v ON v.program = p.code AND v.member = m.member
     WHERE a.merged_into IS NULL;
 COMMENT ON VIEW loyalty.member_360 IS 'All about each member on one row, those who were merged with the one they count as: tier, orders, points of the program''s first currency, and value';

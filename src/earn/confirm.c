@@ -10,6 +10,9 @@
  * became live, nothing that was booked changes, and whoever looks for the
  * award's own lot finds the one it is in by now.
  *
+ * An award of a merged member waits with the member, and its points go on from
+ * there like those of any award (ledger/merged).
+ *
  * Lines of one event by a rule that counts by events share a lot, and are
  * confirmed together, by a pair for each line.
  */
@@ -291,7 +294,6 @@ loyalty_confirm(PG_FUNCTION_ARGS)
 {
 	Confirmation confirmation = {0};
 	Post		post;
-	ItemPointerData tid;
 	int64		account_id;
 
 	require_argument(fcinfo, 0, "entry");
@@ -299,9 +301,9 @@ loyalty_confirm(PG_FUNCTION_ARGS)
 	confirmation.reason = ARG_TEXT_OR_NULL(1);
 
 	post_begin(&post);
-	if (post_entry_currency(&post, confirmation.entry_id, &account_id, &confirmation.entry_no, &tid) == NULL)
+	if (post_entry_currency(&post, confirmation.entry_id, &account_id, &confirmation.entry_no, NULL) == NULL)
 		refuse_unknown(confirmation.entry_id, "No entry has such an id.");
-	post_account(&post, account_id, &tid, confirm_work, &confirmation);
+	post_account_wherever(&post, account_id, confirm_work, &confirmation);
 	post_end(&post);
 	PG_RETURN_INT64(ENTRY_ID(account_id, confirmation.answer));
 }

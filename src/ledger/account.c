@@ -511,6 +511,14 @@ account_root(Account *account)
 }
 
 bool
+account_is_below(const Account *account, const Account *other)
+{
+	while (account != NULL && account != other)
+		account = account->parent;
+	return account != NULL;
+}
+
+bool
 account_is_closed(Account *account)
 {
 	return account_root(account)->state == ACCOUNT_CLOSED;

@@ -195,6 +195,9 @@ extern void refuse_gone(const Account *account);
 /* The account that has the points: it, or the one it was merged into at last. */
 extern Account *account_root(Account *account);
 
+/* Whether it is the other, or was merged into it by whatever way. */
+extern bool account_is_below(const Account *account, const Account *other);
+
 /* Whether the one who has the account's points is a member no more. */
 extern bool account_is_closed(Account *account);
 

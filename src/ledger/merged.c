@@ -14,6 +14,9 @@
  * account and its parent had points of equal dates and some were spent, those
  * left count as the merged account's as far as they can be.
  *
+ * Awards that wait to be confirmed are not told apart by their dates, so they
+ * wait where they were earned, and go on when they are confirmed.
+ *
  * Those that live by activity live by one clock, that of who has the points
  * (ledger/post), so a lot of a merged account that is on the clock is like one
  * of its parent's that is; when the clock runs out both end.
@@ -104,6 +107,13 @@ carry_debt(Account *from, Account *to, const Way *way)
 		account_change_debt(to, way->in, left);
 }
 
+/* Whether anything of it is to be passed on; if it died, that is booked. */
+static bool
+goes_on(Account *account, const Lot *lot)
+{
+	return lot->dates.valid_from != DT_NOEND && account_settle_lot(account, lot->lot_no)->remaining > 0;
+}
+
 static Entry *
 pass_on(Account *account, bool always)
 {
@@ -114,13 +124,13 @@ pass_on(Account *account, bool always)
 	Way			way;
 
 	for (int i = 0; i < n; i++)
-		any |= account_settle_lot(account, lots[i]->lot_no)->remaining > 0;
+		any |= goes_on(account, lots[i]);
 	if (!any && !always)
 		return NULL;
 
 	way = begin_way(account, to);
 	for (int i = 0; i < n; i++)
-		if (lots[i]->remaining > 0)
+		if (goes_on(account, lots[i]))
 			carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
 	carry_debt(account, to, &way);
 	return way.out;
@@ -171,12 +181,27 @@ merged_accounts(Account *account, int64 **accounts)
  *		Back
  * ---------------------------------------------------------------- */
 
+void
+merged_read(Account *account)
+{
+	int64	   *merged;
+	int			n = merged_accounts(account, &merged);
+
+	for (int i = 0; i < n; i++)
+	{
+		Account    *dependent = account_dependent(account_root(account), merged[i]);
+
+		if (dependent != NULL)
+			merged_read(dependent);
+	}
+}
+
 /* Once both are dead it is nothing which of them the clock ended, and whether that is booked. */
 bool
 merged_same_dates(const Account *account, const Lot *a, const Lot *b)
 {
 	return a->dates.expires_at == b->dates.expires_at && a->dates.valid_from == b->dates.valid_from &&
-		a->dates.issued == b->dates.issued &&
+		a->dates.issued == b->dates.issued && a->dates.valid_from != DT_NOEND &&
 		(a->on_clock == b->on_clock || a->dates.expires_at <= account->as_of);
 }
 

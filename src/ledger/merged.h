@@ -13,7 +13,7 @@ extern void merged_begin(Account *account, text *request_id, text *reason, int32
 /* Back from its parent what came and is still there; the account stands by itself again. */
 extern void merged_end(Account *account, text *request_id, text *reason, int32 *entry_no);
 
-/* To its parent what it has, or owes. */
+/* To its parent what it has, or owes, but for what waits to be confirmed. */
 extern void merged_pass_on(Account *account);
 
 /*
@@ -34,7 +34,10 @@ extern void merged_owe_again(Account *account, const Lot *own, Points points);
 /* The accounts merged into this one, ascending, not those merged into them; their number. */
 extern int	merged_accounts(Account *account, int64 **accounts);
 
-/* Whether two lots of a visit are of equal dates: points of such are the same to the ledger. */
+/* Reads all accounts merged into this one, by whatever way, into the visit. */
+extern void merged_read(Account *account);
+
+/* Whether two lots of a visit are of equal dates: points of such are the same to the ledger. Those that wait are never. */
 extern bool merged_same_dates(const Account *account, const Lot *a, const Lot *b);
 
 #endif							/* LOYALTY_MERGED_H */

@@ -774,7 +774,12 @@ end_work(Account *account)
 		if (account->dependents[i]->parent != NULL)
 			merged_pass_on(account->dependents[i]);
 	if (account->state == ACCOUNT_CLOSED && account->changed)
+	{
 		account_forfeit(account);
+		for (int i = 0; i < account->ndependents; i++)
+			if (account->dependents[i]->parent != NULL)
+				account_forfeit(account->dependents[i]);
+	}
 	for (int i = 0; i < account->ndependents; i++)
 		account->changed |= account->dependents[i]->changed;
 	if (account->state == ACCOUNT_MERGED && account->parent == NULL && account->changed)
@@ -850,7 +855,7 @@ post_account(Post *post, int64 account_id, ItemPointer hint, AccountWork work, v
 		work(account, arg);
 		if (post->given_up)
 			break;
-		if (account->state != ACCOUNT_OPEN || account->ndependents > 0)
+		if (!post->reading && (account->state != ACCOUNT_OPEN || account->ndependents > 0))
 			end_work(account);
 		review(account);
 		Assert(!(post->reading && account->changed));

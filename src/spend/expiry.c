@@ -23,31 +23,44 @@
 PG_FUNCTION_INFO_V1(loyalty_expiry_book);
 PG_FUNCTION_INFO_V1(loyalty_expiry_extend);
 
+/* An account to look through, in a visit of the one that has its points: what waits to be confirmed stays when they go. */
+typedef struct Due
+{
+	int64		root;			/* first: see post_compare_ids() */
+	int64		account_id;
+} Due;
+
 typedef struct Expiry
 {
 	TimestampTz as_of;
-	int64		booked;			/* lots, of one run of the visit */
+	const Due  *due;			/* of one visit */
+	int			ndue;
+	int64		booked;			/* lots, of one run of it */
 } Expiry;
 
 static void
-book_ends(Account *account, void *arg)
+book_ends(Account *root, void *arg)
 {
 	Expiry	   *expiry = arg;
 
 	expiry->booked = 0;
-
-	/* What it had has gone to another since it was chosen. */
-	if (account->state == ACCOUNT_MERGED)
-		return;
-	account_read_open(account);
-	for (int i = 0; i < account->nlots; i++)
+	for (int i = 0; i < expiry->ndue; i++)
 	{
-		Lot		   *lot = account->lots[i];
+		Account    *account = account_dependent(root, expiry->due[i].account_id);
 
-		if (lot->dates.expires_at <= Min(expiry->as_of, account->as_of) && lot->remaining > lot->held)
+		/* It was merged, or taken apart, since it was chosen: the next run comes by. */
+		if (account == NULL)
+			continue;
+		account_read_open(account);
+		for (int j = 0; j < account->nlots; j++)
 		{
-			account_expire_lot(account, lot);
-			expiry->booked++;
+			Lot		   *lot = account->lots[j];
+
+			if (lot->dates.expires_at <= Min(expiry->as_of, account->as_of) && lot->remaining > lot->held)
+			{
+				account_expire_lot(account, lot);
+				expiry->booked++;
+			}
 		}
 	}
 }
@@ -56,17 +69,28 @@ book_ends(Account *account, void *arg)
 Datum
 loyalty_expiry_book(PG_FUNCTION_ARGS)
 {
-	Expiry		expiry = {PG_GETARG_TIMESTAMPTZ(1), 0};
+	Expiry		expiry = {PG_GETARG_TIMESTAMPTZ(1)};
 	int			n;
 	const int64 *ids = array_int64s(PG_GETARG_ARRAYTYPE_P(0), &n);
+	Due		   *due = palloc(sizeof(Due) * Max(n, 1));
 	Post		post;
 	int64		booked = 0;
 
 	post_begin(&post);
 	for (int i = 0; i < n; i++)
 	{
+		ItemPointerData tid;
+
 		post_check_access(&post, ids[i]);
-		post_account(&post, ids[i], NULL, book_ends, &expiry);
+		due[i] = (Due) {post_root(&post, ids[i], &tid), ids[i]};
+	}
+	qsort(due, n, sizeof(Due), post_compare_ids);
+	for (int i = 0; i < n; i += expiry.ndue)
+	{
+		expiry.due = &due[i];
+		for (expiry.ndue = 1; i + expiry.ndue < n && due[i + expiry.ndue].root == due[i].root; expiry.ndue++)
+			;
+		post_account(&post, due[i].root, NULL, book_ends, &expiry);
 		booked += expiry.booked;
 	}
 	post_end(&post);

@@ -448,14 +448,6 @@ let_off_together(const Person *person, const Lot *paid)
 	return Max(owed, 0);
 }
 
-static bool
-is_below(const Account *account, const Account *into)
-{
-	while (account != NULL && account != into)
-		account = account->parent;
-	return account != NULL;
-}
-
 /*
  * Purchases of who was merged into the account that gets its points back, which were spent there, are
  * known by the dates of the lot that paid; what they are owed goes to them to be taken.
@@ -489,7 +481,7 @@ make_up_returned(Account *account, Returned *returned, int nreturned)
 	{
 		Purchases  *purchases = &person.accounts[i];
 
-		for (int j = 0; j < nreturned && is_below(purchases->account, account); j++)
+		for (int j = 0; j < nreturned && account_is_below(purchases->account, account); j++)
 		{
 			Returned   *back = &returned[j];
 			Points		owed = person.n == 1 ? let_off_of(&purchases->let_offs, back->paid) :
@@ -664,7 +656,7 @@ give_back_pool(Account **accounts, int n, void *arg)
 
 		if (accounts[i]->state == ACCOUNT_MERGED)
 			ereport(ERROR,
-					(errcode(ERRCODE_LY_NO_MERGE_NOW),
+					(errcode(ERRCODE_LY_PAYER_MERGED),
 					 errmsg("what a merged member paid in a pool can't be given back now"),
 					 errdetail("Of those who paid one was merged into another member since."),
 					 errhint("Take them apart with loyalty.unmerge_member(), give back, and merge again.")));

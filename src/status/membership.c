@@ -55,27 +55,6 @@ refuse_held(Account *account)
  *		Merging, and undoing it
  * ---------------------------------------------------------------- */
 
-/* Where awards wait to be confirmed, each is in a lot of its own account: it could not go along with points of equal dates. */
-static void
-refuse_waiting(Account *account)
-{
-	const char *code = account->currency->code;
-	bool		waiting = false;
-
-	account_read_open(account);
-	for (int i = 0; i < account->nlots; i++)
-		waiting |= account->lots[i]->open && account->lots[i]->dates.valid_from == DT_NOEND;
-	if (waiting || account->currency->confirm)
-		ereport(ERROR,
-				(errcode(ERRCODE_LY_NO_MERGE_NOW),
-				 errmsg("members can't be merged now"),
-				 waiting ? errdetail("Points of currency \"%s\" wait to be confirmed.", code) :
-				 errdetail("Awards of currency \"%s\" wait to be confirmed.", code),
-				 waiting && !account->currency->confirm ?
-				 errhint("Confirm them first with loyalty.confirm(), or wait for their end.") :
-				 errhint("Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.")));
-}
-
 static void
 merge_work(Account *from, Account *into, void *arg)
 {
@@ -93,9 +72,10 @@ merge_work(Account *from, Account *into, void *arg)
 	account_roll_forward(from, now);
 	account_roll_forward(into, now);
 	refuse_held(from);
-	refuse_waiting(from);
-	refuse_waiting(into);
 
+	/* As long as it is a root; what waits there does not count for the tier. */
+	if (from->currency->confirm)
+		merged_read(from);
 	account_join_clock(from, into);
 	from->state = ACCOUNT_MERGED;
 	from->merged_into = into->account_id;
@@ -210,7 +190,10 @@ close_work(Account *account, void *arg)
 
 	refuse_gone(account);
 	refuse_held(account);
+	merged_read(account);
 	left = points_add(account->live, account->pending);
+	for (int i = 0; i < account->ndependents; i++)
+		left = points_add(left, account->dependents[i]->pending);
 	if (left > 0 && !change->forfeit)
 	{
 		char		text[POINTS_MAXLEN];

@@ -18,7 +18,7 @@
 #include "utils/datetime.h"
 
 #include "base/array.h"
-#include "ledger/post.h"
+#include "ledger/merged.h"
 #include "status/tiering.h"
 
 PG_FUNCTION_INFO_V1(loyalty_tiering_review);
@@ -66,6 +66,7 @@ typedef struct Standing
 	bool		confirmed;		/* something that had not counted does now */
 	TimestampTz enrolled_at;	/* asked for once */
 	bool		knows_enrolment;
+	Account    *joins;			/* one that is merged into this in this visit */
 } Standing;
 
 /* [from, to) of one period; -infinity and infinity for a lifetime. */
@@ -200,22 +201,71 @@ kept_until(Account *account, Standing *standing, TimestampTz time, TimestampTz *
 	return true;
 }
 
-/* The points of a window that can't be spent yet. */
+static Standing *
+standing_of(Account *account)
+{
+	if (account->status == NULL)
+		account->status = palloc0(sizeof(Standing));
+	return account->status;
+}
+
+/* Where what a member did at a time counts for one that it was merged into, as count() has it. */
+static TimestampTz
+counts_at(Account *account, const Account *root, TimestampTz time)
+{
+	for (; account != root; account = account->parent)
+		time = bucket_of(account, standing_of(account), time);
+	return time;
+}
+
+/* What of an account, itself or merged into it, can't be spent yet. */
 static Points
-pending_in(Account *account, Window window)
+pending_of(Account *its, const Account *account, Window window)
 {
 	Points		sum = 0;
 
-	if (account->currency->program->tier_window == TIER_LIFETIME && !account->currency->confirm)
-		return account->pending;
-	account_read_open(account);
-	for (int i = 0; i < account->nlots; i++)
+	account_read_open(its);
+	for (int i = 0; i < its->nlots; i++)
 	{
-		const Lot  *lot = account->lots[i];
+		const Lot  *lot = its->lots[i];
+		TimestampTz time;
 
-		if (lot->dates.valid_from > account->as_of && lot->earned_at >= window.from && lot->earned_at < window.to)
+		if (lot->dates.valid_from <= its->as_of || lot->remaining == 0)
+			continue;
+		time = counts_at(its, account, lot->earned_at);
+		if (time >= window.from && time < window.to)
 			sum = points_add(sum, lot->remaining);
 	}
+	return sum;
+}
+
+static Points
+pending_below(const Account *visited, const Account *account, Window window)
+{
+	Points		sum = 0;
+
+	for (int i = 0; i < visited->ndependents; i++)
+		if (visited->dependents[i] != account && account_is_below(visited->dependents[i], account))
+			sum = points_add(sum, pending_of(visited->dependents[i], account, window));
+	return sum;
+}
+
+/* The points of a window that can't be spent yet; those of merged members that wait are where they were earned. */
+static Points
+pending_in(Account *account, const Standing *standing, Window window)
+{
+	Account    *joins = standing->joins;
+	Points		sum;
+
+	if (!account->currency->confirm && account->currency->program->tier_window == TIER_LIFETIME)
+		return account->pending;
+	sum = pending_of(account, account, window);
+	if (!account->currency->confirm)
+		return sum;
+	merged_read(account);
+	sum = points_add(sum, pending_below(account_root(account), account, window));
+	if (joins != NULL)
+		sum = points_add(sum, points_add(pending_of(joins, account, window), pending_below(joins, account, window)));
 	return sum;
 }
 
@@ -256,7 +306,7 @@ metric_in(Account *account, const Standing *standing, Window window)
 	/* Points that are not confirmed yet count only where the currency says so. */
 	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts &&
 		(account->pending > 0 || account->currency->confirm))
-		sum = Max(points_sub(sum, pending_in(account, window)), 0);
+		sum = Max(points_sub(sum, pending_in(account, standing, window)), 0);
 	return sum;
 }
 
@@ -311,14 +361,6 @@ metric_of(const Program *program, Points points, Points spend, int visits)
 	return 0;
 }
 
-static Standing *
-standing_of(Account *account)
-{
-	if (account->status == NULL)
-		account->status = palloc0(sizeof(Standing));
-	return account->status;
-}
-
 /*
  * What a member who was merged does counts for who has the points as well: by where it counts
  * for the first, so that the bucket alone says what to take off again when they come apart.
@@ -352,7 +394,8 @@ count_entries(Account *account, Standing *standing)
 			points = points_sub(entry->points, entry->forgiven);
 		if (!account->currency->pending_counts)
 			points = points_sub(points, entry->unconfirmed);
-		standing->confirmed |= entry->kind == ENTRY_CONFIRM;
+		if (entry->kind == ENTRY_CONFIRM)
+			standing_of(account_root(account))->confirmed = true;
 		count(account, standing, entry->metric_time ? entry->metric_time : entry->event_time,
 			  metric_of(program, points, entry->spend, entry->visits));
 	}
@@ -624,20 +667,21 @@ void
 tiering_join(Account *account)
 {
 	Account    *into = account->parent;
+	Standing   *standing;
 
 	if (into->currency->program->ladder == NULL || !into->currency->is_default)
 		return;
+	standing = standing_of(into);
+	standing->joins = account;
 	count_buckets(account, 1);
 	if (current_rank(account) > current_rank(into))
 	{
-		Standing   *standing = standing_of(into);
-
 		change_tier(into, standing, current_rank(account), into->as_of, "merged",
 					metric_in(into, standing, window_at(into, standing, into->as_of)));
 		into->has_tier_until = account->has_tier_until;
 		into->tier_until = account->tier_until;
 	}
-	decide(into, standing_of(into), false, NULL);
+	decide(into, standing, false, NULL);
 }
 
 /* Before they come apart: what the member did counts for the others no more. */

@@ -372,45 +372,69 @@ SELECT results_eq($$ SELECT sum(expired) FROM points_development('club') $$, $$ 
 	'and what expired is what the entries say');
 SELECT is((SELECT sum(points_expired) FROM kpi_monthly WHERE program = 'club' AND currency = 'points'), (SELECT sum(expired) FROM points_development('club')), 'in the months, too');
 
--- ---- What waits to be confirmed does not go along; what ends by activity does, see membership_activity
+-- ---- What waits to be confirmed goes on when it is; for what ends by activity see membership_activity
 SELECT create_program('hotel', confirm => true) > 0, create_program('cafe', validity => '100 years', activity => '{earn}') > 0;
 SELECT add_rule(p, 'base', points_per => 1) > 0 FROM unnest(ARRAY['hotel', 'cafe']) p;
 CREATE TABLE public.stays (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0);
 SELECT attach('public.stays', p, 'who', amount => 'amount', refunded => 'refunded') > 0 FROM unnest(ARRAY['hotel', 'cafe']) p;
 INSERT INTO public.stays VALUES (1, 'ann', 40), (2, 'bob', 10), (3, 'cay', 7);
-CREATE FUNCTION pg_temp.tied(call text, message text, detail text, hint text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	code text;
-	what text;
-	why text;
-	how text;
-BEGIN
-	BEGIN
-		EXECUTE call;
-	EXCEPTION WHEN OTHERS THEN
-		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, what = MESSAGE_TEXT, why = PG_EXCEPTION_DETAIL, how = PG_EXCEPTION_HINT;
-	END;
-	RETURN public.is(ARRAY[code, what, why, how], ARRAY['LY347', message, detail, hint], call);
-END $$;
-SELECT pg_temp.tied($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" wait to be confirmed.',
-	'Give what can be spent to the other with loyalty.transfer(), and close this member when nothing is left.');
-SELECT change_currency('hotel', confirm => false);
-SELECT pg_temp.tied($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'members can''t be merged now', 'Points of currency "points" wait to be confirmed.',
-	'Confirm them first with loyalty.confirm(), or wait for their end.');
-SELECT is(count(confirm(entry_id)), 2::bigint, 'confirmed') FROM entries WHERE program = 'hotel' AND kind = 'earn' AND member IN ('ann', 'bob');
-SELECT lives_ok($$ SELECT merge_members('hotel', 'ann', 'bob') $$, 'what was confirmed goes over');
-SELECT is(pg_temp.has('bob', 'hotel'), '50 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', '10 and 40');
+CREATE FUNCTION pg_temp.award(stay int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT min(entry_id) FROM loyalty.entries WHERE program = 'hotel' AND kind = 'earn' AND event = stay::text
+$$;
+CREATE FUNCTION pg_temp.all_of_360(who text, of_program text DEFAULT 'hotel') RETURNS text LANGUAGE sql AS $$
+	SELECT format('%s free, %s pending, %s earned', trim_scale(available), trim_scale(pending), trim_scale(earned))
+	FROM loyalty.member_360 WHERE member = who AND program = of_program
+$$;
+SELECT is(merge_members('hotel', 'ann', 'bob') > 0, true, 'ann is bob');
+SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '0 free, 40 pending, 0 debt, 40 earned, 0 redeemed, 0 expired; 0 free, 10 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'what waits does so where it was earned');
+SELECT is(pg_temp.all_of_360('bob'), '0 free, 50 pending, 50 earned', 'for the person it counts together');
+CREATE TEMP TABLE confirmed AS SELECT confirm(pg_temp.award(1)) AS entry;
+SELECT is(pg_temp.chain('ann', 'hotel'), 'earn 40, merge 0, confirm -40, confirm 40, merge -40', 'confirmed, and passed on');
+SELECT is(pg_temp.has('bob', 'hotel'), '40 free, 10 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'where the points are');
+SELECT is(confirm(pg_temp.award(1)), entry, 'once') FROM confirmed;
 UPDATE public.stays SET refunded = 15 WHERE id = 1;
-SELECT is(pg_temp.has('bob', 'hotel'), '35 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'a refund of what was confirmed before takes it where it is');
-SELECT pg_temp.tied(q, 'awards can''t wait to be confirmed beside merged members', '1 of the program''s members are merged into others.',
-	'Take them apart with loyalty.unmerge_member(), or leave confirm as it is.')
-FROM unnest(ARRAY[$$ SELECT change_currency('hotel', confirm => true) $$, $$ SELECT create_currency('hotel', 'nights', confirm => true) $$]) q;
+SELECT is(pg_temp.has('bob', 'hotel'), '25 free, 10 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'a refund of what was confirmed takes it where it is');
+INSERT INTO public.stays VALUES (4, 'ann', 10), (5, 'ann', 30);
+UPDATE public.stays SET refunded = 10 WHERE id = 4;
+SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '0 free, 30 pending, 0 debt, 55 earned, 0 redeemed, 0 expired; 25 free, 10 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'one of what waits takes just that, though bob''s 10 are of the same day');
+SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.award(4)), 'LY322', NULL, 'which is nothing any more');
 SELECT throws_ok($$ SELECT extend('hotel', 'ann', 'infinity') $$, 'LY340', NULL, 'a merged key has no points to extend');
+SELECT pg_temp.proved('what waits while they are merged');
 SELECT is(unmerge_member('hotel', 'ann') > 0, true, 'apart');
-SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '25 free, 0 pending, 0 debt, 25 earned, 0 redeemed, 0 expired; 10 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'each its own');
+SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '25 free, 30 pending, 0 debt, 55 earned, 0 redeemed, 0 expired; 0 free, 10 pending, 0 debt, 10 earned, 0 redeemed, 0 expired', 'each its own');
+SELECT is(confirm(pg_temp.award(2)) > 0, true, 'bob''s 10');
+SELECT is(merge_members('hotel', 'ann', 'bob') > 0, true, 'together again');
+SELECT throws_ok($$ SELECT close_member('hotel', 'bob') $$, 'LY344', NULL, 'what waits is left, too');
+SELECT is((SELECT close_member('hotel', 'bob', forfeit => true)::text), '', 'bob leaves');
+SELECT is(pg_temp.chain('ann', 'hotel'), 'earn 40, merge 0, confirm -40, confirm 40, merge -40, merge 15, reverse -15, earn 10, earn 30, reverse -10, merge 25, merge -25, forfeit -30', 'and what waited is forfeited where it was');
+SELECT throws_ok(format('SELECT confirm(%s)', pg_temp.award(5)), 'LY322', NULL, 'nothing is left to be confirmed, of the merged key either');
+UPDATE public.stays SET amount = 50 WHERE id = 5;
+SELECT is(pg_temp.has('ann', 'hotel') || '; ' || pg_temp.has('bob', 'hotel'), '0 free, 0 pending, 0 debt, 75 earned, 0 redeemed, 50 expired; 0 free, 0 pending, 0 debt, 10 earned, 0 redeemed, 35 expired', 'what comes to it is forfeited at once');
+SELECT pg_temp.proved('closed with what waits');
+
+-- The tier does not count what waits, wherever it does; and the job books the end of what waited in vain.
+SELECT create_program('spa', validity => '100 years', confirm => true, ladder => 'in:0, up:50') > 0, add_rule('spa', 'base', points_per => 1) > 0;
+SELECT attach('public.stays', 'spa', 'who', amount => 'amount', refunded => 'refunded') > 0;
+CREATE FUNCTION pg_temp.tier_of(who text) RETURNS text LANGUAGE sql AS $$ SELECT tier || ' ' || trim_scale(metric) FROM tier_progress('spa', who) $$;
+INSERT INTO public.stays VALUES (11, 'sue', 40), (12, 'tom', 30), (13, 'sue', 6);
+SELECT count(confirm(entry_id)) FROM entries WHERE program = 'spa' AND kind = 'earn' AND event = '12';
+SELECT is(merge_members('spa', 'sue', 'tom') > 0, true, 'sue is tom');
+SELECT is(pg_temp.tier_of('tom'), 'in 30', '76 less the 46 that wait');
+SELECT count(confirm(entry_id)) FROM entries WHERE program = 'spa' AND kind = 'earn' AND event = '11';
+SELECT is(pg_temp.tier_of('tom'), 'up 70', '40 more');
+SET LOCAL session_replication_role = replica;
+CREATE TEMP TABLE sues AS SELECT a.account_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
+WHERE a.member_key = 'sue' AND p.code = 'spa';
+UPDATE loyalty.lot l SET expires_at = '2021-01-01 00:00+00' WHERE l.account_id IN (TABLE sues) AND l.valid_from = 'infinity' AND l.open;
+UPDATE loyalty.account a SET as_of = '-infinity', next_change = '-infinity' WHERE a.account_id IN (TABLE sues);
+SET LOCAL session_replication_role = origin;
+SELECT is((SELECT sum(_expire_accounts(a, now())) FROM _expiring_accounts('spa', now(), 0, 100) a), 1::numeric, 'one lot has ended');
+SELECT is(pg_temp.has('sue', 'spa') || '; ' || pg_temp.has('tom', 'spa'), '0 free, 0 pending, 0 debt, 46 earned, 0 redeemed, 6 expired; 70 free, 0 pending, 0 debt, 30 earned, 0 redeemed, 0 expired', 'of the merged key');
+SELECT is(pg_temp.tier_of('tom'), 'up 70', 'it never counted');
+SELECT is(unmerge_member('spa', 'sue') > 0, true, 'apart');
+SELECT is(pg_temp.tier_of('tom') || ', ' || pg_temp.tier_of('sue'), 'in 30, in 40', 'each by its own');
 
 -- Who closes forfeits what waits and what a clock keeps; neither counts for anything, and nothing comes back.
-SELECT change_currency('hotel', confirm => true);
 SELECT close_member('hotel', 'cay', forfeit => true), close_member('cafe', 'cay', forfeit => true);
 SELECT is(pg_temp.has('cay', 'hotel') || '; ' || pg_temp.has('cay', 'cafe'), '0 free, 0 pending, 0 debt, 7 earned, 0 redeemed, 7 expired; 0 free, 0 pending, 0 debt, 7 earned, 0 redeemed, 7 expired', 'forfeited');
 SELECT throws_ok(format('SELECT confirm(%s)', entry_id), 'LY322', NULL, 'nothing is left to be confirmed') FROM entries WHERE program = 'hotel' AND kind = 'earn' AND member = 'cay';

@@ -629,20 +629,26 @@ sub join_visit
 	return $account;
 }
 
-# What an account has that was merged, or owes, is its parent's; and a closed one has nothing.
+# What an account has that was merged, or owes, is its parent's, but for what waits; and a closed one has nothing.
 sub end_visit
 {
 	my ($self, $world, $root, $now, $joined) = @_;
 	$self->pass_on($world, $_, $now) foreach reverse @$joined;
 	return if !$world->{closed}{ member_of($root) };
-	my $account = account($world, $root);
-	settle($world, $root, $account, $_) foreach in_order_of_paying(@{ $account->{lots} });
+	forfeit($world, $_, $now) foreach $root, grep { $_ ne $root && $world->{accounts}{$_} && grep { $_->{remaining} } @{ $world->{accounts}{$_}{lots} } } keys_of_person($world, $root);
+}
+
+sub forfeit
+{
+	my ($world, $key, $now) = @_;
+	my $account = join_visit($world, $key, $now, []);
+	settle($world, $key, $account, $_) foreach in_order_of_paying(@{ $account->{lots} });
 	my $all;
 	my @left = grep { free($account, $_) } in_order_of_paying(@{ $account->{lots} });
 	foreach my $lot ((grep { $_->{from} == NEVER } @left), (grep { $_->{from} != NEVER } @left))
 	{
 		# What waits to be confirmed by itself, as it would have ended.
-		my $entry = $lot->{from} == NEVER ? entry($world, $root, 'forfeit', $now) : ($all //= entry($world, $root, 'forfeit', $now));
+		my $entry = $lot->{from} == NEVER ? entry($world, $key, 'forfeit', $now) : ($all //= entry($world, $key, 'forfeit', $now));
 		my $points = free($account, $lot);
 		move($account, $entry, $lot, -$points);
 		$lot->{expired} += $points;
@@ -656,10 +662,11 @@ sub in_order_of_use
 	return ((grep { $_->{from} == ALWAYS } @lots), (grep { $_->{from} != ALWAYS } @lots));
 }
 
+# Awards that wait are each by itself.
 sub alike
 {
 	my ($lot, $dates) = @_;
-	return !grep { $lot->{$_} != $dates->{$_} } qw(from to issued on_clock);
+	return $lot->{from} != NEVER && !grep { $lot->{$_} != $dates->{$_} } qw(from to issued on_clock);
 }
 
 sub dates_of
@@ -682,8 +689,9 @@ sub pass_on
 {
 	my ($self, $world, $key, $now) = @_;
 	my $account = account($world, $key);
-	settle($world, $key, $account, $_) foreach in_order_of_use(@{ $account->{lots} });
-	my @lots = grep { $_->{remaining} } in_order_of_use(@{ $account->{lots} });
+	my @lots = grep { $_->{from} != NEVER } in_order_of_use(@{ $account->{lots} });
+	settle($world, $key, $account, $_) foreach @lots;
+	@lots = grep { $_->{remaining} } @lots;
 	return if !@lots && !$account->{debt};
 	way($world, $key, $now, sub {
 		my ($from, $out, $to, $in) = @_;
@@ -801,15 +809,10 @@ sub currencies_of
 
 sub refuse_held
 {
-	my ($self, $world, $program, $member, $to_merge) = @_;
-	# The program's first comes first.
-	my %first = map { $_ => $self->{config}{currencies}{$_}{code} eq 'points' } $self->currencies_of($program);
-	foreach my $currency (sort { $first{$b} <=> $first{$a} || $a cmp $b } keys %first)
+	my ($self, $world, $program, $member) = @_;
+	foreach my $account (map { account($world, "$_/$member") } $self->currencies_of($program))
 	{
-		my $account = account($world, "$currency/$member");
-		my $config = $self->{config}{currencies}{$currency};
 		refuse('LY343') if grep { held($account, $_) } @{ $account->{lots} };
-		refuse('LY347') if $to_merge && $config->{confirm};
 	}
 }
 
@@ -828,7 +831,7 @@ sub merge
 		my ($a, $b) = map { visit($world, "$currency/$_", $now) } $from, $into;
 		$_->{now} = $a->{now} > $b->{now} ? $a->{now} : $b->{now} foreach $a, $b;
 	}
-	$self->refuse_held($world, $program, $from, 1);
+	$self->refuse_held($world, $program, $from);
 	foreach my $currency ($self->currencies_of($program))
 	{
 		# From now on both live by the later clock of the two.
@@ -1659,7 +1662,8 @@ sub confirm
 	my ($self, $world, $op, $now, $answer) = @_;
 	my ($key, $no) = @$op{qw(account lot)};
 	refuse('LY020') if $world->{gone}{$key} && $op->{entry} % 100000000 <= $world->{gone}{$key}{last};
-	my $account = visit($world, $key, $now);
+	my @joined;
+	my $account = join_visit($world, $key, $now, \@joined);
 	my $lot = lot($account, $no);
 	refuse('LY321') if $lot->{from} != NEVER;
 	return $account->{confirmed}{$no} if $lot->{remaining} == 0 && $account->{confirmed}{$no};
@@ -1675,6 +1679,7 @@ sub confirm
 	my $own = credit($world, $account, $entry,
 		{ from => ALWAYS, to => $lot->{to}, issued => $lot->{issued}, activity => $lot->{on_clock} }, $now, $points);
 	@$award{qw(own let_off)} = ($own, 0) if $award && $own;
+	$self->end_visit($world, root($world, $key), $now, \@joined);
 	return $account->{confirmed}{$no} = $answer;
 }
 
@@ -2079,7 +2084,7 @@ sub changed
 sub expire
 {
 	my ($world, $key, $now, $expected) = @_;
-	my $account = visit($world, $key, $now);
+	my $account = join_visit($world, $key, $now, []);
 	foreach my $lot (grep { $_->{no} eq $expected->{lot} } @{ $account->{lots} })
 	{
 		my $rest = free($account, $lot);

@@ -77,6 +77,11 @@ my %operation = (
 		waits => 1,
 		sql => sub { my ($c) = @_; return "SELECT 'R|' || loyalty.confirm($c->{award})" },
 		op => sub { my ($c) = @_; return { do => 'confirm', account => "$c->{currency}/a$c->{k}", lot => $c->{lot} } } },
+	late_confirm => {
+		waits => 1,
+		joined => 1,
+		sql => sub { my ($c) = @_; return "SELECT 'R|' || loyalty.confirm($c->{late_award})" },
+		op => sub { my ($c) = @_; return { do => 'confirm', account => "$c->{currency}/c$c->{k}", lot => 1 } } },
 	pool => { pool => 1, %{ call('redeem_pool', 'b', points => 110) } },
 	pool_once => { pool => 1, %{ call('redeem_pool', 'b', points => 60, once => 'once') } },
 	pool_back => { pool => 1, %{ call('giveback', undef, of => 'pooled') } },
@@ -190,9 +195,6 @@ sub meet
 		return 0 if $name =~ /^(join|leave)$/ && !grep { $with->{$_} } qw(pool whole closed);
 	}
 
-	# Nobody is merged where awards wait.
-	return 0 if ($x->{waits} || $y->{waits}) && grep { $_->{joined} || "$one $other" =~ /merge/ } $x, $y;
-
 	# What is activity meets what else tells which clock is whose.
 	foreach ([ $x, $y, $other ], [ $y, $x, $one ])
 	{
@@ -274,6 +276,7 @@ SELECT FROM loyalty.checkpoint();
 INSERT INTO stays SELECT k || '-' || o.no, 'a' || k, o.amount, 0, o.at::timestamptz FROM had, (VALUES
 	(1, 50, '1900-05-01 12:00+00'), (2, 100, '2001-05-01 12:00+00'), (3, 60, '2002-05-01 12:00+00'),
 	(4, 30, '2002-05-01 12:00+00')) o (no, amount, at) WHERE program = 'hotel' ORDER BY k, o.no;
+INSERT INTO stays SELECT k || '-6', 'c' || k, 45, 0, '2001-05-01 12:00+00' FROM had WHERE program = 'hotel' AND k IN ($those{joined});
 
 UPDATE had SET redemption = loyalty.redeem(program, 'a' || k, 30);
 UPDATE had SET hold = loyalty.hold(program, 'a' || k, 40, '1 day') WHERE k IN ($those{held});
@@ -289,13 +292,14 @@ ANALYZE;
 SQL
 	my %mine = map { $_->{k} => $_ } @mine;
 	foreach (split /\n/, $node->safe_psql($database, q{
-		SELECT k, redemption, hold, pooled, a.account_id, b.account_id, c.account_id, w.account_id * 100000000 + w.entry_no, w.lot_no FROM had
+		SELECT k, redemption, hold, pooled, a.account_id, b.account_id, c.account_id, w.account_id * 100000000 + w.entry_no, w.lot_no, v.account_id * 100000000 + v.entry_no FROM had
 		JOIN loyalty.account a ON a.member_key = 'a' || k JOIN loyalty.account b ON b.member_key = 'b' || k
 		LEFT JOIN loyalty.account c ON c.member_key = 'c' || k
-		LEFT JOIN loyalty.entry w ON w.account_id = a.account_id AND w.event = k || '-2'}))
+		LEFT JOIN loyalty.entry w ON w.account_id = a.account_id AND w.event = k || '-2'
+		LEFT JOIN loyalty.entry v ON v.account_id = c.account_id AND v.event = k || '-6'}))
 	{
 		my ($k, @values) = split /\|/;
-		@{ $mine{$k} }{qw(redemption hold pooled a b c award lot)} = map { $_ eq '' ? undef : $_ } @values;
+		@{ $mine{$k} }{qw(redemption hold pooled a b c award lot late_award)} = map { $_ eq '' ? undef : $_ } @values;
 		die 'b is before a' if $mine{$k}{a} > $mine{$k}{b};
 	}
 	($now) = $node->safe_psql($database, 'SELECT (extract(epoch FROM now()) * 1000000)::bigint');
@@ -520,7 +524,7 @@ sub judge
 		# Who had found the account before it was erased finds it closed.
 		if ($one->{first} eq 'erase')
 		{
-			local %Oracle::overlooked = map { ("$one->{program}/$_$one->{k}" => 1) } 'a', 'c';
+			local @Oracle::looks = { erased => { map { ("$one->{program}/$_$one->{k}" => 1) } 'a', 'c' } };
 			my ($second, $after, $log) = perform($after_first, $op[1], $id[1]);
 			push @possible, [ $first, $second, books($after, @before, @$log_first, @$log) ];
 		}
