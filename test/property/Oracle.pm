@@ -111,8 +111,8 @@ sub aged
 
 # ---------------------------------------------------------------- who is who
 
-# What each look of an operation for its members overlooks: who was erased meanwhile, how often, and
-# who was merged. Who found an account before its member was erased, and waited for that, finds it closed.
+# What each look of an operation for its members overlooks: who was erased meanwhile, how often. Who
+# found an account before its member was erased, and waited for that, finds it closed.
 our @looks;
 
 # A key that is enrolled anew after its member was erased is somebody else: the first of a key
@@ -574,17 +574,6 @@ sub root
 	my ($world, $key) = @_;
 	while (defined(my $parent = parent($world, $key))) { $key = $parent }
 	return $key;
-}
-
-# Whether its points were elsewhere when they were looked for.
-sub went_on
-{
-	my ($world, $key) = @_;
-	for (; defined $key; $key = parent($world, $key))
-	{
-		return 1 if @looks && $looks[0]{merged}{ member_of($key) };
-	}
-	return 0;
 }
 
 # All accounts of one currency that have one clock: where the points are, and those merged into it.
@@ -1088,14 +1077,13 @@ sub statement
 			}
 		}
 	}
-	# Those merged into one another together, who has the points first; whose points went on since they were looked for, after all others.
-	my (%visits, %strays);
-	push @{ (went_on($world, $_) ? \%strays : \%visits)->{ root($world, $_) } }, $_ foreach keys %tasks;
-	foreach my $visit (map { my $some = $_; map { [ $_, $some->{$_} ] } sort keys %$some } \%visits, \%strays)
+	# Those merged into one another together, who has the points first.
+	my %visits;
+	push @{ $visits{ root($world, $_) } }, $_ foreach keys %tasks;
+	foreach my $root (sort keys %visits)
 	{
-		my ($root, $keys) = @$visit;
 		my (@joined, @reversals);
-		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @$keys)
+		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @{ $visits{$root} })
 		{
 			join_visit($world, $key, $now, \@joined);
 			push @reversals, $self->work_off($world, $source, $now, $key,
