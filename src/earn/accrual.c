@@ -9,6 +9,12 @@
  * tuplesort, so memory is bounded however many rows a COPY brings.
  *
  * What a row is due is worked out in visits of its accounts: see earn/booking.
+ *
+ * A task whose points went to another account between its making and its visit,
+ * by a merge or the end of one, is a stray.  Where what was done so far can be
+ * undone it is, and the rows are looked up anew, so that accounts are had in
+ * order; a batch of several members is a subtransaction for that.  What can't
+ * be undone, or not cheaply, visits its strays last.
  */
 #include "postgres.h"
 
@@ -34,8 +40,8 @@
 #define BATCH_BYTES		(96 * 1024 * 1024)
 #define SORT_MEMORY_KB	(32 * 1024)
 #define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
-#define TRIES			5		/* at rows that merges of their members come in between */
-#define SUBTRANSACTIONS	32		/* in a transaction; from 64 on every snapshot of the server is dearer */
+#define TRIES			5		/* at a batch, whatever merges come in between */
+#define SUBTRANSACTIONS	32		/* of a transaction: with more than 64 others' snapshots overflow */
 
 /* Columns of loyalty.deferred */
 enum
@@ -756,11 +762,7 @@ visit_all(Accrual *accrual, Task *tasks, int n)
 	return true;
 }
 
-/*
- * What a merge, or the end of one, led astray since the accounts were found, where all can't be
- * begun again.  They are visited out of order, so two such statements of many members that met
- * one merge may each wait for the other.
- */
+/* Out of order, so two statements that do this and met one merge may each wait for the other. */
 static void
 visit_strays(Accrual *accrual)
 {
@@ -785,7 +787,7 @@ visit_strays(Accrual *accrual)
 	}
 }
 
-/* All in memory, from one batch.  False: it met a merge, and gave up. */
+/* All in memory, from one batch.  False: a visit gave up. */
 static bool
 try_to_work_off(Accrual *accrual, Row *rows, int n)
 {
@@ -813,10 +815,11 @@ forget(Accrual *accrual, Row *rows, int n, uint32 row)
 	accrual->row = row;
 	booking_forget(&accrual->booking, row);
 
-	/* See make_tasks(). */
-	for (int i = 0; i < n && accrual->source->event_time == NULL; i++)
-		if (rows[i].after != NULL)
-			rows[i].after->time = GetCurrentTransactionStartTimestamp();
+	/* make_tasks() may have told when a row happened that does not say so itself. */
+	if (accrual->source->event_time == NULL)
+		for (int i = 0; i < n; i++)
+			if (rows[i].after != NULL)
+				rows[i].after->time = GetCurrentTransactionStartTimestamp();
 }
 
 /* Keeps what was done if it was done; *error is left alone if there is none. */
@@ -841,7 +844,7 @@ try_in_subtransaction(Accrual *accrual, Row *rows, int n, ErrorData **error)
 	return done;
 }
 
-/* Accounts are had in order or not at all: what meets a merge lets go of all of them, and begins again. */
+/* Begins again what gave up.  NULL, or the error that undid it, the caller's to throw on or to free. */
 static ErrorData *
 work_off_in_subtransaction(Accrual *accrual, Row *rows, int n)
 {
@@ -862,9 +865,8 @@ work_off_in_subtransaction(Accrual *accrual, Row *rows, int n)
 }
 
 /*
- * One member's rows meet its merge, which has all accounts of the member at once, before they hold any of
- * them; and above READ COMMITTED that is a conflict.  A transaction that has booked often before has
- * accounts out of order as it is.
+ * A merge has all accounts of the member at once, so rows of one member meet it before they hold any;
+ * above READ COMMITTED it is a conflict.  A transaction of very many statements has accounts out of order as it is.
  */
 static bool
 needs_subtransaction(const Accrual *accrual)

@@ -11,7 +11,9 @@
  * Lots change only together with their account's row, so lots read at the
  * snapshot at which the row was current are current too.  Accounts are
  * visited in ascending order everywhere, so two sessions can't wait for each
- * other within one statement each.  An account that was merged into another
+ * other within one statement each.  Work that finds that it should have come to
+ * an account before gives up: its visit writes nothing, and who began the
+ * session begins again.  An account that was merged into another
  * has no visits of its own: it is read and written in those of the account that
  * has its points, under that one's lock (ledger/merged).
  *
