@@ -97,8 +97,13 @@ sub set_up
 			map({ "SELECT loyalty.join_pool('$program', '" . pool_of($_) . "', '$_');" } map { "p$_" } 1 .. POOLED)) } @shops : ()),
 		'SELECT number FROM loyalty.checkpoint();',
 		'CREATE SEQUENCE ticket;',
+		# An order statement of several members writes in a subtransaction.
+		'CREATE INDEX ON loyalty.entry (recorded_at);',
+		"CREATE FUNCTION own_xids() RETURNS text LANGUAGE sql AS \$\$
+			SELECT string_agg(DISTINCT xmin::text, ',') FROM loyalty.entry
+			WHERE recorded_at = now() AND pg_xact_status(xmin::text::xid8) = 'in progress' \$\$;",
 		"CREATE TABLE done (ticket bigint PRIMARY KEY DEFAULT nextval('ticket'), client int NOT NULL, n int NOT NULL,
-			xid xid8 NOT NULL DEFAULT pg_current_xact_id(), now timestamptz NOT NULL DEFAULT now(),
+			xid xid8 NOT NULL DEFAULT pg_current_xact_id(), xids text DEFAULT own_xids(), now timestamptz NOT NULL DEFAULT now(),
 			ids text DEFAULT current_setting('storm.ids', true));");
 }
 
@@ -525,8 +530,7 @@ sub replay
 	my $ask = sub { return split /\n/, $node->safe_psql('postgres', $_[0]) };
 
 	# What the ledger has.
-	my %of_xid;
-	my (%last, %member_of);
+	my (@new, %last, %member_of);
 	foreach ($ask->('SELECT a.account_id, a.entries, a.member_id, p.code || \'/\' || c.code, m.member FROM loyalty.account a
 		JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id) JOIN loyalty.member m USING (member_id)'))
 	{
@@ -553,18 +557,19 @@ SQL
 		@entry{qw(account_id id xid now kind points forgiven effects)} = split /\|/;
 		$entry{effects} //= '';
 		push @{ $model->{queue}{ $entry{account_id} } }, \%entry;
-		push @{ $of_xid{ $entry{xid} } }, \%entry;
+		push @new, \%entry;
 	}
 
 	$model->{last} = \%last;
 
 	# Who was answered has a ticket, and who has one was answered, or was on the way.
 	my %asked = map { ("$_->{client} $_->{n}" => $_) } @{ $self->{answers} };
-	my @order;
-	foreach ($ask->("SELECT ticket, client, n, xid::text::numeric % 4294967296, @{[us('now')]}, ids FROM done WHERE ticket > $model->{ticket} ORDER BY ticket"))
+	my (@order, %top);
+	foreach ($ask->("SELECT ticket, client, n, xid::text::numeric % 4294967296, xids, @{[us('now')]}, ids FROM done WHERE ticket > $model->{ticket} ORDER BY ticket"))
 	{
-		my ($ticket, $client, $n, $xid, $now, $ids) = split /\|/;
+		my ($ticket, $client, $n, $xid, $xids, $now, $ids) = split /\|/;
 		my $asked = $asked{"$client $n"};
+		$top{$_} = $xid foreach split /,/, $xids;
 		push @faults, "ticket $ticket is nobody's" if !$asked;
 		next if !$asked;
 		push @faults, 'there although it failed: ' . show($asked) if $asked->{error};
@@ -578,6 +583,12 @@ SQL
 			$model->{key}{$account_id} //= "$currency/$asked->{op}{member}";
 		}
 		push @order, { ticket => $ticket, xid => $xid, now => $now, asked => $asked, ids => [ split /,/, $ids // '' ] };
+	}
+	my %of_xid;
+	foreach (@new)
+	{
+		$_->{xid} = $top{ $_->{xid} } // $_->{xid};
+		push @{ $of_xid{ $_->{xid} } }, $_;
 	}
 	my @unanswered;
 	foreach (@{ $self->{answers} })
