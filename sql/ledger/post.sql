@@ -86,24 +86,11 @@ COMMENT ON COLUMN loyalty.lot.held IS 'points that are held';
 COMMENT ON COLUMN loyalty.lot.expired IS 'points whose end was booked';
 COMMENT ON COLUMN loyalty.lot.waived IS 'of those expired, what reversals would have taken';
 
--- When the clock ends that an account's lots go by: that of who has its points.
-CREATE FUNCTION loyalty._clock_of(account bigint) RETURNS timestamptz
-    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, loyalty, pg_temp AS $$
-    WITH RECURSIVE way AS (
-        SELECT a.clock_end, a.merged_into FROM loyalty.account a WHERE a.account_id = account
-        UNION ALL
-        SELECT a.clock_end, a.merged_into FROM way w JOIN loyalty.account a ON a.account_id = w.merged_into
-    )
-    SELECT w.clock_end FROM way w WHERE w.merged_into IS NULL;
-$$;
-COMMENT ON FUNCTION loyalty._clock_of(bigint) IS 'When the clock ends by which an account''s lots live, wherever its points are';
-
 -- With when they end: those that end by activity say the last finite moment, and their account says when.
 CREATE VIEW loyalty._lot AS
     SELECT l.account_id, l.lot_no, l.open, l.issued, l.valid_from,
            CASE WHEN l.expires_at = '294276-12-31 23:59:59.999999+00'
-                THEN (SELECT CASE WHEN a.merged_into IS NULL THEN a.clock_end ELSE loyalty._clock_of(a.merged_into) END
-                      FROM loyalty.account a WHERE a.account_id = l.account_id)
+                THEN (SELECT a.clock_end FROM loyalty.account a WHERE a.account_id = l.account_id)
                 ELSE l.expires_at END AS expires_at,
            l.earned_at, l.credited, l.remaining, l.held, l.expired, l.waived,
            l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock

@@ -533,7 +533,8 @@ account_is_closed(Account *account)
  * out and its end is booked, or another clock starts.
  *
  * Accounts that were merged into one have its clock, and get it as they are
- * read; what their rows say of it is as of when they were written.
+ * read.  Their rows say of it what it was when they were written, but for those
+ * with points that wait to be confirmed: these are written when it moves.
  * ---------------------------------------------------------------- */
 
 /*
@@ -570,6 +571,8 @@ end_lots_of_clock(Account *account)
 static void
 move_clock(Account *account, TimestampTz end)
 {
+	if (account->parent != NULL && account->pending > 0 && account->clock_end != end)
+		account->changed = true;
 	account->clock_end = end;
 	for (int i = 0; i < account->nlots; i++)
 		if (account->lots[i]->on_clock)
@@ -584,6 +587,7 @@ account_set_clock(Account *account, TimestampTz end)
 {
 	Account    *root = account_root(account);
 
+	merged_read(root);
 	if (root->clock_end != DT_NOBEGIN && root->clock_end <= root->as_of)
 		end_lots_of_clock(root);
 	move_clock(root, end);

@@ -141,6 +141,7 @@ typedef struct Account
 	struct Account *parent;		/* in a visit of the account that has its points: the next on the way there */
 	struct Account **dependents;	/* read in this visit, parents before their own */
 	int			ndependents;
+	bool		dependents_read;	/* all that were merged into it are among them */
 
 	ItemPointerData tid;
 	bool		changed;

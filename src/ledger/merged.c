@@ -185,8 +185,12 @@ void
 merged_read(Account *account)
 {
 	int64	   *merged;
-	int			n = merged_accounts(account, &merged);
+	int			n;
 
+	if (account->dependents_read)
+		return;
+	account->dependents_read = true;
+	n = merged_accounts(account, &merged);
 	for (int i = 0; i < n; i++)
 	{
 		Account    *dependent = account_dependent(account_root(account), merged[i]);

@@ -73,9 +73,8 @@ merge_work(Account *from, Account *into, void *arg)
 	account_roll_forward(into, now);
 	refuse_held(from);
 
-	/* As long as it is a root; what waits there does not count for the tier. */
-	if (from->currency->confirm)
-		merged_read(from);
+	/* While it is a root: what waits there does not count for the tier, and lives by the clock. */
+	merged_read(from);
 	account_join_clock(from, into);
 	from->state = ACCOUNT_MERGED;
 	from->merged_into = into->account_id;
