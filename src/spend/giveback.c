@@ -45,6 +45,8 @@ typedef struct Giveback
 	int64		account_id;		/* of the entry that is the answer */
 	const Payment *payments;
 	int			npayments;
+	const int64 *payers;		/* their accounts, by ids */
+	int			npayers;
 } Giveback;
 
 /*
@@ -638,39 +640,49 @@ receiver_of(Receiver *receivers, int n, const Payment *payment)
 			 errhint("Something other than the ledger's functions writes it; run SELECT * FROM loyalty.verify().")));
 }
 
+/* The account that paid, in the visit of whichever has its points now. */
+static Account *
+find_payer(Account **roots, int n, int64 account_id)
+{
+	for (int i = 0; i < n; i++)
+	{
+		Account    *account = account_dependent(roots[i], account_id);
+
+		if (account != NULL)
+			return account;
+	}
+	elog(ERROR, "account " INT64_FORMAT " is in no visit, though all are locked", account_id);
+}
+
 static void
-give_back_pool(Account **accounts, int n, void *arg)
+give_back_pool(Account **roots, int nroots, void *arg)
 {
 	Giveback   *giveback = arg;
+	int			n = giveback->npayers;
 	Receiver   *receivers = palloc0(sizeof(Receiver) * n);
 	Points		returnable = 0;
 	Points		left;
 
-	giveback->answer = request_answer(accounts[0]->post, &giveback->request);
+	giveback->answer = request_answer(roots[0]->post, &giveback->request);
 	if (giveback->answer != 0)
 		return;
 
 	for (int i = 0; i < n; i++)
 	{
 		Receiver   *receiver = &receivers[i];
+		Account    *account = find_payer(roots, nroots, giveback->payers[i]);
 
-		if (accounts[i]->state == ACCOUNT_MERGED)
-			ereport(ERROR,
-					(errcode(ERRCODE_LY_PAYER_MERGED),
-					 errmsg("what a merged member paid in a pool can't be given back now"),
-					 errdetail("Of those who paid one was merged into another member since."),
-					 errhint("Take them apart with loyalty.unmerge_member(), give back, and merge again.")));
-		receiver->account = accounts[i];
+		receiver->account = account;
 		for (int p = 0; receiver->redeem_no == 0; p++)
-			if (giveback->payments[p].account_id == accounts[i]->account_id)
+			if (giveback->payments[p].account_id == account->account_id)
 				receiver->redeem_no = giveback->payments[p].entry_no;
-		giveback->line = read_redemption(accounts[i], receiver->redeem_no);
-		receiver->npaid = accounts[i]->nallocations;
+		giveback->line = read_redemption(account, receiver->redeem_no);
+		receiver->npaid = account->nallocations;
 		receiver->parts = palloc0(sizeof(Points) * Max(receiver->npaid, 1));
 		for (int p = 0; p < receiver->npaid; p++)
-			returnable += left_of(accounts[i]->allocations[p]);
+			returnable += left_of(account->allocations[p]);
 	}
-	left = points_to_return(giveback, accounts[0]->currency, returnable);
+	left = points_to_return(giveback, roots[0]->currency, returnable);
 	for (int i = giveback->npayments - 1; i >= 0 && left > 0; i--)
 	{
 		const Payment *payment = &giveback->payments[i];
@@ -701,8 +713,8 @@ give_back_pool(Account **accounts, int n, void *arg)
 }
 
 /* The accounts that paid the redemption, by their ids; LY004 for a part of one. */
-static int64 *
-read_payments(Post *post, Giveback *giveback, int64 account_id, int *n)
+static void
+read_payments(Post *post, Giveback *giveback, int64 account_id)
 {
 	Payment    *payments;
 	int64	   *ids;
@@ -720,8 +732,22 @@ read_payments(Post *post, Giveback *giveback, int64 account_id, int *n)
 	for (int i = 0; i < giveback->npayments; i++)
 		ids[i] = payments[i].account_id;
 	qsort(ids, giveback->npayments, sizeof(int64), post_compare_ids);
-	*n = qunique(ids, giveback->npayments, sizeof(int64), post_compare_ids);
-	return ids;
+	giveback->npayers = qunique(ids, giveback->npayments, sizeof(int64), post_compare_ids);
+	giveback->payers = ids;
+}
+
+/* All that have the payers' points are locked, and stay what they are. */
+static int
+roots_of(Post *post, const Giveback *giveback, int64 *roots)
+{
+	for (int i = 0; i < giveback->npayers; i++)
+	{
+		ItemPointerData tid;
+
+		roots[i] = post_root(post, giveback->payers[i], &tid);
+	}
+	qsort(roots, giveback->npayers, sizeof(int64), post_compare_ids);
+	return qunique(roots, giveback->npayers, sizeof(int64), post_compare_ids);
 }
 
 /* giveback(entry_id, points, request_id, reason, grace) */
@@ -775,14 +801,17 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 	post_account_wherever(&post, account_id, give_back, &giveback);
 	if (giveback.answer == 0 && giveback.line != NULL)
 	{
+		int64	   *roots;
 		int			n;
-		int64	   *ids;
 
 		/* Begun again, since none of its accounts is to be visited before all are locked. */
 		post_end(&post);
 		post_begin(&post);
-		ids = read_payments(&post, &giveback, account_id, &n);
-		post_several(&post, ids, n, give_back_pool, &giveback);
+		read_payments(&post, &giveback, account_id);
+		post_lock_roots(&post, giveback.payers, giveback.npayers);
+		roots = palloc(sizeof(int64) * giveback.npayers);
+		n = roots_of(&post, &giveback, roots);
+		post_several(&post, roots, n, give_back_pool, &giveback);
 		account_id = giveback.account_id;
 	}
 	PG_RETURN_INT64(request_finish(&post, &giveback.request, giveback.answer, account_id, giveback.entry_no));

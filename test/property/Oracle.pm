@@ -1374,6 +1374,7 @@ sub give_back
 		push @parts, [ $payment->{lot}, $part ];
 	}
 	$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, \@joined, @parts);
+	$self->end_visit($world, root($world, $key), $now, \@joined);
 	keep($world, $program, $op, $content, $answer, name_in($key));
 	return $answer;
 }
@@ -1417,7 +1418,6 @@ sub into_lots
 		$self->make_up_merged($world, $key, $now, @returned);
 	}
 	settle($world, $key, $account, $_) foreach @dead;
-	$self->end_visit($world, root($world, $key), $now, $joined);
 }
 
 # Points of undone purchases that were let off since they had been spent, and come back, are
@@ -1826,11 +1826,7 @@ sub give_back_pool
 	my $gone = $redemption->{gone} // {};
 	my @payers = $self->by_id($currency, keys %{ { map { $_->{payer} => 1 } @paid } });
 	refuse('LY020') if $gone->{ $payers[0] };
-	foreach my $payer (@payers)
-	{
-		refuse('LY347') if defined $world->{merged}{ member_of("$currency/$payer") };
-		refuse('LY020') if $gone->{$payer};
-	}
+	refuse('LY020') if grep { $gone->{$_} } @payers;
 	my $left = 0;
 	$left += $_->{points} - $_->{returned} foreach @paid;
 	my $points = $op->{points} // $left;
@@ -1846,14 +1842,17 @@ sub give_back_pool
 		push @{ $parts{ $payment->{payer} } }, [ $payment->{lot}, $part ];
 	}
 	$world->{statement} = ++$statements;
+	my %joined;
 	foreach my $payer ($self->by_id($currency, keys %parts))
 	{
 		my $key = "$currency/$payer";
-		my $account = visit($world, $key, $now);
+		my $joined = $joined{ root($world, $key) } //= [];
+		my $account = join_visit($world, $key, $now, $joined);
 		my $entry = entry($world, $key, 'giveback', $now);
 		$entry->{pooled} = $op->{entry};
-		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, [], @{ $parts{$payer} });
+		$self->into_lots($world, $key, $account, $entry, $now, $op->{grace}, $joined, @{ $parts{$payer} });
 	}
+	$self->end_visit($world, $_, $now, $joined{$_}) foreach sort keys %joined;
 	$world->{pooled}{ $op->{entry} } = { %$redemption, paid => \@paid };
 	keep($world, $program, $op, $content, $answer, map { $_->{payer} } @paid);
 	return $answer;
