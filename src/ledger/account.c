@@ -537,17 +537,9 @@ account_is_closed(Account *account)
  * with points that wait to be confirmed: these are written when it moves.
  * ---------------------------------------------------------------- */
 
-/*
- * Every lot of a clock that ran out ended with it, those too that something may yet be given back to,
- * and those of who was merged into this one: they are to get nothing that comes to live by the next.
- */
 static void
-end_lots_of_clock(Account *account)
+end_lots(Account *account, void *arg)
 {
-	Account    *root = account_root(account);
-	int64	   *merged;
-	int			n;
-
 	if (account->stored_lots > 0)
 		account_read_lots(account);
 	for (int i = 0; i < account->nlots; i++)
@@ -558,14 +550,16 @@ end_lots_of_clock(Account *account)
 		account->changed |= lot->on_clock;
 		lot->on_clock = false;
 	}
-	n = merged_accounts(account, &merged);
-	for (int i = 0; i < n; i++)
-	{
-		Account    *dependent = account_dependent(root, merged[i]);
+}
 
-		if (dependent != NULL)
-			end_lots_of_clock(dependent);
-	}
+/*
+ * Every lot of a clock that ran out ended with it, those too that something may yet be given back to,
+ * and those of who was merged into this one: they are to get nothing that comes to live by the next.
+ */
+static void
+end_lots_of_clock(Account *account)
+{
+	merged_each(account, end_lots, NULL);
 }
 
 static void

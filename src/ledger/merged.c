@@ -120,18 +120,18 @@ pass_on(Account *account, bool always)
 	Account    *to = account->parent;
 	int			n;
 	Lot		  **lots = account_open_lots(account, lots_by_use, &n);
-	bool		any = account->debt > 0;
+	int			going = 0;
 	Way			way;
 
 	for (int i = 0; i < n; i++)
-		any |= goes_on(account, lots[i]);
-	if (!any && !always)
+		if (goes_on(account, lots[i]))
+			lots[going++] = lots[i];
+	if (going == 0 && account->debt == 0 && !always)
 		return NULL;
 
 	way = begin_way(account, to);
-	for (int i = 0; i < n; i++)
-		if (goes_on(account, lots[i]))
-			carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
+	for (int i = 0; i < going; i++)
+		carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
 	carry_debt(account, to, &way);
 	return way.out;
 }
@@ -153,7 +153,7 @@ merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 	*entry_no = out->entry_no;
 }
 
-int
+static int
 merged_accounts(Account *account, int64 **accounts)
 {
 	Post	   *post = account->post;
@@ -177,28 +177,39 @@ merged_accounts(Account *account, int64 **accounts)
 	return n;
 }
 
-/* ----------------------------------------------------------------
- *		Back
- * ---------------------------------------------------------------- */
-
 void
-merged_read(Account *account)
+merged_each(Account *account, AccountWork work, void *arg)
 {
 	int64	   *merged;
 	int			n;
 
-	if (account->dependents_read)
-		return;
-	account->dependents_read = true;
+	work(account, arg);
 	n = merged_accounts(account, &merged);
 	for (int i = 0; i < n; i++)
 	{
 		Account    *dependent = account_dependent(account_root(account), merged[i]);
 
 		if (dependent != NULL)
-			merged_read(dependent);
+			merged_each(dependent, work, arg);
 	}
 }
+
+static void
+note_read(Account *account, void *arg)
+{
+	account->dependents_read = true;
+}
+
+void
+merged_read(Account *account)
+{
+	if (!account->dependents_read)
+		merged_each(account, note_read, NULL);
+}
+
+/* ----------------------------------------------------------------
+ *		Back
+ * ---------------------------------------------------------------- */
 
 /* Once both are dead it is nothing which of them the clock ended, and whether that is booked. */
 bool

@@ -31,8 +31,8 @@ extern Points merged_waive(Account *account, const Lot *own, Points points, bool
 /* Of points let off for having died where they are now, so many are owed again. */
 extern void merged_owe_again(Account *account, const Lot *own, Points points);
 
-/* The accounts merged into this one, ascending, not those merged into them; their number. */
-extern int	merged_accounts(Account *account, int64 **accounts);
+/* Works at an account and all merged into it, by whatever way: each before those merged into it, these by id. */
+extern void merged_each(Account *account, AccountWork work, void *arg);
 
 /* Reads all accounts merged into this one, by whatever way, into the visit. */
 extern void merged_read(Account *account);

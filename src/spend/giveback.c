@@ -407,10 +407,9 @@ typedef struct Person
 } Person;
 
 static void
-add_account(Person *person, Account *account)
+add_account(Account *account, void *arg)
 {
-	int64	   *merged;
-	int			n = merged_accounts(account, &merged);
+	Person	   *person = arg;
 	Purchases  *purchases;
 
 	person->accounts = array_grow(person->accounts, person->n, &person->room, sizeof(Purchases));
@@ -419,13 +418,6 @@ add_account(Person *person, Account *account)
 	find_awards(account, &purchases->let_offs);
 	if (purchases->let_offs.n > 0)
 		sum_up(account, &purchases->let_offs);
-	for (int i = 0; i < n; i++)
-	{
-		Account    *from = account_dependent(account_root(account), merged[i]);
-
-		if (from != NULL)
-			add_account(person, from);
-	}
 }
 
 /*
@@ -442,7 +434,6 @@ let_off_together(const Person *person, const Lot *paid)
 		const Purchases *purchases = &person->accounts[i];
 		Account    *account = purchases->account;
 
-		account_read_lots(account);
 		for (int j = 0; j < account->nlots; j++)
 			if (merged_same_dates(account, account->lots[j], paid))
 				owed = points_add(owed, let_off_of(&purchases->let_offs, account->lots[j]));
@@ -478,7 +469,9 @@ make_up_returned(Account *account, Returned *returned, int nreturned)
 {
 	Person		person = {0};
 
-	add_account(&person, account_root(account));
+	merged_each(account_root(account), add_account, &person);
+	for (int i = 0; i < person.n && person.n > 1; i++)
+		account_read_lots(person.accounts[i].account);
 	for (int i = 0; i < person.n; i++)
 	{
 		Purchases  *purchases = &person.accounts[i];
