@@ -128,21 +128,18 @@ chain_bytes(int64 account_id, const Entry *entry, const text *kind,
 void
 chain_sha256(const uint8 *data, int len, uint8 *hash)
 {
-	static const EVP_MD *algorithm;
 	static EVP_MD_CTX *state;
 
-	if (algorithm == NULL)
-	{
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-		algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
-#else
-		algorithm = EVP_sha256();
-#endif
-	}
 	if (state == NULL)
-		state = EVP_MD_CTX_new();
-	if (algorithm == NULL || state == NULL ||
-		!EVP_DigestInit_ex(state, algorithm, NULL) ||
+	{
+		EVP_MD_CTX *fresh = EVP_MD_CTX_new();
+
+		if (fresh == NULL || !EVP_DigestInit_ex(fresh, EVP_sha256(), NULL))
+			elog(ERROR, "could not compute SHA-256");
+		state = fresh;
+	}
+	/* Named no algorithm, it starts again with the one it has. */
+	if (!EVP_DigestInit_ex(state, NULL, NULL) ||
 		!EVP_DigestUpdate(state, data, len) ||
 		!EVP_DigestFinal_ex(state, hash, NULL))
 		elog(ERROR, "could not compute SHA-256");
