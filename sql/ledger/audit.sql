@@ -588,8 +588,8 @@ BEGIN
     WHERE p.program_id IS NULL GROUP BY m.program_id
 
     UNION ALL
-    SELECT t.account_id, NULL, 'the account is not there, what counts towards its tier is'
-    FROM (SELECT c.account_id FROM loyalty.tier_change c UNION SELECT b.account_id FROM loyalty.tier_progress_bucket b) t
+    SELECT DISTINCT t.account_id, NULL::bigint, 'the account is not there, what counts towards its tier is'
+    FROM (SELECT c.account_id FROM loyalty.tier_change c UNION ALL SELECT b.account_id FROM loyalty.tier_progress_bucket b) t
     WHERE NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = t.account_id)
 
     UNION ALL
