@@ -380,7 +380,7 @@ sub operation
 
 # A member spends everything, then an order goes back: a debt, or points let off. Then it
 # spends again, which the debt may forbid, or some of what it spent is given back. Or it
-# holds everything, and what is let off is owed until the hold ends.
+# holds everything, and what is let off is owed until the hold ends; perhaps by another key.
 sub squeeze
 {
 	my ($self) = @_;
@@ -395,11 +395,21 @@ sub squeeze
 	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
 	if (chance(0.4))
 	{
-		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $self->{member_of}{$row},
+		my ($holder, @merge, @apart) = $self->{member_of}{$row};
+		if (chance(0.6))
+		{
+			my $program = $self->{config}{currencies}{ pick(@currencies) }{program};
+			my %both = (program => $program, member => $holder, request => undef, reason => undef);
+			$holder = pick(@{ $self->{config}{members} });
+			push @{ $self->{merges} }, [ $program, $both{member} ];
+			@merge = { isolation => 'READ COMMITTED', ops => [ { %both, do => 'merge', to => $holder } ] };
+			@apart = { isolation => 'READ COMMITTED', ops => [ { %both, do => 'unmerge' } ] } if chance(0.3);
+		}
+		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $holder,
 			points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef } ] } } @currencies;
 		my @ends = map { { isolation => 'READ COMMITTED', ops => [ { do => pick('capture', 'release', 'release'), of => (7 + rand()) / 8, instead => $self->hold($currencies[0]),
 			points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } ] } } 1 .. 3;
-		return @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @ends;
+		return @merge, @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @apart, @ends;
 	}
 	my @then = chance(0.5) ? $spend->(10000) : map { { isolation => 'READ COMMITTED', ops => [ { do => 'giveback', of => (7 + rand()) / 8,
 		points => undef, request => undef, reason => undef, grace => weighted(3 => undef, 1 => '10 days') } ] } } 1 .. 4;
