@@ -739,20 +739,6 @@ read_payments(Post *post, Giveback *giveback, int64 account_id)
 	giveback->payers = ids;
 }
 
-/* All that have the payers' points are locked, and stay what they are. */
-static int
-roots_of(Post *post, const Giveback *giveback, int64 *roots)
-{
-	for (int i = 0; i < giveback->npayers; i++)
-	{
-		ItemPointerData tid;
-
-		roots[i] = post_root(post, giveback->payers[i], &tid);
-	}
-	qsort(roots, giveback->npayers, sizeof(int64), post_compare_ids);
-	return qunique(roots, giveback->npayers, sizeof(int64), post_compare_ids);
-}
-
 /* giveback(entry_id, points, request_id, reason, grace) */
 Datum
 loyalty_giveback(PG_FUNCTION_ARGS)
@@ -811,9 +797,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		post_end(&post);
 		post_begin(&post);
 		read_payments(&post, &giveback, account_id);
-		post_lock_roots(&post, giveback.payers, giveback.npayers);
-		roots = palloc(sizeof(int64) * giveback.npayers);
-		n = roots_of(&post, &giveback, roots);
+		n = post_lock_roots(&post, giveback.payers, giveback.npayers, &roots);
 		post_several(&post, roots, n, give_back_pool, &giveback);
 		account_id = giveback.account_id;
 	}
