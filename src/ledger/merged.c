@@ -58,6 +58,7 @@ begin_way(Account *from, Account *to, TimestampTz at)
 	return way;
 }
 
+/* Into the lot of its dates, or into one that is known to have them. */
 static void
 carry(Account *from, Account *to, const Way *way, Lot *lot, Points points, Lot *into)
 {
@@ -115,26 +116,27 @@ goes_on(Account *account, const Lot *lot)
 	return lot->dates.valid_from != DT_NOEND && account_settle_lot(account, lot->lot_no)->remaining > 0;
 }
 
-static Entry *
+/* Without entries if there was nothing, and it was not to be done all the same. */
+static Way
 pass_on(Account *account, bool always)
 {
 	Account    *to = account->parent;
 	int			n;
 	Lot		  **lots = account_open_lots(account, lots_by_use, &n);
 	int			going = 0;
-	Way			way;
+	Way			way = {NULL, NULL};
 
 	for (int i = 0; i < n; i++)
 		if (goes_on(account, lots[i]))
 			lots[going++] = lots[i];
 	if (going == 0 && account->debt == 0 && !always)
-		return NULL;
+		return way;
 
 	way = begin_way(account, to, account->post->now);
 	for (int i = 0; i < going; i++)
 		carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
 	carry_debt(account, to, &way);
-	return way.out;
+	return way;
 }
 
 void
@@ -146,12 +148,11 @@ merged_pass_on(Account *account)
 void
 merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 {
-	Entry	   *out = pass_on(account, true);
-	Account    *to = account->parent;
+	Way			way = pass_on(account, true);
 
-	out->event = request_id;
-	out->reason = to->entries[to->nentries - 1].reason = reason;
-	*entry_no = out->entry_no;
+	way.out->event = request_id;
+	way.out->reason = way.in->reason = reason;
+	*entry_no = way.out->entry_no;
 }
 
 static int
@@ -380,6 +381,7 @@ typedef struct Merge
 	int32		parent_no;		/* and its other side */
 	int32	   *entries;		/* of all ways to and fro */
 	int			nentries;
+	int			entries_room;
 	int32		last_archived;	/* of the account's entries */
 	Gone	   *gone;
 	int			n;
@@ -449,9 +451,7 @@ find_ways(Account *account, Merge *merge, Table *table, const char *index)
 			merge->entry_no = DatumGetInt32(values[ENTRY_NO]);
 			merge->parent_no = (int32) (other % ENTRIES_PER_ACCOUNT);
 		}
-		if (merge->nentries % 16 == 0)
-			merge->entries = merge->entries == NULL ? palloc(sizeof(int32) * 16) :
-				repalloc(merge->entries, sizeof(int32) * (merge->nentries + 16));
+		merge->entries = array_grow(merge->entries, merge->nentries, &merge->entries_room, sizeof(int32));
 		merge->entries[merge->nentries++] = DatumGetInt32(values[ENTRY_NO]);
 	}
 	table_scan_end(&scan);
@@ -542,6 +542,8 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 	Merge		merge;
 	Points		owed;
 	Way			way;
+	Lot		  **lots;
+	int			n;
 
 	read_merge(account, &merge);
 	settle_gone(account, &merge, &owed);
@@ -558,14 +560,12 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 	way.out->reverses = merge.parent_no;
 	way.in->event = request_id;
 	way.in->reason = way.out->reason = reason;
+	lots = account_open_lots(from, lots_by_use, &n);
 	for (int i = 0; i < merge.n; i++)
 	{
 		Points		left = merge.gone[i].points;
 		Lot		   *own = merge.gone[i].lot;
-		Lot		  **lots;
-		int			n;
 
-		lots = account_open_lots(from, lots_by_use, &n);
 		for (int j = 0; j < n && left > 0; j++)
 		{
 			Points		part = Min(left, returnable(from, lots[j], own, false, from->as_of));
@@ -574,7 +574,6 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 				carry(from, account, &way, lots[j], part, own);
 			left -= part;
 		}
-		pfree(lots);
 	}
 	owed = Min(owed, from->debt);
 	if (owed > 0)
