@@ -380,7 +380,7 @@ sub operation
 
 # A member spends everything, then an order goes back: a debt, or points let off. Then it
 # spends again, which the debt may forbid, or some of what it spent is given back. Or it
-# holds everything, and what is let off is owed until the hold ends; perhaps by another key.
+# holds everything, and what is let off is owed until the hold ends.
 sub squeeze
 {
 	my ($self) = @_;
@@ -395,21 +395,11 @@ sub squeeze
 	$undo = { %$undo, do => 'delete' } if $row =~ /^v/ || chance(0.3);
 	if (chance(0.4))
 	{
-		my ($holder, @merge, @apart) = $self->{member_of}{$row};
-		if (chance(0.6))
-		{
-			my $program = $self->{config}{currencies}{ pick(@currencies) }{program};
-			my %both = (program => $program, member => $holder, request => undef, reason => undef);
-			$holder = pick(@{ $self->{config}{members} });
-			push @{ $self->{merges} }, [ $program, $both{member} ];
-			@merge = { isolation => 'READ COMMITTED', ops => [ { %both, do => 'merge', to => $holder } ] };
-			@apart = { isolation => 'READ COMMITTED', ops => [ { %both, do => 'unmerge' } ] } if chance(0.3);
-		}
-		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $holder,
+		my @holds = map { { isolation => 'READ COMMITTED', ops => [ { %{ $self->hold($_) }, member => $self->{member_of}{$row},
 			points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef } ] } } @currencies;
 		my @ends = map { { isolation => 'READ COMMITTED', ops => [ { do => pick('capture', 'release', 'release'), of => (7 + rand()) / 8, instead => $self->hold($currencies[0]),
 			points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } ] } } 1 .. 3;
-		return @merge, @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @apart, @ends;
+		return @holds, { isolation => 'READ COMMITTED', ops => [$undo] }, @ends;
 	}
 	my @then = chance(0.5) ? $spend->(10000) : map { { isolation => 'READ COMMITTED', ops => [ { do => 'giveback', of => (7 + rand()) / 8,
 		points => undef, request => undef, reason => undef, grace => weighted(3 => undef, 1 => '10 days') } ] } } 1 .. 4;
@@ -470,6 +460,26 @@ sub twins
 	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
 }
 
+# Who is somebody else as well holds all points of both; an order of the one is refunded, and the hold ends.
+sub promised
+{
+	my ($self, $mine) = @_;
+	my $config = $self->{config};
+	my $currency = pick(grep { $config->{currencies}{$_}{debt} eq 'forgive' && !$config->{currencies}{$_}{confirm} } sort keys %{ $config->{currencies} }) // return ();
+	my ($member, $other) = shuffle @{ $config->{members} };
+	my @orders = map { { %{ $self->row('orders') }, member => $_, status => 'paid' } } $member, $other;
+	my %both = (program => $config->{currencies}{$currency}{program}, member => $member, request => undef, reason => undef);
+	push @$mine, map { $_->{id} } @orders;
+	push @{ $self->{merges} }, [ $both{program}, $member ];
+	my $refund = sub { return { do => 'update', table => 'orders', ids => [ $orders[0]{id} ], set => { share => $_[0] } } };
+	my @ops = ({ do => 'insert', table => 'orders', conflict => '', rows => \@orders, columns => [] }, { %both, do => 'merge', to => $other },
+		{ %{ $self->hold($currency) }, member => $other, points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef },
+		$refund->(pick(100, between(1, 100))), (chance(0.2) ? $refund->(between(0, 50)) : ()), (chance(0.2) ? { %both, do => 'unmerge' } : ()),
+		map { { do => $_, of => (31 + rand()) / 32, instead => $self->hold($currency), points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } }
+		  pick('capture', 'release'), 'release');
+	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
+}
+
 # Mostly one.
 sub transactions
 {
@@ -477,6 +487,7 @@ sub transactions
 	return $self->squeeze if !$self->{at_once} && chance(0.1);
 	return $self->farewell($mine) if chance(0.01);
 	return $self->twins($mine) if chance(0.02);
+	return $self->promised($mine) if !$self->{at_once} && chance(0.05);
 	return $self->transaction($mine);
 }
 
