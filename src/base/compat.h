@@ -50,7 +50,7 @@
 #define compat_check_exprs	ri_ConstraintExprs
 #endif
 
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 170000
 #define compat_sendcountedtext(buf, str, len)	pq_sendcountedtext(buf, str, len)
 #else
 #define compat_sendcountedtext(buf, str, len)	pq_sendcountedtext(buf, str, len, false)
