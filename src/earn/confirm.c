@@ -21,6 +21,7 @@
 #include "access/nbtree.h"
 #include "utils/builtins.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "ledger/request.h"
 
@@ -46,6 +47,7 @@ typedef struct Confirmation
 	int32		lot_no;
 	Share	   *shares;
 	int			nshares;
+	int			shares_room;
 	Points		carried;		/* by a change of key that says no lot */
 	bool		rekeyed;
 	int32		answer;			/* the entry that gives; 0: not confirmed yet */
@@ -100,11 +102,12 @@ static Points
 effect_on_lot(Account *account, TupleTableSlot *slot, int32 lot_no)
 {
 	Datum	   *values = slot->tts_values - 1;
+	bool	   *nulls = slot->tts_isnull - 1;
 	TableScan	scan;
 	Table	   *allocation;
 	Points		sum = 0;
 
-	if (!(slot->tts_isnull - 1)[ENTRY_LOT])
+	if (!nulls[ENTRY_LOT])
 		return DatumGetInt32(values[ENTRY_LOT]) == lot_no ? DatumGetPoints(values[ENTRY_POINTS]) : 0;
 	allocation = post_scan_allocations(account->post, &scan, account->account_id, DatumGetInt32(values[ENTRY_NO]), false);
 	while (table_scan_next(&scan))
@@ -120,18 +123,16 @@ effect_on_lot(Account *account, TupleTableSlot *slot, int32 lot_no)
 }
 
 static Share *
-share_of(Confirmation *confirmation, text *event, text *line)
+share_of(Confirmation *confirmation, const text *event, const text *line)
 {
 	Share	   *share;
 
 	for (int i = 0; i < confirmation->nshares; i++)
 		if (same_text(confirmation->shares[i].event, event) && same_text(confirmation->shares[i].line, line))
 			return &confirmation->shares[i];
-	confirmation->shares = confirmation->nshares == 0 ? palloc(sizeof(Share) * 4) :
-		confirmation->nshares % 4 == 0 ?
-		repalloc(confirmation->shares, sizeof(Share) * (confirmation->nshares + 4)) : confirmation->shares;
+	confirmation->shares = array_grow(confirmation->shares, confirmation->nshares, &confirmation->shares_room, sizeof(Share));
 	share = &confirmation->shares[confirmation->nshares++];
-	*share = (Share) {event, line, 0};
+	*share = (Share) {copy_text(event), copy_text(line), 0};
 	return share;
 }
 
@@ -140,6 +141,8 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 {
 	Datum	   *values = slot->tts_values - 1;
 	bool	   *nulls = slot->tts_isnull - 1;
+	const text *event;
+	const text *line;
 	EntryKind	kind;
 	Points		points;
 	Share	   *share;
@@ -150,7 +153,8 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 		return;
 	kind = entry_kind_of(values[ENTRY_KIND]);
 	points = DatumGetPoints(values[ENTRY_POINTS]);
-	share = share_of(confirmation, copy_text(slot_text(slot, ENTRY_EVENT)), copy_text(slot_text(slot, ENTRY_LINE)));
+	event = slot_text(slot, ENTRY_EVENT);
+	line = slot_text(slot, ENTRY_LINE);
 	confirmation->rekeyed |= kind == ENTRY_REKEY;
 	if (kind == ENTRY_CONFIRM && points < 0 && confirmation->answer == 0 && !nulls[ENTRY_LOT] &&
 		DatumGetInt32(values[ENTRY_LOT]) == confirmation->lot_no)
@@ -159,6 +163,7 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 	/* What repaid a debt in part says no lot as its key changes: all that is there goes along. */
 	if (kind == ENTRY_REKEY && nulls[ENTRY_LOT])
 	{
+		share = share_of(confirmation, event, line);
 		if (points < 0)
 		{
 			confirmation->carried = share->points;
@@ -171,7 +176,13 @@ add_entry(Account *account, Confirmation *confirmation, TupleTableSlot *slot)
 		}
 		return;
 	}
-	share->points = points_add(share->points, effect_on_lot(account, slot, confirmation->lot_no));
+
+	/* All of an account's entries may be asked, of which few are of the award. */
+	points = effect_on_lot(account, slot, confirmation->lot_no);
+	if (points == 0)
+		return;
+	share = share_of(confirmation, event, line);
+	share->points = points_add(share->points, points);
 }
 
 static void
@@ -229,7 +240,7 @@ confirm_work(Account *account, void *arg)
 	LotDates	dates;
 
 	confirmation->shares = NULL;
-	confirmation->nshares = 0;
+	confirmation->nshares = confirmation->shares_room = 0;
 	confirmation->carried = 0;
 	confirmation->rekeyed = false;
 	confirmation->answer = 0;

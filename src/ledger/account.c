@@ -940,8 +940,10 @@ account_take_back(Account *account, Entry *entry, Points points, Lot *own)
 		if (account->currency->debt == DEBT_FORGIVE)
 		{
 			entry->forgiven = points_add(entry->forgiven, left);
-			if (own != NULL && own->held > 0 && lot_alive(own, account->as_of))
-				reserve_owe(account, own, left);
+			if (own != NULL && account->parent != NULL)
+				merged_owe(account, own, left);
+			else if (own != NULL && own->held > 0 && lot_alive(own, account->as_of))
+				(void) reserve_owe(account, own, left);
 		}
 		else
 			account_change_debt(account, entry, left);

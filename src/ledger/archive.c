@@ -90,7 +90,7 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 	table_open_for_write(&allocation, "allocation", ALLOCATION_NATTS, post.estate);
 	table_open_for_write(&archived_entry, "archived_entry", ENTRY_NATTS, post.estate);
 	table_open_for_write(&archived_allocation, "archived_allocation", ALLOCATION_NATTS, post.estate);
-	post_lock_roots(&post, accounts, n);
+	(void) post_lock_roots(&post, accounts, n, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		post_account_wherever(&post, accounts[i], lock_account, NULL);

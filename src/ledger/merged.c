@@ -31,6 +31,7 @@
 
 #include "base/array.h"
 #include "ledger/merged.h"
+#include "ledger/reserve.h"
 
 /* Both sides of a way. */
 typedef struct Way
@@ -46,17 +47,18 @@ entry_id_text(const Account *account, const Entry *entry)
 }
 
 static Way
-begin_way(Account *from, Account *to)
+begin_way(Account *from, Account *to, TimestampTz at)
 {
 	Way			way;
 
-	way.out = account_entry(from, ENTRY_MERGE, from->post->now);
-	way.in = account_entry(to, ENTRY_MERGE, to->post->now);
+	way.out = account_entry(from, ENTRY_MERGE, at);
+	way.in = account_entry(to, ENTRY_MERGE, at);
 	way.out->line = entry_id_text(to, way.in);
 	way.in->line = entry_id_text(from, way.out);
 	return way;
 }
 
+/* Into the lot of its dates, or into one that is known to have them. */
 static void
 carry(Account *from, Account *to, const Way *way, Lot *lot, Points points, Lot *into)
 {
@@ -114,26 +116,27 @@ goes_on(Account *account, const Lot *lot)
 	return lot->dates.valid_from != DT_NOEND && account_settle_lot(account, lot->lot_no)->remaining > 0;
 }
 
-static Entry *
+/* Without entries if there was nothing, and it was not to be done all the same. */
+static Way
 pass_on(Account *account, bool always)
 {
 	Account    *to = account->parent;
 	int			n;
 	Lot		  **lots = account_open_lots(account, lots_by_use, &n);
 	int			going = 0;
-	Way			way;
+	Way			way = {NULL, NULL};
 
 	for (int i = 0; i < n; i++)
 		if (goes_on(account, lots[i]))
 			lots[going++] = lots[i];
 	if (going == 0 && account->debt == 0 && !always)
-		return NULL;
+		return way;
 
-	way = begin_way(account, to);
+	way = begin_way(account, to, account->post->now);
 	for (int i = 0; i < going; i++)
 		carry(account, to, &way, lots[i], lots[i]->remaining, NULL);
 	carry_debt(account, to, &way);
-	return way.out;
+	return way;
 }
 
 void
@@ -145,12 +148,11 @@ merged_pass_on(Account *account)
 void
 merged_begin(Account *account, text *request_id, text *reason, int32 *entry_no)
 {
-	Entry	   *out = pass_on(account, true);
-	Account    *to = account->parent;
+	Way			way = pass_on(account, true);
 
-	out->event = request_id;
-	out->reason = to->entries[to->nentries - 1].reason = reason;
-	*entry_no = out->entry_no;
+	way.out->event = request_id;
+	way.out->reason = way.in->reason = reason;
+	*entry_no = way.out->entry_no;
 }
 
 static int
@@ -189,7 +191,8 @@ merged_each(Account *account, AccountWork work, void *arg)
 	{
 		Account    *dependent = account_dependent(account_root(account), merged[i]);
 
-		if (dependent != NULL)
+		/* Its row may say so still when this visit takes it apart. */
+		if (dependent != NULL && dependent->parent != NULL)
 			merged_each(dependent, work, arg);
 	}
 }
@@ -220,20 +223,23 @@ merged_same_dates(const Account *account, const Lot *a, const Lot *b)
 		(a->on_clock == b->on_clock || a->dates.expires_at <= account->as_of);
 }
 
-/* What the parent can give back of points like those; any: and of others that can be spent. */
+/* What the parent could give back at a time of points like those; any: and of others that can be spent. */
 static Points
-returnable(Account *from, const Lot *lot, const Lot *like, bool any)
+returnable(Account *from, const Lot *lot, const Lot *like, bool any, TimestampTz at)
 {
-	if (lot->dates.expires_at <= from->as_of)
+	if (lot->dates.expires_at <= at)
 		return 0;
 	if ((like != NULL && merged_same_dates(from, lot, like)) || (any && lot_alive(lot, from->as_of)))
 		return lot->remaining - lot->held;
 	return 0;
 }
 
-/* Points like those from the parent, then, if any will do, of others; as many as there are. */
+/*
+ * Points like those from the parent, then, if any will do, of others; as many as there are.  The time
+ * is the visit's, or before it.
+ */
 static void
-bring_back(Account *account, Points points, const Lot *like, Lot *own, bool any)
+bring_back(Account *account, Points points, const Lot *like, Lot *own, bool any, TimestampTz at)
 {
 	Account    *from = account->parent;
 	Lot		  **lots;
@@ -242,20 +248,20 @@ bring_back(Account *account, Points points, const Lot *like, Lot *own, bool any)
 	Way			way;
 
 	if (from->parent != NULL)
-		bring_back(from, points, like, NULL, any);
+		bring_back(from, points, like, NULL, any, at);
 	lots = account_open_lots(from, lots_by_use, &n);
 	for (int i = 0; i < n; i++)
-		there = points_add(there, returnable(from, lots[i], like, any));
+		there = points_add(there, returnable(from, lots[i], like, any, at));
 	points = Min(points, there);
 	if (points == 0)
 		return;
 
-	way = begin_way(from, account);
+	way = begin_way(from, account, Min(at, account->post->now));
 	for (int others = 0; others <= 1 && points > 0; others++)
 		for (int i = 0; i < n && points > 0; i++)
 		{
 			bool		its_own = like != NULL && merged_same_dates(from, lots[i], like);
-			Points		part = Min(points, returnable(from, lots[i], like, any));
+			Points		part = Min(points, returnable(from, lots[i], like, any, at));
 
 			if (part == 0 || its_own == others)
 				continue;
@@ -280,15 +286,15 @@ merged_recall(Account *account, Points points, Lot *own)
 			points -= merged_waive(account, own, points, false);
 	}
 	if (points > 0)
-		bring_back(account, points, own, own, true);
+		bring_back(account, points, own, own, true, account->as_of);
 }
 
 Lot *
-merged_fetch(Account *account, Points points, const Lot *like, Lot *own)
+merged_fetch(Account *account, Points points, const Lot *like, Lot *own, TimestampTz at)
 {
 	if (!merged_same_dates(account, own, like))
 		own = NULL;
-	bring_back(account, points, like, own, false);
+	bring_back(account, points, like, own, false, at);
 	return own ? own : account->last_used;
 }
 
@@ -319,6 +325,21 @@ merged_waive(Account *account, const Lot *own, Points points, bool really)
 		}
 	}
 	return waived;
+}
+
+void
+merged_owe(Account *account, const Lot *own, Points points)
+{
+	Account    *root = account_root(account);
+
+	account_read_open(root);
+	for (int i = 0; i < root->nlots && points > 0; i++)
+	{
+		Lot		   *lot = root->lots[i];
+
+		if (lot->held > 0 && lot_alive(lot, root->as_of) && merged_same_dates(root, lot, own))
+			points = reserve_owe(root, lot, points);
+	}
 }
 
 void
@@ -360,6 +381,7 @@ typedef struct Merge
 	int32		parent_no;		/* and its other side */
 	int32	   *entries;		/* of all ways to and fro */
 	int			nentries;
+	int			entries_room;
 	int32		last_archived;	/* of the account's entries */
 	Gone	   *gone;
 	int			n;
@@ -429,9 +451,7 @@ find_ways(Account *account, Merge *merge, Table *table, const char *index)
 			merge->entry_no = DatumGetInt32(values[ENTRY_NO]);
 			merge->parent_no = (int32) (other % ENTRIES_PER_ACCOUNT);
 		}
-		if (merge->nentries % 16 == 0)
-			merge->entries = merge->entries == NULL ? palloc(sizeof(int32) * 16) :
-				repalloc(merge->entries, sizeof(int32) * (merge->nentries + 16));
+		merge->entries = array_grow(merge->entries, merge->nentries, &merge->entries_room, sizeof(int32));
 		merge->entries[merge->nentries++] = DatumGetInt32(values[ENTRY_NO]);
 	}
 	table_scan_end(&scan);
@@ -510,7 +530,7 @@ bring_debt_back(Account *account, Points points)
 	points = Min(points, from->debt);
 	if (points == 0)
 		return;
-	way = begin_way(from, account);
+	way = begin_way(from, account, account->post->now);
 	account_change_debt(from, way.out, -points);
 	account_change_debt(account, way.in, points);
 }
@@ -522,6 +542,8 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 	Merge		merge;
 	Points		owed;
 	Way			way;
+	Lot		  **lots;
+	int			n;
 
 	read_merge(account, &merge);
 	settle_gone(account, &merge, &owed);
@@ -529,32 +551,29 @@ merged_end(Account *account, text *request_id, text *reason, int32 *entry_no)
 	/* First to the parent, if it was merged itself. */
 	for (int i = 0; i < merge.n && from->parent != NULL; i++)
 		if (merge.gone[i].points > 0)
-			bring_back(from, merge.gone[i].points, merge.gone[i].lot, NULL, false);
+			bring_back(from, merge.gone[i].points, merge.gone[i].lot, NULL, false, from->as_of);
 	if (from->parent != NULL && owed > from->debt)
 		bring_debt_back(from, owed - from->debt);
 
-	way = begin_way(from, account);
+	way = begin_way(from, account, account->post->now);
 	way.in->reverses = merge.entry_no;
 	way.out->reverses = merge.parent_no;
 	way.in->event = request_id;
 	way.in->reason = way.out->reason = reason;
+	lots = account_open_lots(from, lots_by_use, &n);
 	for (int i = 0; i < merge.n; i++)
 	{
 		Points		left = merge.gone[i].points;
 		Lot		   *own = merge.gone[i].lot;
-		Lot		  **lots;
-		int			n;
 
-		lots = account_open_lots(from, lots_by_use, &n);
 		for (int j = 0; j < n && left > 0; j++)
 		{
-			Points		part = Min(left, returnable(from, lots[j], own, false));
+			Points		part = Min(left, returnable(from, lots[j], own, false, from->as_of));
 
 			if (part > 0)
 				carry(from, account, &way, lots[j], part, own);
 			left -= part;
 		}
-		pfree(lots);
 	}
 	owed = Min(owed, from->debt);
 	if (owed > 0)

@@ -22,11 +22,17 @@ extern void merged_pass_on(Account *account);
  */
 extern void merged_recall(Account *account, Points points, Lot *own);
 
-/* Brings back points of the dates of a lot where they are; the lot that they come to, which is own if its dates are those. */
-extern Lot *merged_fetch(Account *account, Points points, const Lot *like, Lot *own);
+/*
+ * Brings back points of the dates of a lot where they are, as of a time; the lot that they come to,
+ * which is own if its dates are those.
+ */
+extern Lot *merged_fetch(Account *account, Points points, const Lot *like, Lot *own, TimestampTz at);
 
 /* How much of an own lot's points, up to so many, died where they are now; really: and is let off for it. */
 extern Points merged_waive(Account *account, const Lot *own, Points points, bool really);
+
+/* Points let off are owed by the holds that keep points of the own lot's dates where they are now. */
+extern void merged_owe(Account *account, const Lot *own, Points points);
 
 /* Of points let off for having died where they are now, so many are owed again. */
 extern void merged_owe_again(Account *account, const Lot *own, Points points);

@@ -978,16 +978,16 @@ lock_all(Post *post, Root *roots, int n)
 	return all;
 }
 
-void
-post_lock_roots(Post *post, const int64 *accounts, int n)
+int
+post_lock_roots(Post *post, const int64 *accounts, int n, int64 **ids)
 {
 	Root	   *roots = palloc(sizeof(Root) * Max(n, 1));
+	int			nroots = 0;
 	bool		locked = n == 0;
 
 	while (!locked)
 	{
-		int			nroots = 0;
-
+		nroots = 0;
 		for (int i = 0; i < n; i++)
 		{
 			roots[i].account_id = post_root(post, accounts[i], &roots[i].tid);
@@ -1003,8 +1003,15 @@ post_lock_roots(Post *post, const int64 *accounts, int n)
 		if (!locked)
 			new_snapshot(post);
 	}
+	if (ids != NULL)
+	{
+		*ids = palloc(sizeof(int64) * Max(nroots, 1));
+		for (int i = 0; i < nroots; i++)
+			(*ids)[i] = roots[i].account_id;
+	}
 	pfree(roots);
 	post_restart(post);
+	return nroots;
 }
 
 void

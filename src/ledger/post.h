@@ -115,8 +115,11 @@ extern bool post_found_merged(Post *post);
  */
 extern int64 post_root(Post *post, int64 account_id, ItemPointer tid);
 
-/* Locks the accounts in whose visits these are written, in the order of ids; they may be visited in any order then. */
-extern void post_lock_roots(Post *post, const int64 *accounts, int n);
+/*
+ * Locks the accounts in whose visits these are written, in the order of ids; they may be visited in any
+ * order then.  Answers how many they are; *ids, if wanted, is who they are, in that order.
+ */
+extern int	post_lock_roots(Post *post, const int64 *accounts, int n, int64 **ids);
 
 /* Begins again with the accounts of lower ids, seeing what was written, and committed by others, since. */
 extern void post_restart(Post *post);

@@ -214,6 +214,7 @@ read_currency(void *row, TupleTableSlot *slot)
 	currency->pending_counts = DatumGetBool(values[CURRENCY_PENDING_COUNTS]);
 	currency->debt = config_word(values[CURRENCY_DEBT], debts);
 	currency->confirm = DatumGetBool(values[CURRENCY_CONFIRM]);
+	currency->may_wait = currency->confirm || DatumGetTimestampTz(values[CURRENCY_CHANGED_AT]) != DT_NOBEGIN;
 	if (!slot->tts_isnull[CURRENCY_ACTIVITY - 1])
 		currency->activity = read_activity(DatumGetArrayTypeP(values[CURRENCY_ACTIVITY]));
 }

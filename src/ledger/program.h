@@ -88,6 +88,7 @@ typedef struct Currency
 	bool		pending_counts; /* to the tier */
 	DebtPolicy	debt;
 	bool		confirm;		/* awards can't be spent until they are confirmed */
+	bool		may_wait;		/* some may be there that wait: it does so, or may have before it was changed */
 	int			activity;
 } Currency;
 

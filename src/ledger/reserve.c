@@ -132,7 +132,7 @@ open_holds(Account *account, const Lot *lot, Hold ***holds)
 	return n;
 }
 
-void
+Points
 reserve_owe(Account *account, Lot *lot, Points points)
 {
 	Hold	  **holds;
@@ -146,6 +146,7 @@ reserve_owe(Account *account, Lot *lot, Points points)
 		holds[i]->changed |= part > 0;
 		points -= part;
 	}
+	return points;
 }
 
 /* Takes it off those that end last, but for one of them. */
@@ -187,7 +188,7 @@ reserve_review(Account *account)
 		if (holds[i]->owed == 0)
 			continue;
 		owed = owed_of(holds, n, lot);
-		owe_less(holds, n, lot, owed - Max(reserve_let_off_hook(account, lot), 0), NULL);
+		owe_less(holds, n, lot, owed - reserve_let_off_hook(account, lot), NULL);
 	}
 }
 
@@ -249,7 +250,7 @@ reserve_capture(Account *account, Entry *entry, Hold *hold, Points points)
 	if (beyond > 0)
 	{
 		hold->owed -= beyond;
-		reserve_owe(account, hold->lot, beyond);
+		(void) reserve_owe(account, hold->lot, beyond);
 	}
 }
 

@@ -41,9 +41,9 @@ extern void reserve_roll_forward(Account *account);
 
 /*
  * A refund found points of the award's own lot held, and let them off: when they
- * come free, they are taken then.  Of as many as there are.
+ * come free, they are taken then.  Of as many as there are; answers how many are left.
  */
-extern void reserve_owe(Account *account, Lot *lot, Points points);
+extern Points reserve_owe(Account *account, Lot *lot, Points points);
 
 /* At a visit's end: no more is owed of a lot than its awards are let off. */
 extern void reserve_review(Account *account);

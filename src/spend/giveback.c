@@ -353,38 +353,11 @@ make_up(Account *account, LetOffs *found, const Lot *paid, Lot *into, Points poi
 	return made_up;
 }
 
-static Points
-let_off(Account *account, const Lot *lot)
-{
-	LetOffs		found = {0};
-
-	find_awards(account, &found);
-	sum_up(account, &found);
-	return let_off_of(&found, lot);
-}
-
-static void
-take_owed(Account *account, Lot *lot, Points points, TimestampTz at)
-{
-	LetOffs		found = {0};
-
-	find_awards(account, &found);
-	sum_up(account, &found);
-	(void) make_up(account, &found, lot, lot, Min(points, let_off_of(&found, lot)), at);
-}
-
-void
-giveback_init(void)
-{
-	reserve_let_off_hook = let_off;
-	reserve_take_owed_hook = take_owed;
-}
-
 /* ----------------------------------------------------------------
- *		Giving back
+ *		What they are owed when points come back, or free
  * ---------------------------------------------------------------- */
 
-/* What came back alive of a lot that paid. */
+/* What came back alive of a lot that paid, or came free of one that was held. */
 typedef struct Returned
 {
 	Lot		   *paid;
@@ -420,22 +393,34 @@ add_account(Account *account, void *arg)
 		sum_up(account, &purchases->let_offs);
 }
 
+/* The person whose points are in the visit of this account. */
+static void
+read_person(Account *account, Person *person)
+{
+	memset(person, 0, sizeof(*person));
+	merged_each(account_root(account), add_account, person);
+	for (int i = 0; i < person->n && person->n > 1; i++)
+		account_read_lots(person->accounts[i].account);
+}
+
 /*
- * What all of a person's purchases were let off of points of a lot's dates since those were spent.  They
- * may have died in another account than the one that earned them, so only all together tell.
+ * What all of a person's purchases were let off of points of a lot's dates since those were spent or
+ * held.  They may have died in another account than the one that earned them, so only all together tell.
  */
 static Points
-let_off_together(const Person *person, const Lot *paid)
+let_off_together(const Person *person, const Lot *lot)
 {
 	Points		owed = 0;
 
+	if (person->n == 1)
+		return Max(let_off_of(&person->accounts[0].let_offs, lot), 0);
 	for (int i = 0; i < person->n; i++)
 	{
 		const Purchases *purchases = &person->accounts[i];
 		Account    *account = purchases->account;
 
 		for (int j = 0; j < account->nlots; j++)
-			if (merged_same_dates(account, account->lots[j], paid))
+			if (merged_same_dates(account, account->lots[j], lot))
 				owed = points_add(owed, let_off_of(&purchases->let_offs, account->lots[j]));
 	}
 	return Max(owed, 0);
@@ -458,20 +443,19 @@ make_up_merged(Purchases *purchases, Returned *back, Points points, TimestampTz 
 
 		if (own == NULL || part <= 0 || !merged_same_dates(account, own, back->paid))
 			continue;
-		make_up_award(account, award, merged_fetch(account, part, back->into, own), part, at);
+		make_up_award(account, award, merged_fetch(account, part, back->into, own, at), part, at);
 		points -= part;
 		back->points -= part;
 	}
 }
 
+/* Points that came back, or that no hold keeps any more, go to the purchases that they were let off to. */
 static void
-make_up_returned(Account *account, Returned *returned, int nreturned)
+make_up_returned(Account *account, Returned *returned, int nreturned, TimestampTz at)
 {
-	Person		person = {0};
+	Person		person;
 
-	merged_each(account_root(account), add_account, &person);
-	for (int i = 0; i < person.n && person.n > 1; i++)
-		account_read_lots(person.accounts[i].account);
+	read_person(account, &person);
 	for (int i = 0; i < person.n; i++)
 	{
 		Purchases  *purchases = &person.accounts[i];
@@ -479,17 +463,43 @@ make_up_returned(Account *account, Returned *returned, int nreturned)
 		for (int j = 0; j < nreturned && account_is_below(purchases->account, account); j++)
 		{
 			Returned   *back = &returned[j];
-			Points		owed = person.n == 1 ? let_off_of(&purchases->let_offs, back->paid) :
-				let_off_together(&person, back->paid);
+			Points		points = Min(back->points, let_off_together(&person, back->paid));
 
 			if (purchases->account == account)
-				back->points -= make_up(account, &purchases->let_offs, back->paid, back->into,
-										Min(back->points, owed), account->post->now);
+				back->points -= make_up(account, &purchases->let_offs, back->paid, back->into, points, at);
 			else
-				make_up_merged(purchases, back, Min(back->points, owed), account->post->now);
+				make_up_merged(purchases, back, points, at);
 		}
 	}
 }
+
+static Points
+let_off(Account *account, const Lot *lot)
+{
+	Person		person;
+
+	read_person(account, &person);
+	return let_off_together(&person, lot);
+}
+
+static void
+take_owed(Account *account, Lot *lot, Points points, TimestampTz at)
+{
+	Returned	back = {lot, lot, points};
+
+	make_up_returned(account, &back, 1, at);
+}
+
+void
+giveback_init(void)
+{
+	reserve_let_off_hook = let_off;
+	reserve_take_owed_hook = take_owed;
+}
+
+/* ----------------------------------------------------------------
+ *		Giving back
+ * ---------------------------------------------------------------- */
 
 /* What of an allocation was not given back yet. */
 static Points
@@ -568,7 +578,7 @@ return_parts(Account *account, const Giveback *giveback, int32 redeem_no, const 
 	}
 
 	if (account->currency->debt == DEBT_FORGIVE && nreturned > 0)
-		make_up_returned(account, returned, nreturned);
+		make_up_returned(account, returned, nreturned, account->post->now);
 
 	/* What died meanwhile comes back dead. */
 	for (int i = 0; i < ndead; i++)
@@ -729,20 +739,6 @@ read_payments(Post *post, Giveback *giveback, int64 account_id)
 	giveback->payers = ids;
 }
 
-/* All that have the payers' points are locked, and stay what they are. */
-static int
-roots_of(Post *post, const Giveback *giveback, int64 *roots)
-{
-	for (int i = 0; i < giveback->npayers; i++)
-	{
-		ItemPointerData tid;
-
-		roots[i] = post_root(post, giveback->payers[i], &tid);
-	}
-	qsort(roots, giveback->npayers, sizeof(int64), post_compare_ids);
-	return qunique(roots, giveback->npayers, sizeof(int64), post_compare_ids);
-}
-
 /* giveback(entry_id, points, request_id, reason, grace) */
 Datum
 loyalty_giveback(PG_FUNCTION_ARGS)
@@ -801,9 +797,7 @@ loyalty_giveback(PG_FUNCTION_ARGS)
 		post_end(&post);
 		post_begin(&post);
 		read_payments(&post, &giveback, account_id);
-		post_lock_roots(&post, giveback.payers, giveback.npayers);
-		roots = palloc(sizeof(int64) * giveback.npayers);
-		n = roots_of(&post, &giveback, roots);
+		n = post_lock_roots(&post, giveback.payers, giveback.npayers, &roots);
 		post_several(&post, roots, n, give_back_pool, &giveback);
 		account_id = giveback.account_id;
 	}

@@ -405,7 +405,7 @@ lock_for_merged(Post *post, Redemption *redemption)
 	for (int i = 0; i < redemption->nlenders; i++)
 		ids[i] = redemption->lenders[i].account_id;
 	memcpy(ids + redemption->nlenders, redemption->merged, sizeof(int64) * redemption->nmerged);
-	post_lock_roots(post, ids, n);
+	(void) post_lock_roots(post, ids, n, NULL);
 	read_members(post, redemption);
 }
 

@@ -107,7 +107,7 @@ loyalty_membership_merge(PG_FUNCTION_ARGS)
 	memcpy(both + n, into, sizeof(int64) * n);
 
 	post_begin(&post);
-	post_lock_roots(&post, both, 2 * n);
+	(void) post_lock_roots(&post, both, 2 * n, NULL);
 	for (int i = 0; i < n && change.answer == 0; i++)
 	{
 		change.first = i == 0;
@@ -162,7 +162,7 @@ loyalty_membership_unmerge(PG_FUNCTION_ARGS)
 	change.request.content = psprintf("unmerge account " INT64_FORMAT "%s", accounts[0], reason_content(change.reason));
 
 	post_begin(&post);
-	post_lock_roots(&post, accounts, n);
+	(void) post_lock_roots(&post, accounts, n, NULL);
 	for (int i = 0; i < n && change.answer == 0; i++)
 	{
 		change.first = i == 0;
@@ -235,7 +235,7 @@ visit_each(ArrayType *copy, AccountWork work, Change *change)
 
 	qsort(accounts, n, sizeof(int64), post_compare_ids);
 	post_begin(&post);
-	post_lock_roots(&post, accounts, n);
+	(void) post_lock_roots(&post, accounts, n, NULL);
 	for (int i = 0; i < n; i++)
 		post_account(&post, accounts[i], NULL, work, change);
 	post_end(&post);
@@ -447,7 +447,7 @@ loyalty_membership_erase(PG_FUNCTION_ARGS)
 		elog(ERROR, "expected a key for each account");
 
 	post_begin(&post);
-	post_lock_roots(&post, accounts, naccounts);
+	(void) post_lock_roots(&post, accounts, naccounts, NULL);
 	for (int i = 0; i < naccounts; i++)
 	{
 		change.key = DatumGetTextPP(account_keys[i]);

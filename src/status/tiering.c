@@ -257,10 +257,10 @@ pending_in(Account *account, const Standing *standing, Window window)
 	Account    *joins = standing->joins;
 	Points		sum;
 
-	if (!account->currency->confirm && account->currency->program->tier_window == TIER_LIFETIME)
+	if (!account->currency->may_wait && account->currency->program->tier_window == TIER_LIFETIME)
 		return account->pending;
 	sum = pending_of(account, account, window);
-	if (!account->currency->confirm)
+	if (!account->currency->may_wait)
 		return sum;
 	merged_read(account);
 	sum = points_add(sum, pending_below(account_root(account), account, window));
@@ -305,7 +305,7 @@ metric_in(Account *account, const Standing *standing, Window window)
 
 	/* Points that are not confirmed yet count only where the currency says so. */
 	if (account->currency->program->tier_metric == TIER_BY_POINTS && !account->currency->pending_counts &&
-		(account->pending > 0 || account->currency->confirm))
+		(account->pending > 0 || account->currency->may_wait))
 		sum = Max(points_sub(sum, pending_in(account, standing, window)), 0);
 	return sum;
 }

@@ -146,7 +146,7 @@ SELECT is(pg_temp.has('kim', 'tour'), '0 free, 3 pending, 0 debt, no tier', 'all
 SELECT pg_temp.balanced('events of lines');
 
 -- ---- What is not confirmed in time ends when it was to end, and was never earned for the tier
-INSERT INTO public.stay VALUES (11, 'lea', 500);
+INSERT INTO public.stay VALUES (11, 'lea', 500), (15, 'liv', 500);
 SELECT pg_temp.pass_time('14 months');
 SELECT is(pg_temp.has('lea'), '0 free, 0 pending, 0 debt, basic', 'it is over by the clock');
 SELECT is((SELECT state FROM lots WHERE member = 'lea'), 'expired', 'and shown to be');
@@ -164,6 +164,13 @@ INSERT INTO public.stay VALUES (14, 'lea', 40);
 SELECT confirm(pg_temp.award('lea', '14')) > 0;
 SELECT is((SELECT tier FROM balances WHERE member = 'lea'), 'gold', '100 points, with nothing taken twice for the stay that never was');
 SELECT pg_temp.balanced('an end before the confirmation');
+SELECT change_currency('hotel', confirm => false);
+INSERT INTO public.stay VALUES (16, 'liv', 1);
+SELECT is(pg_temp.has('liv'), '1 free, 0 pending, 0 debt, basic', 'nor where awards do not wait any more: before its end is booked');
+SELECT _expire_accounts(ARRAY[(SELECT account_id FROM account WHERE member_key = 'liv')], now()) AS lots;
+INSERT INTO public.stay VALUES (17, 'liv', 98);
+SELECT is(pg_temp.has('liv'), '99 free, 0 pending, 0 debt, basic', 'and after it');
+SELECT change_currency('hotel', confirm => true);
 
 -- Nor by a first ladder that comes later.
 SELECT create_program('ladderless', validity => '12 months', confirm => true) > 0, add_rule('ladderless', 'base', points_per => 1) > 0;

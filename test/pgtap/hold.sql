@@ -315,6 +315,82 @@ SELECT is((SELECT expired FROM balances WHERE program = 'brief'), 49::numeric, '
 SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'the proof holds');
 SELECT pg_temp.balanced('what is owed');
 
+-- ---- The same of an order of who was merged into the one who holds: its points are in the survivor's lot of its dates
+INSERT INTO public.orders (id, who, amount, at) VALUES (120, 'abe', 100, now());
+SELECT enrol('club', 'bea') > 0, merge_members('club', 'abe', 'bea') > 0;
+CREATE TEMP TABLE ma AS SELECT hold('club', 'bea', 100, '1 day') AS h;
+UPDATE public.orders SET refunded = 100 WHERE id = 120;
+SELECT is(pg_temp.last('abe') || '; ' || pg_temp.open_holds('bea'), 'reverse 0 forgiven 100; 100 of 100', 'let off, and owed by the survivor''s hold');
+UPDATE public.orders SET refunded = 60 WHERE id = 120;
+SELECT is(pg_temp.open_holds('bea'), '60 of 100', 'no more than is let off');
+SELECT results_eq($$ SELECT balance('club', 'bea')::numeric, balance('club', 'bea', now() + interval '2 days')::numeric $$, $$ VALUES (0.0, 40.0) $$, '40 will be free when the hold ends');
+SELECT is(release(h)::numeric, 100.0, 'released') FROM ma;
+SELECT is(pg_temp.free('bea') || '; ' || pg_temp.last('abe', 2), '40 free, 0 held, 0 redeemed, 0 expired; merge 60 forgiven 0, reverse -60 forgiven -60', 'they are brought back and taken');
+SELECT pg_temp.balanced('a merged member''s order');
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: a merged member''s order');
+
+-- It ends by the clock; with one between the two; what was free is taken at once.
+INSERT INTO public.orders (id, who, amount, at) VALUES (121, 'cy', 100, now() - interval '5 days'), (122, 'eli', 30, now() - interval '5 days');
+SELECT enrol('club', 'dot') > 0, merge_members('club', 'cy', 'dot') > 0, merge_members('club', 'dot', 'eli') > 0, hold('club', 'eli', 120, '1 day') > 0;
+DELETE FROM public.orders WHERE id = 121;
+SELECT is(pg_temp.last('cy') || '; ' || pg_temp.open_holds('eli'), 'reverse -10 forgiven 90; 90 of 120', '10 of 130 were free');
+SELECT pg_temp.pass('eli', '2 days');
+SELECT is(balance('club', 'eli')::numeric, 30.0, 'over, and nobody came by');
+SELECT pg_temp.refused($$ SELECT redeem('club', 'eli', 31) $$, 'LY301', '1 points are missing.', 'what is owed is nobody''s');
+SELECT redeem('club', 'eli', 5) > 0;
+SELECT is(pg_temp.free('eli') || '; ' || pg_temp.last('cy', 2) || '; ' || pg_temp.last('eli', 2), '25 free, 0 held, 5 redeemed, 0 expired; merge 90 forgiven 0, reverse -90 forgiven -90; merge -90 forgiven 0, redeem -5 forgiven 0', 'through the one between');
+SELECT results_eq($$ SELECT count(*), bool_and(event_time = (SELECT ends_at FROM holds WHERE member = 'eli')) FROM entries WHERE program = 'club' AND member IN ('cy', 'dot', 'eli') AND abs(points) = 90 $$,
+	$$ VALUES (5::bigint, true) $$, 'all dated when the hold ended');
+
+-- The lot dies after the hold is over, before anybody comes by: what was owed was alive then, and is taken.
+INSERT INTO public.orders (id, who, amount, at) VALUES (126, 'mae', 100, now() - interval '5 days');
+SELECT enrol('club', 'ned') > 0, merge_members('club', 'mae', 'ned') > 0, hold('club', 'ned', 100, '1 day') > 0;
+UPDATE public.orders SET refunded = 70 WHERE id = 126;
+SELECT pg_temp.die('mae', 1, now() - interval '12 hours'), pg_temp.die('ned', 1, now() - interval '12 hours'), pg_temp.pass('ned', '2 days');
+INSERT INTO public.orders (id, who, amount, at) VALUES (127, 'ned', 5, now());
+SELECT _expire_accounts(ARRAY(SELECT account_id FROM account WHERE member_key IN ('mae', 'ned') AND merged_into IS NULL ORDER BY 1), now());
+SELECT is(pg_temp.free('ned') || '; ' || pg_temp.last('mae', 2), '5 free, 0 held, 0 redeemed, 30 expired; merge 70 forgiven 0, reverse -70 forgiven -70', 'of 100 that died 70 had gone before');
+
+-- What is captured is spent, and stays let off; what comes back of it is taken, too.
+INSERT INTO public.orders (id, who, amount, at) VALUES (123, 'flo', 100, now());
+SELECT enrol('club', 'gil') > 0, merge_members('club', 'flo', 'gil') > 0;
+CREATE TEMP TABLE mc2 AS SELECT hold('club', 'gil', 100, '1 day') AS h;
+DELETE FROM public.orders WHERE id = 123;
+CREATE TEMP TABLE mcc AS SELECT capture(h, 30) AS c FROM mc2;
+SELECT is(pg_temp.open_holds('gil'), '70 of 70', 'captured: no more owed than is left');
+SELECT is(release(h)::numeric, 70.0, 'the rest is released') FROM mc2;
+SELECT is(pg_temp.free('gil') || '; ' || pg_temp.last('flo'), '0 free, 0 held, 30 redeemed, 0 expired; reverse -70 forgiven -70', 'and taken');
+SELECT is(giveback(c, 10) IS NOT NULL, true, 'ten come back') FROM mcc;
+SELECT is(pg_temp.free('gil') || '; ' || pg_temp.last('flo'), '0 free, 0 held, 20 redeemed, 0 expired; reverse -10 forgiven -10', 'and are taken');
+
+-- Taken apart while the points are held, the hold is the survivor's, as a redemption is: it owes for the survivor's orders only.
+INSERT INTO public.orders (id, who, amount, at) VALUES (124, 'hew', 100, now()), (125, 'ina', 50, now());
+SELECT merge_members('club', 'hew', 'ina') > 0;
+CREATE TEMP TABLE mu AS SELECT hold('club', 'ina', 150, '1 day') AS h;
+DELETE FROM public.orders WHERE id IN (124, 125);
+SELECT is(pg_temp.open_holds('ina'), '150 of 150', 'owed for the orders of both');
+SELECT unmerge_member('club', 'hew') > 0;
+SELECT is(pg_temp.open_holds('ina'), '50 of 150', 'taken apart: for the survivor''s own');
+SELECT is(balance('club', 'ina', now() + interval '2 days')::numeric, 100.0, 'and foreseen so');
+SELECT is(release(h)::numeric, 150.0, 'released') FROM mu;
+SELECT is(pg_temp.free('ina') || '; ' || pg_temp.free('hew') || '; ' || pg_temp.last('hew', 2), '100 free, 0 held, 0 redeemed, 0 expired; 0 free, 0 held, 0 redeemed, 0 expired; reverse 0 forgiven 100, merge 0 forgiven 0', 'the points stay the survivor''s');
+
+-- An award that waits is nobody's to hold; confirmed, its points go where they can be held.
+SELECT create_program('slow', confirm => true) > 0, add_rule('slow', 'base', points_per => 1) > 0;
+CREATE TABLE public.slow (id int PRIMARY KEY, who text, amount numeric);
+SELECT attach('public.slow', 'slow', 'who', amount => 'amount') > 0;
+INSERT INTO public.slow VALUES (1, 'kit', 40), (2, 'kit', 7);
+SELECT enrol('slow', 'lea') > 0, merge_members('slow', 'kit', 'lea') > 0;
+SELECT confirm(entry_id) > 0 FROM entries WHERE program = 'slow' AND event = '1';
+CREATE TEMP TABLE mw AS SELECT hold('slow', 'lea', 40, '1 day') AS h;
+DELETE FROM public.slow;
+SELECT results_eq($$ SELECT h.owed::numeric, (SELECT sum(e.forgiven::numeric) FROM entries e WHERE program = 'slow') FROM hold h, mw WHERE (account_id, hold_no) = (mw.h / 100000000, mw.h % 100000000) $$,
+	$$ VALUES (40::numeric, 40::numeric) $$, 'what waited is taken, what was confirmed and is held is owed');
+SELECT is(release(h)::numeric, 40.0, 'released') FROM mw;
+SELECT results_eq($$ SELECT count(*), sum(available), sum(pending), sum(held) FROM balances WHERE program = 'slow' $$, $$ VALUES (2::bigint, 0::numeric, 0::numeric, 0::numeric) $$, 'nothing is left');
+SELECT pg_temp.balanced('merged and held');
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: merged and held');
+
 -- ---- The past
 INSERT INTO public.orders (id, who, amount, at) VALUES (40, 'fay', 100, now() - interval '50 days');
 CREATE TEMP TABLE p AS SELECT hold('club', 'fay', 60, '20 days') AS h1;

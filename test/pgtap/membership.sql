@@ -422,6 +422,13 @@ SELECT is(merge_members('spa', 'sue', 'tom') > 0, true, 'sue is tom');
 SELECT is(pg_temp.tier_of('tom'), 'in 30', '76 less the 46 that wait');
 SELECT count(confirm(entry_id)) FROM entries WHERE program = 'spa' AND kind = 'earn' AND event = '11';
 SELECT is(pg_temp.tier_of('tom'), 'up 70', '40 more');
+INSERT INTO public.stays VALUES (14, 'una', 60);
+SELECT enrol('spa', 'vic') > 0, merge_members('spa', 'una', 'vic') > 0, change_currency('spa', confirm => false) IS NULL;
+INSERT INTO public.stays VALUES (15, 'vic', 5);
+SELECT is(pg_temp.tier_of('vic'), 'in 5', 'nor where new awards do not wait any more');
+SELECT count(confirm(entry_id)) FROM entries WHERE program = 'spa' AND kind = 'earn' AND event = '14';
+SELECT is(pg_temp.tier_of('vic'), 'up 65', 'until it is confirmed');
+SELECT change_currency('spa', confirm => true);
 SET LOCAL session_replication_role = replica;
 CREATE TEMP TABLE sues AS SELECT a.account_id FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) JOIN loyalty.program p USING (program_id)
 WHERE a.member_key = 'sue' AND p.code = 'spa';

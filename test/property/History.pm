@@ -460,6 +460,26 @@ sub twins
 	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
 }
 
+# Who is somebody else as well holds all points of both; an order of the one is refunded, and the hold ends.
+sub promised
+{
+	my ($self, $mine) = @_;
+	my $config = $self->{config};
+	my $currency = pick(grep { $config->{currencies}{$_}{debt} eq 'forgive' && !$config->{currencies}{$_}{confirm} } sort keys %{ $config->{currencies} }) // return ();
+	my ($member, $other) = shuffle @{ $config->{members} };
+	my @orders = map { { %{ $self->row('orders') }, member => $_, status => 'paid' } } $member, $other;
+	my %both = (program => $config->{currencies}{$currency}{program}, member => $member, request => undef, reason => undef);
+	push @$mine, map { $_->{id} } @orders;
+	push @{ $self->{merges} }, [ $both{program}, $member ];
+	my $refund = sub { return { do => 'update', table => 'orders', ids => [ $orders[0]{id} ], set => { share => $_[0] } } };
+	my @ops = ({ do => 'insert', table => 'orders', conflict => '', rows => \@orders, columns => [] }, { %both, do => 'merge', to => $other },
+		{ %{ $self->hold($currency) }, member => $other, points => 'all', ttl => weighted(3 => '10 minutes', 1 => '300 milliseconds', 2 => '20 days'), request => undef },
+		$refund->(pick(100, between(1, 100))), (chance(0.2) ? $refund->(between(0, 50)) : ()), (chance(0.2) ? { %both, do => 'unmerge' } : ()),
+		map { { do => $_, of => (31 + rand()) / 32, instead => $self->hold($currency), points => chance(0.7) ? 20000 : undef, request => undef, reason => undef } }
+		  pick('capture', 'release'), 'release');
+	return map { { isolation => 'READ COMMITTED', ops => [ { %$_ } ] } } @ops;
+}
+
 # Mostly one.
 sub transactions
 {
@@ -467,6 +487,7 @@ sub transactions
 	return $self->squeeze if !$self->{at_once} && chance(0.1);
 	return $self->farewell($mine) if chance(0.01);
 	return $self->twins($mine) if chance(0.02);
+	return $self->promised($mine) if !$self->{at_once} && chance(0.05);
 	return $self->transaction($mine);
 }
 

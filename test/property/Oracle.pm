@@ -331,6 +331,7 @@ sub parts_in
 	  in_order_of_ending(grep { holds_at($_, $account->{now}) } values %{ $account->{holds} });
 }
 
+# Answers how many of the points nobody owes.
 sub owe
 {
 	my ($account, $lot, $points) = @_;
@@ -341,6 +342,17 @@ sub owe
 		$part->{owed} += $room;
 		$points -= $room;
 	}
+	return $points;
+}
+
+# What an order was let off of its own lot is owed by who holds it: of a merged member's, lots of those dates where its points are.
+sub owe_held
+{
+	my ($world, $key, $own, $points) = @_;
+	my $root = root($world, $key);
+	my $account = account($world, $root);
+	my @lots = $root eq $key ? $own : grep { alike($_, $own) && alive($_, $account->{now}) } @{ $account->{lots} };
+	$points = owe($account, $_, $points) foreach @lots;
 }
 
 sub owe_less
@@ -358,7 +370,8 @@ sub owe_less
 # No more is owed of a lot than the awards that it is of were let off.
 sub review
 {
-	my ($self, $account, $key) = @_;
+	my ($self, $world, $key) = @_;
+	my $account = account($world, $key);
 	return if $self->{config}{currencies}{ currency_of($key) }{debt} ne 'forgive';
 	return if !grep { alive($_, $account->{now}) && held($account, $_) } @{ $account->{lots} };
 	foreach my $lot (@{ $account->{lots} })
@@ -367,9 +380,7 @@ sub review
 		my $owed = 0;
 		$owed += $_->{owed} foreach @parts;
 		next if !$owed;
-		my $let_off = let_off($self, $account, $lot);
-		$let_off = 0 if $let_off < 0;
-		owe_less($owed - $let_off, @parts);
+		owe_less($owed - $self->let_off_together($world, $key, $lot), @parts);
 	}
 }
 
@@ -544,7 +555,7 @@ sub take_back
 	if ($self->{config}{currencies}{ currency_of($entry->{account}) }{debt} eq 'forgive')
 	{
 		$entry->{forgiven} += $points;
-		owe($account, $own, $points) if $own && alive($own, $account->{now});
+		owe_held($world, $entry->{account}, $own, $points) if $own && alive($own, $account->{now});
 	}
 	else
 	{
@@ -704,28 +715,28 @@ sub pass_on
 	});
 }
 
-# What the parent can give back of these dates and, if any will do, of others.
+# What the parent could give back at a time of these dates and, if any will do, of others.
 sub returnable
 {
-	my ($account, $lot, $dates, $any) = @_;
-	return 0 if $lot->{to} <= $account->{now};
+	my ($account, $lot, $dates, $any, $at) = @_;
+	return 0 if $lot->{to} <= ($at // $account->{now});
 	return free($account, $lot) if ($dates && alike($lot, $dates)) || ($any && alive($lot, $account->{now}));
 	return 0;
 }
 
 sub bring_back
 {
-	my ($self, $world, $key, $now, $points, $dates, $own, $any) = @_;
+	my ($self, $world, $key, $now, $points, $dates, $own, $any, $at) = @_;
 	my $parent_key = parent($world, $key);
-	$self->bring_back($world, $parent_key, $now, $points, $dates, undef, $any) if defined parent($world, $parent_key);
+	$self->bring_back($world, $parent_key, $now, $points, $dates, undef, $any, $at) if defined parent($world, $parent_key);
 	my $parent = account($world, $parent_key);
-	my @lots = grep { returnable($parent, $_, $dates, $any) } in_order_of_use(@{ $parent->{lots} });
+	my @lots = grep { returnable($parent, $_, $dates, $any, $at) } in_order_of_use(@{ $parent->{lots} });
 	return if !@lots;
 	way($world, $key, $now, sub {
 		my ($to, $in, $from, $out) = @_;
 		foreach my $lot ((grep { $dates && alike($_, $dates) } @lots), (grep { !$dates || !alike($_, $dates) } @lots))
 		{
-			my $part = returnable($from, $lot, $dates, $any);
+			my $part = returnable($from, $lot, $dates, $any, $at);
 			$part = $points if $part > $points;
 			next if $part == 0;
 			move($from, $out, $lot, -$part);
@@ -1408,14 +1419,7 @@ sub into_lots
 	}
 	if ($self->{config}{currencies}{$currency}{debt} eq 'forgive')
 	{
-		join_visit($world, $_, $now, $joined) foreach keys_of_person($world, $key);
-		foreach my $back (@returned)
-		{
-			my ($paid, $into, $points) = @$back;
-			my $owed = keys_of_person($world, $key) > 1 ? $self->let_off_together($world, $key, $paid) : $self->let_off($account, $paid);
-			$back->[2] -= $self->make_up($world, $key, $account, $now, $paid, $into, $points < $owed ? $points : $owed);
-		}
-		$self->make_up_merged($world, $key, $now, @returned);
+		$self->make_up_returned($world, $key, $account, $now, $joined, @returned);
 	}
 	settle($world, $key, $account, $_) foreach @dead;
 }
@@ -1436,12 +1440,25 @@ sub make_up
 	return $taken;
 }
 
+# First of the account's own purchases.
+sub make_up_returned
+{
+	my ($self, $world, $key, $account, $at, $joined, @returned) = @_;
+	join_visit($world, $_, $account->{now}, $joined) foreach keys_of_person($world, $key);
+	foreach my $back (@returned)
+	{
+		my ($paid, $into, $points) = @$back;
+		my $owed = $self->let_off_together($world, $key, $paid);
+		$back->[2] -= $self->make_up($world, $key, $account, $at, $paid, $into, $points < $owed ? $points : $owed);
+	}
+	$self->make_up_merged($world, $key, $at, @returned);
+}
+
 # What a hold owed.
 sub make_up_held
 {
-	my ($self, $world, $key, $account, $now, $lot, $points) = @_;
-	my $owed = $self->let_off($account, $lot);
-	$self->make_up($world, $key, $account, $now, $lot, $lot, $points < $owed ? $points : $owed);
+	my ($self, $world, $key, $account, $at, $lot, $points) = @_;
+	$self->make_up_returned($world, $key, $account, $at, [], [ $lot, $lot, $points ]);
 }
 
 sub make_up_award
@@ -1453,13 +1470,14 @@ sub make_up_award
 	$award->{$_} -= $points foreach qw(points forgiven let_off);
 }
 
-# What all purchases of a person were let off of points of those dates since those were spent: where
+# What all purchases of a person were let off of points of those dates since those were spent or held: where
 # they died need not be where they were earned.
 sub let_off_together
 {
 	my ($self, $world, $key, $paid) = @_;
-	my $sum = 0;
-	foreach my $account (map { account($world, $_) } keys_of_person($world, $key))
+	my @keys = keys_of_person($world, $key);
+	my $sum = @keys == 1 ? $self->let_off(account($world, $key), $paid) : 0;
+	foreach my $account (map { account($world, $_) } @keys > 1 ? @keys : ())
 	{
 		$sum += $self->let_off($account, $_) foreach grep { alike($_, $paid) } @{ $account->{lots} };
 	}
@@ -1486,7 +1504,7 @@ sub make_up_merged
 				next if $part <= 0;
 				my $lot = lot($account, $award->{own});
 				my $alive = alike($lot, $into);
-				$self->bring_back($world, $from, $now, $part, dates_of($into), $alive ? $lot : undef, 0);
+				$self->bring_back($world, $from, $now, $part, dates_of($into), $alive ? $lot : undef, 0, $now);
 				($lot) = grep { alike($_, $into) && $_->{remaining} } @{ $account->{lots} } if !$alive;
 				make_up_award($world, $from, $account, $now, $award, $lot, $part);
 				$back->[2] -= $part;
@@ -1984,7 +2002,7 @@ sub perform
 	my ($self, $world, @op) = @_;
 	$world->{touched} = {};
 	my $result = $self->perform_one($world, @op);
-	$self->review(account($world, $_), $_) foreach sort keys %{ $world->{touched} };
+	$self->review($world, $_) foreach sort keys %{ $world->{touched} };
 	return $result;
 }
 
