@@ -9,6 +9,9 @@ SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('serv
 \copy (SELECT account_id, entries, posted, earned, redeemed, expired, head FROM loyalty.account ORDER BY account_id) TO 'account' (FORMAT binary)
 \copy (SELECT number, taken_at, root FROM loyalty.checkpoint ORDER BY number) TO 'checkpoint' (FORMAT binary)
 \copy (SELECT number, account_id, entries, head FROM loyalty.checkpoint_head ORDER BY number, account_id) TO 'checkpoint_head' (FORMAT binary)
--- Of what was discarded: verify_more.py.
+-- What verify_more.py reads besides: of what balances are made, and what was discarded.
+\copy (SELECT account_id, entry_no, lot_no, points FROM loyalty._book_allocation ORDER BY account_id, entry_no, allocation_no) TO 'allocation' (FORMAT binary)
+\copy (SELECT account_id, lot_no, valid_from, expires_at, remaining FROM loyalty._lot ORDER BY account_id, lot_no) TO 'lot' (FORMAT binary)
+\copy (SELECT account_id, lot_no, ends_at, points, captured, owed FROM loyalty.hold WHERE released_at IS NULL ORDER BY account_id, hold_no, lot_no) TO 'hold' (FORMAT binary)
 \copy (SELECT account_id, entries, points, earned, redeemed, expired, hash FROM loyalty.anchor JOIN loyalty._discarded USING (account_id, entries) ORDER BY account_id, entries) TO 'anchor' (FORMAT binary)
 COMMIT;

@@ -564,6 +564,49 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
 $$;
 COMMENT ON FUNCTION loyalty._verify_members() IS 'Accounts against members and currencies';
 
+-- What is named is there: nothing else says so, since tables without foreign keys are restored in
+-- any order, and a view shows nothing of what it joins to a row that is gone. And accounts are
+-- merged and closed as their members were: of a member without points no entry says it.
+CREATE FUNCTION loyalty._verify_references() RETURNS TABLE (account bigint, entry_id bigint, problem text)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT NULL::bigint, NULL::bigint, format('program %s is not there, %s %s is of it', r.program_id, r.what, r.id)
+    FROM (SELECT 'currency' AS what, c.currency_id AS id, c.program_id FROM loyalty.currency c
+          UNION ALL SELECT 'rule version', r.rule_id, r.program_id FROM loyalty.rule r
+          UNION ALL SELECT 'source', s.source_id, s.program_id FROM loyalty.source s
+          UNION ALL SELECT 'pool', l.pool_id, l.program_id FROM loyalty.pool l) r
+    WHERE NOT EXISTS (SELECT FROM loyalty.program p WHERE p.program_id = r.program_id)
+
+    UNION ALL
+    SELECT NULL, NULL, format('program %s is not there, %s members are of it', m.program_id, count(*))
+    FROM loyalty.member m LEFT JOIN loyalty.program p USING (program_id)
+    WHERE p.program_id IS NULL GROUP BY m.program_id
+
+    UNION ALL
+    SELECT DISTINCT t.account_id, NULL::bigint, 'the account is not there, what counts towards its tier is'
+    FROM (SELECT c.account_id FROM loyalty.tier_change c UNION ALL SELECT b.account_id FROM loyalty.tier_progress_bucket b) t
+    WHERE NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = t.account_id)
+
+    UNION ALL
+    SELECT NULL, NULL, format('member %s is not there, its change %s is', g.member_id, g.change_id)
+    FROM loyalty.member_change g
+    WHERE NOT EXISTS (SELECT FROM loyalty.member m WHERE m.member_id = g.member_id)
+
+    UNION ALL
+    SELECT f.account_id, NULL, format('its state is %s, by what became of its member it is %s', f.state, f.told)
+    FROM (SELECT a.account_id, a.state,
+                 -- An erasure closes, unless the member is merged, and then nothing changes any more.
+                 CASE WHEN g.last = 'merge' THEN 1 WHEN g.last = 'close' OR g.erased THEN 2 ELSE 0 END AS told
+          FROM loyalty.account a
+          LEFT JOIN (SELECT g.member_id, bool_or(g.kind = 'erase') AS erased,
+                            (array_agg(g.kind ORDER BY g.change_id DESC) FILTER (WHERE g.kind <> 'erase'))[1] AS last
+                     FROM loyalty.member_change g GROUP BY g.member_id) g USING (member_id)
+          WHERE a.state <> 0 OR g.member_id IS NOT NULL) f
+    WHERE f.state <> f.told;
+END $$;
+COMMENT ON FUNCTION loyalty._verify_references() IS 'Rows against the programs, accounts and members that they name, and accounts against what became of their members';
+
 -- What keeps the books from being written past the engine, and rows from being missed by it.
 CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
@@ -678,6 +721,7 @@ BEGIN
         SELECT f.account, f.entry_id, f.problem
         FROM (%s UNION ALL SELECT * FROM loyalty._verify_links($6)
               UNION ALL SELECT * FROM loyalty._verify_members()
+              UNION ALL SELECT * FROM loyalty._verify_references()
               UNION ALL SELECT * FROM unnest($7, $8, $9)
               UNION ALL SELECT * FROM loyalty._verify_checkpoints()
               UNION ALL SELECT * FROM loyalty._verify_pools()

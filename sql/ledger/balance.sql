@@ -39,7 +39,19 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           -- What goes back to a refund when the hold ends, as long as that is not booked.
           SELECT h.lot_no, - h.owed
           FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at) f
+          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at
+          UNION ALL
+          -- And what went back since: of refunds that were known nobody could have spent it.
+          SELECT f.lot_no, - least(- f.points, greatest(k.forgiven, '0'))
+          FROM loyalty._book e
+          JOIN loyalty._effect f ON f.account_id = e.account_id AND f.entry_no = e.entry_no
+          CROSS JOIN LATERAL (SELECT coalesce(sum(b.forgiven), '0') AS forgiven FROM loyalty._book b
+                              WHERE b.account_id = e.account_id AND b.source_id = e.source_id AND b.rule_id = e.rule_id AND b.event = e.event
+                                AND b.line IS NOT DISTINCT FROM e.line AND b.recorded_at <= known_at) k
+          WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'reverse' AND e.forgiven < 0 AND e.recorded_at > known_at
+            AND EXISTS (SELECT FROM loyalty.hold h JOIN loyalty._book o ON o.account_id = h.account_id AND o.entry_no = h.hold_no
+                        WHERE h.account_id = account AND h.lot_no = f.lot_no AND least(h.ends_at, h.released_at) = e.event_time
+                          AND h.ends_at <= at AND o.recorded_at <= known_at)) f
     LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
         -- The end that it had before it was extended.

@@ -302,12 +302,13 @@ member_has_key(int64 member_id, const text *key)
 /*
  * Whether the role may act in the program; with a member, by id or by key, for
  * that one.  Program 0, which there is none of: in all.  A role that is confined
- * to nobody may act for somebody whom the transaction acts for.
+ * to nobody, and to nothing else, may act for somebody whom the transaction acts for.
  */
 static bool
 may_act(Oid role, int32 program_id, int64 member_id, const text *key, bool somebody)
 {
 	bool		confined = false;
+	bool		to_nobody = false;
 
 	for (int i = 0; i < nconfinements; i++)
 	{
@@ -315,16 +316,19 @@ may_act(Oid role, int32 program_id, int64 member_id, const text *key, bool someb
 
 		if (!compat_acts_as(role, confinement->role))
 			continue;
+		if (confinement->program_id == 0)
+		{
+			to_nobody = true;
+			continue;
+		}
 		confined = true;
-		if (confinement->program_id == 0 && somebody)
-			return true;
 		if (program_id == 0 || confinement->program_id != program_id)
 			continue;
 		if (confinement->member_id == 0 || confinement->member_id == member_id ||
 			(key != NULL && member_has_key(confinement->member_id, key)))
 			return true;
 	}
-	return !confined;
+	return !confined && (!to_nobody || somebody);
 }
 
 /*

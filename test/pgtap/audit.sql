@@ -378,7 +378,7 @@ SELECT pg_temp.finds('an account deleted', :ann, NULL, 'the account is not there
 SELECT pg_temp.finds('a member deleted', :gil_strict, NULL, 'member % is not there',
     $$DELETE FROM member WHERE member_id = (SELECT member_id FROM account WHERE account_id = @)$$);
 SELECT pg_temp.finds('a member put into another program', :gil_strict, NULL, 'its member and its currency belong to two programs',
-    $$UPDATE member SET program_id = 4711 WHERE member_id = (SELECT member_id FROM account WHERE account_id = @)$$);
+    $$UPDATE member SET program_id = (SELECT program_id FROM program WHERE code = 'solo') WHERE member_id = (SELECT member_id FROM account WHERE account_id = @)$$);
 SELECT pg_temp.finds('a second account of a member', 4711000, NULL, 'its member has another account of the same currency', format($$
     ALTER TABLE account DROP CONSTRAINT account_key; CREATE UNIQUE INDEX account_key ON account (currency_id, member_key, account_id);
     INSERT INTO account (account_id, member_id, currency_id, member_key) SELECT @, member_id, currency_id, member_key FROM account WHERE account_id = %s$$, :ann));
@@ -414,6 +414,19 @@ SELECT pg_temp.finds('a rule given another currency', :joe, NULL, 'its rules giv
     $$UPDATE rule SET currency_id = currency_id + 4711 WHERE program_id = (SELECT program_id FROM program WHERE code = 'solo')$$);
 SELECT pg_temp.finds('a currency deleted', :joe, NULL, 'currency % is not there',
     $$DELETE FROM currency WHERE program_id = (SELECT program_id FROM program WHERE code = 'solo')$$);
+
+-- What is named and gone: a dump restored in part. The views show nothing of such a program.
+SELECT pg_temp.finds(format('a program deleted: its %s', what), NULL, NULL, format('program %s is not there, %s of it', program_id, what),
+    $$SELECT create_pool('solo', 'pair'); DELETE FROM program WHERE code = 'solo'$$)
+FROM program, unnest(ARRAY['currency % is', 'rule version % is', 'source % is', '1 members are', 'pool % is']) what WHERE code = 'solo';
+SELECT pg_temp.finds('changes of a tier of nobody', 4711000, NULL, 'the account is not there, what counts towards its tier is',
+    $$INSERT INTO tier_change VALUES (@, 1, now(), now(), NULL, NULL, 'review', 0)$$);
+SELECT pg_temp.finds('what counts towards a tier of nobody', 4711000, NULL, 'the account is not there, what counts towards its tier is',
+    $$INSERT INTO tier_progress_bucket VALUES (@, now(), 0)$$);
+SELECT pg_temp.finds('a change of nobody', NULL, NULL, 'member 4711000 is not there, its change % is',
+    $$INSERT INTO member_change (member_id, kind) VALUES (4711000, 'close')$$);
+SELECT pg_temp.finds('a change that did not happen', :joe, NULL, 'its state is 0, by what became of its member it is 2',
+    $$INSERT INTO member_change (member_id, kind) SELECT member_id, 'close' FROM account WHERE account_id = @$$);
 
 -- What guards the books and watches the sources. Named by table and trigger, since ids differ.
 SELECT pg_temp.finds(format('no guard on %s', name), NULL, NULL, format('table loyalty.%s is not guarded', name), format('DROP TRIGGER loyalty_guard ON %I', name))

@@ -133,6 +133,20 @@ INSERT INTO confinement (role, program_id) VALUES ('kiosk_page', 0);
 SELECT is(pg_temp.as('kiosk_page', $$SELECT act_for('club', 'anna')$$), '42501 permission denied for function act_for', 'the role of the pages does not choose');
 GRANT EXECUTE ON FUNCTION act_for TO kiosk_page;
 SELECT is(pg_temp.as('kiosk_anna', $$SELECT act_for('club', 'bob')$$), '42501 role "kiosk_anna" is confined to its own points', 'nor who is confined to another');
+-- Who is confined to nobody as well, by a role that he has, is not freed of his own confinement by that.
+CREATE ROLE kiosk_both;
+CREATE ROLE kiosk_cafe;
+GRANT kiosk_page TO kiosk_both, kiosk_cafe;
+SELECT confine_member('kiosk_both', 'club', 'anna'), confine('kiosk_cafe', 'cafe');
+SAVEPOINT chosen;
+SELECT pg_temp.as('kiosk_both', $$SELECT act_for('club', 'anna')$$) AS himself \gset
+ROLLBACK TO chosen;
+SELECT pg_temp.as('kiosk_cafe', $$SELECT act_for('cafe', 'anna')$$) AS in_its_own \gset
+ROLLBACK TO chosen;
+SELECT is(pg_temp.as('kiosk_both', $$SELECT act_for('club', 'bob')$$), '42501 role "kiosk_both" is confined to its own points', 'nor who has the role of the pages besides');
+SELECT is(:'himself'::text, '("")', 'but for himself');
+SELECT is(pg_temp.as('kiosk_cafe', $$SELECT act_for('club', 'anna')$$), '42501 role "kiosk_cafe" is confined to other programs', 'a pool that is confined to a program acts in no other');
+SELECT is(:'in_its_own'::text, '("")', 'but in its own');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', 'nobody')$$), 'LY002 no such member in program "club"', 'only for members');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('shoe', 'anna')$$), 'LY001 program "shoe" does not exist', 'of programs');
 SELECT is(pg_temp.as('kiosk_pool', $$SELECT act_for('club', NULL)$$), '22004 member must not be NULL', 'nobody is no member: the transaction would go on as free as before');

@@ -415,5 +415,23 @@ SELECT throws_ok('UPDATE hold SET points = 1', 'LY401');
 SELECT throws_ok('DELETE FROM hold', 'LY401');
 SELECT throws_ok('TRUNCATE hold', 'LY401');
 
+-- What was told while a hold that was over owed points to a refund, and nobody had booked that yet.
+SELECT create_program('told') > 0;
+SELECT add_rule('told', 'base', points_per => 1) > 0;
+CREATE TABLE public.told (id int PRIMARY KEY, who text, amount numeric, refunded numeric NOT NULL DEFAULT 0, at timestamptz);
+SELECT attach('public.told', 'told', 'who', amount => 'amount', refunded => 'refunded', event_time => 'at') > 0;
+INSERT INTO public.told VALUES (1, 'tom', 100, 0, now());
+SELECT hold('told', 'tom', 60, '1 day') > 0;
+SELECT pg_temp.pass_time('6 hours');
+UPDATE public.told SET refunded = 100;
+SELECT pg_temp.pass_time('48 hours');
+SELECT is(balance('told', 'tom'), '0', 'the hold ended 30 hours ago: its 60 go back to the refund, 40 did at once');
+SELECT adjust('told', 'tom', 5, 'x') > 0;
+SELECT is(balance('told', 'tom'), '5', 'which the next posting booked');
+SELECT is(balance_as_known('told', 'tom', now() - known, now() - known), told::points, format('%s ago %s were told', known, told))
+FROM (VALUES (interval '50 hours', 40), ('40 hours', 0), ('20 hours', 0), ('1 hour', 0)) v (known, told);
+SELECT is(balance_as_known('told', 'tom', now() - interval '20 hours', now() - known), told::points, format('of 20 hours ago %s ago %s were told', known, told))
+FROM (VALUES (interval '50 hours', 100), ('40 hours', 0)) v (known, told);
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -549,6 +549,11 @@ SELECT pg_temp.finds('merged in a circle', $$ UPDATE loyalty.account SET merged_
 SELECT pg_temp.finds('merged into another than the entries say', $$ UPDATE loyalty.account a SET merged_into = b.account_id FROM loyalty.account b WHERE a.member_key = 'mia' AND b.member_key = 'zoe' AND a.currency_id = b.currency_id $$, '^no entry says that it is merged into account [0-9]+$');
 SELECT pg_temp.finds('closed with points', $$ UPDATE loyalty.account SET state = 2 WHERE member_key = 'zoe' $$, '^it is closed and has points$');
 SELECT pg_temp.finds('reopened in part', $$ UPDATE loyalty.account SET state = 0 WHERE member_key = 'pia' AND currency_id = (SELECT min(currency_id) FROM loyalty.currency WHERE code = 'miles') $$, '^not all accounts of its member');
+SELECT pg_temp.finds('reopened', $$ UPDATE loyalty.account SET state = 0 WHERE member_key = 'pia' $$, '^its state is 0, by what became of its member it is 2$');
+SELECT pg_temp.finds('reopened once erased', $$ UPDATE loyalty.account SET state = 0 WHERE state = 2 AND member_key LIKE 'erased:%' $$, '^its state is 0, by what became of its member it is 2$');
+SELECT pg_temp.finds(format('nobody knows of the %s', change), format($$ ALTER TABLE loyalty.member_change DISABLE TRIGGER loyalty_guard; DELETE FROM loyalty.member_change WHERE kind = %L $$, change),
+	format('^its state is %s, by what became of its member it is 0$', state))
+FROM (VALUES ('merge', 1), ('close', 2), ('erase', 2)) c (change, state);
 SELECT pg_temp.finds('a merge whose other side is gone', $$ DELETE FROM loyalty.entry WHERE kind = 'merge' AND account_id = (SELECT account_id FROM loyalty.account WHERE member_key = 'ann' AND currency_id = (SELECT min(currency_id) FROM loyalty.currency)) $$, '^the other side of the merge, entry [0-9]+, is not there$');
 
 SELECT * FROM finish();

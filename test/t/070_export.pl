@@ -43,13 +43,14 @@ is($node->safe_psql('postgres', 'SELECT count(DISTINCT kind) FROM loyalty.entry'
 my $tools = getcwd() . '/tools';
 my $folder = PostgreSQL::Test::Utils::tempdir;
 
-# A new export, in that subfolder.
+# A new export, in that subfolder, of a database.
 sub export
 {
-	my $to = "$folder/$_[0]";
+	my ($name, $database) = (@_, 'postgres');
+	my $to = "$folder/$name";
 	my $text = '';
 	mkdir $to or die $!;
-	IPC::Run::run([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-f', "$tools/export.sql" ], '>', \$text, '2>&1', init => sub { chdir $to or die $! })
+	IPC::Run::run([ 'psql', '-Xq', '-d', $node->connstr($database), '-f', "$tools/export.sql" ], '>', \$text, '2>&1', init => sub { chdir $to or die $! })
 		or die $text;
 	return $to;
 }
@@ -208,6 +209,48 @@ for (my $at = 2; $at < length $proof; $at += 61)
 }
 is($missed, '', "each of $tried changed digits of a proof is found");
 like((python('verify_more'))[1], qr/^ +python3 verify_more.py proof FILE/m, 'it says how it is called');
+
+# What can be spent follows from an export, too: now, in twenty days and in three years.
+$node->safe_psql('postgres', 'CREATE DATABASE small');
+$node->safe_psql('small', $_) for q{
+	CREATE EXTENSION loyalty;
+	SELECT loyalty.create_program('club', debt => 'negative'), loyalty.create_program('later', validity => '1 year', pending => '10 days');
+	SELECT loyalty.add_rule(p, 'base', points_per => 1) FROM unnest(ARRAY['club', 'later']) p;
+	CREATE TABLE buys (id int PRIMARY KEY, who text, amount numeric);
+	CREATE TABLE stays (LIKE buys INCLUDING ALL);
+	SELECT loyalty.attach('buys', 'club', 'who', 'amount'), loyalty.attach('stays', 'later', 'who', 'amount')},
+	q{SELECT loyalty.enrol('club', 'ann'); SELECT loyalty.adjust('club', 'ann', 100, 'x')},
+	q{INSERT INTO buys VALUES (1, 'cid', 50); SELECT loyalty.redeem('club', 'cid', 50); DELETE FROM buys},
+	q{INSERT INTO stays VALUES (1, 'bob', '40.5')},
+	q{SELECT loyalty.capture(loyalty.hold('club', 'ann', 30, '1 day'), 10)};
+my $small = export('small', 'small');
+sub in_days { my @t = gmtime(time + $_[0] * 86400); return sprintf '%d-%02d-%02dT12:00:00+00:00', $t[5] + 1900, $t[4] + 1, $t[3] }
+($status, $output) = python('verify_export', $small);
+is("$status$output", '0', 'a small history agrees');
+($status, $output) = python('verify_more', 'balances', $small);
+is("$status$output", "0account 1: 70 available, 0 pending, 20 held, 0 debt\naccount 2: -50 available, 0 pending, 0 held, 50 debt\n"
+	. "account 3: 0 available, 40 pending, 0 held, 0 debt\n", 'what each has: 100 less the 30 that were held, of which 10 were captured; a debt of 50; 40 that are pending');
+($status, $output) = python('verify_more', 'balances', $small, in_days(20));
+is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccount 2: -50 available, 0 pending, 0 held, 50 debt\n"
+	. "account 3: 40 available, 0 pending, 0 held, 0 debt\n", 'in twenty days the hold is over and nothing is pending');
+($status, $output) = python('verify_more', 'balances', $small, in_days(1100));
+is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccount 2: -50 available, 0 pending, 0 held, 50 debt\n"
+	. "account 3: 0 available, 0 pending, 0 held, 0 debt\n", 'in three years what ends after one is gone');
+($status, $output) = python('verify_more', 'balances', $small, '2020-01-01T00:00:00+00:00');
+is("$status$output", "1account 1: entry 1 was booked after that moment\naccount 2: entry 1 was booked after that moment\naccount 3: entry 1 was booked after that moment\n",
+	'of the past it says nothing');
+foreach (['lot', "account 1: by its lots and what is posted there are -0.0001 points, its entries come to 0\naccount 1: lot 1 has 90.0001 points, its entries come to 90\n"],
+	['allocation', "account 1: lot 1 has 90 points, its entries come to 90.0001\n"])
+{
+	my ($table, $said) = @$_;
+	my $keep = slurp_file("$small/$table");
+	my ($row, @rest) = rows("$small/$table");
+	# The last bit of what is left in ann's lot, or of what her capture took.
+	written("$small/$table", join '', $begin, substr($row, 0, -1), chr(ord(substr $row, -1) ^ 1), @rest, $end);
+	($status, $output) = python('verify_more', 'balances', $small);
+	is($status . $output =~ s/^account [23].*\n//mgr, "1$said", "points changed in $table are found");
+	written("$small/$table", $keep);
+}
 
 # A history that an insider rewrote with all hashes: only the roots contradict it.
 my $victim = $node->safe_psql('postgres', "SELECT min(account_id) FROM loyalty.entry WHERE kind = 'reverse'");

@@ -119,7 +119,8 @@ is($crm->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'the books
 
 # The ledger's tables on a server that reports, where the attached tables are but empty.
 $crm->safe_psql('postgres', 'CREATE PUBLICATION books FOR TABLE '
-	. join ', ', map { "loyalty.$_" } qw(program currency source rule member account actor entry lot allocation request tier_change));
+	. join ', ', map { "loyalty.$_" } qw(program currency source rule member member_change account actor entry lot allocation hold request
+	pool pool_member pool_payment tier_change));
 $report->safe_psql('postgres', "$tables CREATE EXTENSION loyalty");
 $report->safe_psql('postgres', "CREATE SUBSCRIPTION books CONNECTION '" . $crm->connstr . " dbname=postgres' PUBLICATION books");
 $report->wait_for_subscription_sync($crm, 'books');
@@ -134,6 +135,24 @@ $rest = $rest =~ s/fay 41/fay 0/r =~ s/gus 4/gus 9/r . ', ivy 2 bronze';
 is($report->safe_psql('postgres', $balances), $rest, 'what happens arrives there');
 is($report->safe_psql('postgres', $entries), $crm->safe_psql('postgres', $entries), 'with its entries');
 is($report->safe_psql('postgres', 'SELECT * FROM loyalty.verify() WHERE account IS NOT NULL'), '', 'and every account can be verified there');
+
+# Holds, pools, merges and closings are there with what proves them.
+$crm->safe_psql('postgres', q{
+	SELECT loyalty.capture(loyalty.hold('club', 'hal', 6, '1 day'), 2);
+	SELECT loyalty.create_pool('club', 'home'), loyalty.join_pool('club', 'home', 'gus'), loyalty.join_pool('club', 'home', 'ivy');
+	SELECT loyalty.redeem_pool('club', 'home', 'ivy', 10);
+	SELECT loyalty.merge_members('club', 'fay', 'bob');
+	SELECT loyalty.enrol('club', 'kay'); SELECT loyalty.close_member('club', 'kay', 'left')});
+$crm->wait_for_catchup('books');
+for my $view ('balances', 'holds', 'members', 'pool_members', 'pool_redemptions')
+{
+	my $rows = "SELECT r FROM loyalty.$view r ORDER BY r::text";
+	is($report->safe_psql('postgres', $rows), $crm->safe_psql('postgres', $rows), "$view are the same");
+}
+is($report->safe_psql('postgres', q{SELECT available, held FROM loyalty.balances WHERE member = 'hal'}), '10|4', 'hal has 16 less 6, of which 4 are held still');
+is($report->safe_psql('postgres', q{SELECT string_agg(member || ' ' || state, ', ' ORDER BY member) FROM loyalty.members WHERE state <> 'open'}),
+	'fay merged, kay closed', 'who is merged and who is closed is known there');
+is($report->safe_psql('postgres', 'SELECT * FROM loyalty.verify() WHERE account IS NOT NULL'), '', 'and all of that can be verified there');
 
 $report->safe_psql('postgres', 'DROP SUBSCRIPTION books');
 $crm->safe_psql('postgres', 'DROP SUBSCRIPTION sales');
