@@ -331,15 +331,12 @@ void
 merged_owe(Account *account, const Lot *own, Points points)
 {
 	Account    *root = account_root(account);
+	int			n;
+	Lot		  **lots = account_open_lots(root, lots_by_end, &n);
 
-	account_read_open(root);
-	for (int i = 0; i < root->nlots && points > 0; i++)
-	{
-		Lot		   *lot = root->lots[i];
-
-		if (lot->held > 0 && lot_alive(lot, root->as_of) && merged_same_dates(root, lot, own))
-			points = reserve_owe(root, lot, points);
-	}
+	for (int i = 0; i < n && points > 0; i++)
+		if (lots[i]->held > 0 && lot_alive(lots[i], root->as_of) && merged_same_dates(root, lots[i], own))
+			points = reserve_owe(root, lots[i], points);
 }
 
 void

@@ -351,7 +351,7 @@ sub owe_held
 	my ($world, $key, $own, $points) = @_;
 	my $root = root($world, $key);
 	my $account = account($world, $root);
-	my @lots = $root eq $key ? $own : grep { alike($_, $own) && alive($_, $account->{now}) } @{ $account->{lots} };
+	my @lots = $root eq $key ? $own : in_order_of_paying(grep { alike($_, $own) && alive($_, $account->{now}) } @{ $account->{lots} });
 	$points = owe($account, $_, $points) foreach @lots;
 }
 
