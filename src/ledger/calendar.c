@@ -177,7 +177,11 @@ compute(const Currency *currency, TimestampTz event_time, LotDates *dates, int *
 		int			last = *day;
 
 		if (currency->validity != NULL)
-			last = day_plus(last, currency->validity, 1) + (time + currency->validity->time) / USECS_PER_DAY;
+		{
+			/* Hours may be taken away from days. */
+			time += currency->validity->time;
+			last = day_plus(last, currency->validity, 1) + time / USECS_PER_DAY - (time % USECS_PER_DAY < 0);
+		}
 		dates->expires_at = local_midnight(program, currency->rounding == ROUND_DAY ? last + 1 :
 										   currency->rounding == ROUND_DATE ? after_date(last, currency->date) :
 										   after_period(last, currency->rounding));
