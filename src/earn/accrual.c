@@ -37,7 +37,7 @@
 #include "earn/rule.h"
 #include "earn/texts.h"
 
-#define BATCH_BYTES		(96 * 1024 * 1024)
+#define BATCH_BYTES		(80 * 1024 * 1024)
 #define SORT_MEMORY_KB	(32 * 1024)
 #define VISIT_TASKS		10000	/* at most, so that a visit's memory is bounded too */
 #define TRIES			5		/* at a batch, whatever merges come in between */
