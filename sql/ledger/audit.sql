@@ -9,21 +9,44 @@
 
 CREATE FUNCTION loyalty._entry_hash(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
         event_time timestamptz, recorded_at timestamptz, actor_id int, base loyalty.points, refunded loyalty.points,
-        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
+        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text, effects bytea DEFAULT NULL)
     RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_hash';
 COMMENT ON FUNCTION loyalty._entry_hash(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
-        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text, bytea) IS
     'The hash an entry must have after the entry whose hash is given first, NULL before an account''s first entry';
 
 CREATE FUNCTION loyalty._entry_bytes(previous bytea, account_id bigint, entry_no int, lot_no int, points loyalty.points,
         event_time timestamptz, recorded_at timestamptz, actor_id int, base loyalty.points, refunded loyalty.points,
-        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text)
+        forgiven loyalty.points, source_id int, rule_id int, reverses int, kind text, event text, line text, effects bytea DEFAULT NULL)
     RETURNS bytea
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_audit_bytes';
 COMMENT ON FUNCTION loyalty._entry_bytes(bytea, bigint, int, int, loyalty.points, timestamptz, timestamptz,
-        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text) IS
+        int, loyalty.points, loyalty.points, loyalty.points, int, int, int, text, text, text, bytea) IS
     'The bytes of an entry that are hashed';
+
+-- What entries did to lots, as it is hashed (docs/audit.md): a byte of flags, and what they say.
+CREATE VIEW loyalty._hashed_effect AS
+    SELECT p.account_id, p.entry_no, set_byte('\x00', 0, bit_or(p.flag)) || string_agg(p.bytes, '' ORDER BY p.flag) AS effects
+    FROM (SELECT a.account_id, a.entry_no, 4,
+                 int4send(count(*)::int) || string_agg(int4send(a.lot_no) || loyalty.points_send(a.points), '' ORDER BY a.allocation_no)
+          FROM loyalty._book_allocation a GROUP BY a.account_id, a.entry_no
+          UNION ALL
+          -- When the lots that it opened begin, and were to end.
+          SELECT l.account_id, l.opened_by, 8,
+                 string_agg(CASE WHEN l.valid_from = '-infinity' THEN '\x00' ELSE '\x01' || timestamptz_send(l.valid_from) END
+                            || timestamptz_send(CASE WHEN l.by_activity THEN '294276-12-31 23:59:59.999999+00'
+                                   WHEN l.extended THEN (SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
+                                                         WHERE e.account_id = l.account_id AND e.kind = 'extend' AND e.lot_no = l.lot_no
+                                                         ORDER BY e.entry_no LIMIT 1)
+                                   ELSE l.expires_at END), '' ORDER BY l.lot_no)
+          FROM loyalty.lot l GROUP BY l.account_id, l.opened_by
+          UNION ALL
+          SELECT h.account_id, h.hold_no, 16,
+                 timestamptz_send(min(h.ends_at)) || string_agg(int4send(h.lot_no) || loyalty.points_send(h.points), '' ORDER BY h.lot_no)
+          FROM loyalty.hold h GROUP BY h.account_id, h.hold_no) p (account_id, entry_no, flag, bytes)
+    GROUP BY p.account_id, p.entry_no;
+COMMENT ON VIEW loyalty._hashed_effect IS 'What entries did to lots, as their hashes cover it';
 
 -- Rows with a problem: an entry's fault. The others are of accounts whose rows are not what the
 -- entries come to. With a lot_no: what entries did to the lot (0: the debt); entry_no is the first
@@ -137,12 +160,19 @@ BEGIN
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)
                  WHEN l.waived < 0 OR l.waived > l.expired
                  THEN format('of lot %s %s points expired and %s were waived', lot_no, l.expired, l.waived)
+                 WHEN l.opened_by <> w.entry_no
+                 THEN format('lot %s was opened by entry %s, its first entry is %s', lot_no, l.opened_by, w.entry_no)
+                 WHEN CASE WHEN l.by_activity THEN l.expires_at <> '294276-12-31 23:59:59.999999+00' AND l.expires_at > a.as_of
+                           ELSE l.expires_at = '294276-12-31 23:59:59.999999+00' END
+                 THEN format('lot %s ends at %s, and %s', lot_no, l.expires_at,
+                             CASE WHEN l.by_activity THEN 'came to end by activity' ELSE 'did not come to end so' END)
                  WHEN l.earned_at <> w.at
                  THEN format('lot %s was earned at %s, its first entry is of %s', lot_no, l.earned_at, w.at)
                  WHEN extract(day FROM l.issued) <> 1
                  THEN format('lot %s was issued on %s, that is no month', lot_no, l.issued)
                  END AS problem
-          FROM lot_walk w FULL JOIN lots l USING (account_id, lot_no) LEFT JOIN kept k USING (account_id, lot_no)) f
+          FROM lot_walk w FULL JOIN lots l USING (account_id, lot_no) LEFT JOIN kept k USING (account_id, lot_no)
+          LEFT JOIN accounts a USING (account_id)) f
     WHERE f.problem IS NOT NULL
 
     UNION ALL

@@ -225,8 +225,9 @@ BEGIN
            string_agg(int4send(octet_length(b.bytes) - 32) || substr(b.bytes, 1, 1) || substr(b.bytes, 34), '' ORDER BY e.entry_no) AS bytes
     INTO chain
     FROM loyalty._book e
+    LEFT JOIN (SELECT f.* FROM loyalty._hashed_effect f WHERE f.account_id = account AND f.entry_no BETWEEN first AND seen.entries) f USING (entry_no)
     CROSS JOIN LATERAL loyalty._entry_bytes(NULL, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at,
-        e.actor_id, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line) b (bytes)
+        e.actor_id, e.base, e.refunded, e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line, f.effects) b (bytes)
     WHERE e.account_id = account AND e.entry_no BETWEEN first AND seen.entries;
 
     SELECT '\x01'::bytea || int4send(chain.entries)

@@ -56,18 +56,21 @@ COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: th
 -- lot is often made for a single award: it has an account's open lots in the order they
 -- pay, and a lot of a given number is looked for among all of the account.
 CREATE TABLE loyalty.lot (
-    account_id bigint NOT NULL,
-    lot_no     int NOT NULL,
-    open       boolean NOT NULL,
-    issued     date NOT NULL,
-    valid_from timestamptz NOT NULL,
-    expires_at timestamptz NOT NULL,
-    earned_at  timestamptz NOT NULL,
-    credited   loyalty.points NOT NULL,
-    remaining  loyalty.points NOT NULL,
-    held       loyalty.points NOT NULL,
-    expired    loyalty.points NOT NULL,
-    waived     loyalty.points NOT NULL,
+    account_id  bigint NOT NULL,
+    lot_no      int NOT NULL,
+    open        boolean NOT NULL,
+    by_activity boolean NOT NULL,
+    extended    boolean NOT NULL,
+    issued      date NOT NULL,
+    opened_by   int NOT NULL,
+    valid_from  timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL,
+    earned_at   timestamptz NOT NULL,
+    credited    loyalty.points NOT NULL,
+    remaining   loyalty.points NOT NULL,
+    held        loyalty.points NOT NULL,
+    expired     loyalty.points NOT NULL,
+    waived      loyalty.points NOT NULL,
     PRIMARY KEY (account_id, open, expires_at, earned_at, lot_no),
     CONSTRAINT lot_amounts CHECK (remaining >= 0 AND held >= 0 AND held <= remaining
         AND waived >= 0 AND waived <= expired AND open = (remaining > 0))
@@ -76,7 +79,10 @@ COMMENT ON TABLE loyalty.lot IS 'Points that came together and die together: the
 COMMENT ON COLUMN loyalty.lot.account_id IS 'account that it is of';
 COMMENT ON COLUMN loyalty.lot.lot_no IS 'number of the lot within the account, from 1';
 COMMENT ON COLUMN loyalty.lot.open IS 'whether any points are left';
+COMMENT ON COLUMN loyalty.lot.by_activity IS 'whether they came to end with the account''s clock';
+COMMENT ON COLUMN loyalty.lot.extended IS 'whether its own end was moved away since';
 COMMENT ON COLUMN loyalty.lot.issued IS 'first day of the month of issue';
+COMMENT ON COLUMN loyalty.lot.opened_by IS 'number of the entry that brought the first of them; its hash covers when they begin, and were to end';
 COMMENT ON COLUMN loyalty.lot.valid_from IS 'from when its points can be spent; -infinity is at once';
 COMMENT ON COLUMN loyalty.lot.expires_at IS 'when they end; infinity is never, the last finite moment is the account''s clock';
 COMMENT ON COLUMN loyalty.lot.earned_at IS 'when the first of them were earned';

@@ -138,7 +138,10 @@ read_new_lot(Account *account, TupleTableSlot *slot)
 	slot_getallattrs(slot);
 	lot->lot_no = DatumGetInt32(values[LOT_NO]);
 	lot->open = DatumGetBool(values[LOT_OPEN]);
+	lot->by_activity = DatumGetBool(values[LOT_BY_ACTIVITY]);
+	lot->extended = DatumGetBool(values[LOT_EXTENDED]);
 	lot->dates.issued = DatumGetDateADT(values[LOT_ISSUED]);
+	lot->opened_by = DatumGetInt32(values[LOT_OPENED_BY]);
 	lot->dates.valid_from = DatumGetTimestampTz(values[LOT_VALID_FROM]);
 	lot->dates.expires_at = DatumGetTimestampTz(values[LOT_EXPIRES_AT]);
 	lot->on_clock = lot->dates.expires_at == LOT_ON_CLOCK;
@@ -357,9 +360,9 @@ dates_by_clock(Account *account, const LotDates *dates)
 	return result;
 }
 
-/* The lot of those dates that takes awards, or a new one. */
+/* The lot of those dates that takes awards, or a new one of the entry's. */
 static Lot *
-lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
+lot_for(Account *account, const LotDates *dates, const Entry *entry)
 {
 	Lot		   *lot = account->last_used;
 	LotDates	by_clock;
@@ -391,10 +394,11 @@ lot_for(Account *account, const LotDates *dates, TimestampTz earned_at)
 	lot = add_lot(account);
 	lot->lot_no = ++account->last_lot;
 	lot->dates = *dates;
-	lot->on_clock = dates->expires_at == LOT_ON_CLOCK;
+	lot->on_clock = lot->by_activity = dates->expires_at == LOT_ON_CLOCK;
 	if (lot->on_clock)
 		lot->dates.expires_at = account->clock_end;
-	lot->earned_at = earned_at;
+	lot->opened_by = entry->entry_no;
+	lot->earned_at = entry->event_time;
 	lot->fresh = true;
 	return account->last_used = lot;
 }
@@ -739,7 +743,7 @@ account_credit(Account *account, Entry *entry, Points points, const LotDates *da
 	/* No lot for what the debt swallows whole. */
 	if (points > account->debt)
 	{
-		lot = lot_for(account, dates, entry->event_time);
+		lot = lot_for(account, dates, entry);
 		account_credit_lot(account, entry, points, lot);
 	}
 	else if (points > 0)

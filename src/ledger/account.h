@@ -66,6 +66,9 @@ typedef struct Lot
 	bool		open;
 	LotDates	dates;
 	bool		on_clock;		/* ends with the account's clock, and dates.expires_at is when that does */
+	bool		by_activity;	/* came to end with a clock, be that over or not */
+	bool		extended;		/* its own end was moved */
+	int32		opened_by;		/* the entry whose hash covers its dates */
 	TimestampTz earned_at;
 	Points		credited;
 	Points		remaining;

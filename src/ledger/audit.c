@@ -2,8 +2,8 @@
  * audit.c
  *		Reading the books from each account's first entry to its last.
  *
- * A walk reads a range of accounts: entries, allocations, lots, open holds and
- * what checkpoints saw of each account, side by side in the order of their keys.
+ * A walk reads a range of accounts: lots, entries, allocations, holds and what
+ * checkpoints saw of each account, side by side in the order of their keys.
  * It answers two things: which entries can't be as they are (number, hash, form,
  * allocations, or not as a checkpoint saw them), and of each account whose rows
  * are not what the entries come to, these sums.  Of an account that agrees there
@@ -75,7 +75,8 @@ typedef enum Fault
 	FAULT_ORPHAN,
 	FAULT_END,
 	FAULT_CHECKPOINT,
-	FAULT_ANCHOR
+	FAULT_ANCHOR,
+	FAULT_EXTENSION
 } Fault;
 
 /* What an entry of a kind looks like. */
@@ -138,6 +139,27 @@ typedef struct LotSum
 
 #define LOTS_KEPT	1024		/* a table grown beyond it is not kept for the next account */
 
+/* A lot's row. */
+typedef struct LotRow
+{
+	int32		lot_no;
+	bool		open;
+	bool		by_activity;
+	bool		extended;
+	DateADT		issued;
+	int32		opened_by;
+	TimestampTz valid_from;
+	TimestampTz expires_at;
+	TimestampTz first_end;		/* before it was extended */
+	bool		first_known;	/* else no extension was found yet */
+	TimestampTz earned_at;
+	Points		credited;
+	Points		remaining;
+	Points		held;
+	Points		expired;
+	Points		waived;
+} LotRow;
+
 /* A table of which each row belongs to an entry, read in the order of the entries. */
 typedef struct Cursor
 {
@@ -168,15 +190,22 @@ typedef struct Walk
 	Cursor		entry;
 	Cursor		allocation;
 	Cursor		lot;
-	Cursor		hold;			/* open ones */
+	Cursor		hold;
 	Cursor		checkpoint;
 	Cursor		anchor;
 	Cursor		anchor_lot;
+	bool		archived;		/* it is the archive that is walked */
+	Table		extensions[2];	/* the archive's entries and the ledger's, opened when there are any */
 	MemoryContext context;		/* of the walk */
 	MemoryContext scratch;		/* of an entry */
 	lots_hash  *lots;
+	LotRow	   *rows;			/* of the account, by number */
+	int			rows_room;
 
 	/* of the account */
+	int			nrows;
+	int			opened;			/* of the rows, those of entries before */
+	bool		holding;		/* it has open holds */
 	int64		account_id;
 	bool		has_entries;	/* or allocations */
 	int32		entry_no;		/* of the entry before */
@@ -231,6 +260,8 @@ begin_account(Walk *walk, int64 account_id)
 	walk->recorded_at = DT_NOBEGIN;
 	walk->currency_id = 0;
 	walk->checkpoint_no = 0;
+	walk->nrows = walk->opened = 0;
+	walk->holding = false;
 	if (walk->lots != NULL && walk->lots->size > LOTS_KEPT)
 	{
 		lots_destroy(walk->lots);
@@ -422,6 +453,104 @@ of_account(const Walk *walk, const Cursor *cursor)
 }
 
 /* ----------------------------------------------------------------
+ *		Lots
+ *
+ * Read before the entries, whose hashes cover when the lots that they open
+ * begin, and were to end.
+ * ---------------------------------------------------------------- */
+
+static int
+by_number(const void *a, const void *b)
+{
+	const LotRow *x = a;
+	const LotRow *y = b;
+
+	return x->lot_no < y->lot_no ? -1 : x->lot_no > y->lot_no;
+}
+
+static LotRow *
+find_row(Walk *walk, int32 lot_no)
+{
+	LotRow		key = {.lot_no = lot_no};
+
+	return walk->nrows == 0 ? NULL : bsearch(&key, walk->rows, walk->nrows, sizeof(LotRow), by_number);
+}
+
+/* Of the lots that say that their end was moved: from where at first. */
+static void
+read_extensions(Walk *walk)
+{
+	static const char *const names[] = {"archived_entry", "entry"};
+	TableKey	key = {BTEqualStrategyNumber, Int64GetDatum(walk->account_id)};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		Table	   *table = &walk->extensions[i];
+		TableScan	scan;
+
+		if (table->rel == NULL)
+		{
+			MemoryContext old = MemoryContextSwitchTo(walk->context);
+
+			table_open_for_read(table, names[i], ENTRY_NATTS);
+			MemoryContextSwitchTo(old);
+		}
+		table_scan_begin(&scan, table, psprintf("%s_pkey", names[i]), GetActiveSnapshot(), 1, &key);
+		while (table_scan_next(&scan))
+		{
+			Datum	   *values = table->slot->tts_values - 1;
+			text	   *line;
+			LotRow	   *row;
+
+			slot_getallattrs(table->slot);
+			line = slot_text(table->slot, ENTRY_LINE);
+			if (line == NULL || entry_kind_of(values[ENTRY_KIND]) != ENTRY_EXTEND)
+				continue;
+			row = find_row(walk, DatumGetInt32(values[ENTRY_LOT]));
+			if (row != NULL && row->extended && !row->first_known)
+				row->first_known = end_scan(text_to_cstring(line), &row->first_end);
+		}
+		table_scan_end(&scan);
+	}
+}
+
+static void
+read_lots(Walk *walk)
+{
+	bool		extended = false;
+
+	for (; of_account(walk, &walk->lot); advance(walk, &walk->lot))
+	{
+		Datum	   *values = walk->lot.table.slot->tts_values - 1;
+		LotRow	   *row;
+
+		walk->rows = array_grow(walk->rows, walk->nrows, &walk->rows_room, sizeof(LotRow));
+		row = &walk->rows[walk->nrows++];
+		row->lot_no = DatumGetInt32(values[LOT_NO]);
+		row->open = DatumGetBool(values[LOT_OPEN]);
+		row->by_activity = DatumGetBool(values[LOT_BY_ACTIVITY]);
+		row->extended = DatumGetBool(values[LOT_EXTENDED]);
+		row->issued = DatumGetDateADT(values[LOT_ISSUED]);
+		row->opened_by = DatumGetInt32(values[LOT_OPENED_BY]);
+		row->valid_from = DatumGetTimestampTz(values[LOT_VALID_FROM]);
+		row->expires_at = DatumGetTimestampTz(values[LOT_EXPIRES_AT]);
+		row->first_end = row->by_activity ? LOT_ON_CLOCK : row->expires_at;
+		row->first_known = false;
+		row->earned_at = DatumGetTimestampTz(values[LOT_EARNED_AT]);
+		row->credited = DatumGetPoints(values[LOT_CREDITED]);
+		row->remaining = DatumGetPoints(values[LOT_REMAINING]);
+		row->held = DatumGetPoints(values[LOT_HELD]);
+		row->expired = DatumGetPoints(values[LOT_EXPIRED]);
+		row->waived = DatumGetPoints(values[LOT_WAIVED]);
+		extended |= row->extended;
+	}
+	if (walk->nrows > 1)
+		qsort(walk->rows, walk->nrows, sizeof(LotRow), by_number);
+	if (extended)
+		read_extensions(walk);
+}
+
+/* ----------------------------------------------------------------
  *		An entry
  * ---------------------------------------------------------------- */
 
@@ -547,13 +676,14 @@ set_head(Walk *walk, const bytea *stored)
 }
 
 static void
-check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorded_at, const bytea *stored)
+check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorded_at, const Effects *effects,
+		   const bytea *stored)
 {
 	if (!(walk->told & (1 << FAULT_HASH)))
 	{
 		uint8		hash[CHAIN_HASH_LEN];
 
-		chain_hash(walk->account_id, entry, kind, recorded_at, walk->head, hash);
+		chain_hash(walk->account_id, entry, kind, recorded_at, effects, walk->head, hash);
 		memcpy(walk->head, hash, CHAIN_HASH_LEN);
 		if (!is_head(walk, stored))
 			tell(walk, FAULT_HASH, entry->entry_no,
@@ -564,7 +694,7 @@ check_hash(Walk *walk, const Entry *entry, const text *kind, TimestampTz recorde
 
 /* The allocations of an entry, and of entries before it that are not there; NULL: of the account's rest. */
 static void
-read_allocations(Walk *walk, const Entry *entry)
+read_allocations(Walk *walk, const Entry *entry, Effects *effects)
 {
 	Cursor	   *cursor = &walk->allocation;
 	Points		sum = 0;
@@ -585,6 +715,7 @@ read_allocations(Walk *walk, const Entry *entry)
 			if (DatumGetInt32(values[ALLOCATION_NO]) != ++n)
 				tell(walk, FAULT_ALLOCATION_NUMBER, entry->entry_no, psprintf("allocation %d is not there", n));
 			add_to(&sum, points);
+			effects_add_allocation(effects, DatumGetInt32(values[ALLOCATION_LOT]), points);
 			add_to_lot(walk, DatumGetInt32(values[ALLOCATION_LOT]), entry, points);
 		}
 		advance(walk, cursor);
@@ -632,9 +763,45 @@ check_checkpoints(Walk *walk, const Entry *entry)
 	}
 }
 
+/* What an entry holds of lots, and what those before it do that are not there; NULL: of the account's rest. */
+static void
+read_holds(Walk *walk, const Entry *entry, Effects *effects)
+{
+	Cursor	   *cursor = &walk->hold;
+
+	while (of_account(walk, cursor) && (entry == NULL || cursor->entry_no <= entry->entry_no))
+	{
+		Datum	   *values = cursor->table.slot->tts_values - 1;
+
+		walk->holding |= DatumGetBool(values[HOLD_OPEN]);
+		if (entry != NULL && cursor->entry_no == entry->entry_no)
+			effects_add_held(effects, DatumGetTimestampTz(values[HOLD_ENDS_AT]), DatumGetInt32(values[HOLD_LOT]),
+							 DatumGetPoints(values[HOLD_POINTS]));
+		advance(walk, cursor);
+	}
+}
+
+/* The lots that say that they are the entry's. */
+static void
+read_opened(Walk *walk, const Entry *entry, Effects *effects)
+{
+	for (; walk->opened < walk->nrows && walk->rows[walk->opened].opened_by <= entry->entry_no; walk->opened++)
+	{
+		const LotRow *row = &walk->rows[walk->opened];
+
+		if (row->opened_by < entry->entry_no)
+			continue;
+		if (row->extended && !row->first_known)
+			tell(walk, FAULT_EXTENSION, entry->entry_no,
+				 psprintf("lot %d says that its end was moved, no entry does", row->lot_no));
+		effects_add_lot(effects, row->valid_from, row->first_end);
+	}
+}
+
 static void
 check_entry(Walk *walk)
 {
+	static Effects effects;
 	Datum	   *values = walk->entry.table.slot->tts_values - 1;
 	bool	   *nulls = walk->entry.table.slot->tts_isnull - 1;
 	Entry		entry = {0};
@@ -658,14 +825,25 @@ check_entry(Walk *walk)
 	entry.event = slot_text(walk->entry.table.slot, ENTRY_EVENT);
 	entry.line = slot_text(walk->entry.table.slot, ENTRY_LINE);
 
-	check_number(walk, entry.entry_no);
-	check_hash(walk, &entry, kind, recorded_at, hash);
-	check_checkpoints(walk, &entry);
-	check_form(walk, &entry, kind, nulls);
-	add_to_account(walk, &entry, recorded_at);
+	effects_begin(&effects);
 	if (entry.lot_no != 0)
 		add_to_lot(walk, entry.lot_no, &entry, entry.points);
-	read_allocations(walk, &entry);
+	read_allocations(walk, &entry, &effects);
+	read_opened(walk, &entry, &effects);
+	read_holds(walk, &entry, &effects);
+	check_number(walk, entry.entry_no);
+	check_hash(walk, &entry, kind, recorded_at, &effects, hash);
+	check_checkpoints(walk, &entry);
+	check_form(walk, &entry, kind, nulls);
+	if (entry.kind == ENTRY_EXTEND && entry.lot_no != 0)
+	{
+		const LotRow *row = find_row(walk, entry.lot_no);
+
+		if (row != NULL && !row->extended)
+			tell(walk, FAULT_EXTENSION, entry.entry_no,
+				 psprintf("it moves the end of lot %d, which says that nothing did", entry.lot_no));
+	}
+	add_to_account(walk, &entry, recorded_at);
 	walk->entry_no = entry.entry_no;
 	walk->has_entries = true;
 }
@@ -740,15 +918,11 @@ at_an_end(Points sum)
 	return sum == POINTS_MIN || sum == POINTS_MAX;
 }
 
-/* Whether the lot in the slot is what its entries come to. */
+/* Whether a lot is what its entries come to. */
 static bool
-lot_agrees(const Walk *walk, const Datum *values)
+lot_agrees(const Walk *walk, const LotRow *row, TimestampTz as_of)
 {
-	LotSum	   *sum = lots_lookup(walk->lots, DatumGetInt32(values[LOT_NO]));
-	Points		remaining = DatumGetPoints(values[LOT_REMAINING]);
-	Points		held = DatumGetPoints(values[LOT_HELD]);
-	Points		expired = DatumGetPoints(values[LOT_EXPIRED]);
-	Points		waived = DatumGetPoints(values[LOT_WAIVED]);
+	LotSum	   *sum = lots_lookup(walk->lots, row->lot_no);
 	int			year;
 	int			month;
 	int			day;
@@ -756,14 +930,15 @@ lot_agrees(const Walk *walk, const Datum *values)
 	if (sum == NULL || sum->lot_no == DEBT_LOT || sum->met)
 		return false;
 	sum->met = true;
-	j2date(DatumGetDateADT(values[LOT_ISSUED]) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	return remaining == sum->points && DatumGetPoints(values[LOT_CREDITED]) == sum->credited &&
-		expired == sum->expired &&
+	j2date(row->issued + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return row->remaining == sum->points && row->credited == sum->credited && row->expired == sum->expired &&
 		!at_an_end(sum->points) && !at_an_end(sum->credited) && !at_an_end(sum->expired) &&
-		remaining >= 0 && held >= 0 && held <= remaining && waived >= 0 && waived <= expired &&
-		DatumGetBool(values[LOT_OPEN]) == (remaining > 0) &&
-		(sum->ended_by == 0 || sum->ended_at == DatumGetTimestampTz(values[LOT_EXPIRES_AT])) &&
-		DatumGetTimestampTz(values[LOT_EARNED_AT]) == sum->opened_at && day == 1;
+		row->remaining >= 0 && row->held >= 0 && row->held <= row->remaining &&
+		row->waived >= 0 && row->waived <= row->expired &&
+		row->open == (row->remaining > 0) &&
+		(sum->ended_by == 0 || sum->ended_at == row->expires_at) &&
+		(row->by_activity ? row->expires_at == LOT_ON_CLOCK || row->expires_at <= as_of : row->expires_at != LOT_ON_CLOCK) &&
+		row->opened_by == sum->opened_by && row->earned_at == sum->opened_at && day == 1;
 }
 
 /*
@@ -773,7 +948,7 @@ lot_agrees(const Walk *walk, const Datum *values)
 static bool
 account_agrees(Walk *walk)
 {
-	bool		agrees = of_account(walk, &walk->account);
+	bool		agrees = of_account(walk, &walk->account) && !walk->holding;
 	Datum	   *values = walk->account.table.slot->tts_values - 1;
 	bool	   *nulls = walk->account.table.slot->tts_isnull - 1;
 	TimestampTz as_of = agrees ? DatumGetTimestampTz(values[ACCOUNT_AS_OF]) : 0;
@@ -781,46 +956,28 @@ account_agrees(Walk *walk)
 	Points		live = 0;
 	Points		pending = 0;
 	Points		dead = 0;
-	Points		held = 0;
 	Points		posted;
 	const LotSum *debt = lots_lookup(walk->lots, DEBT_LOT);
-	int32		nlots = 0;
-	int32		last_lot = 0;
 
-	while (of_account(walk, &walk->lot))
+	for (int i = 0; i < walk->nrows && agrees; i++)
 	{
-		Datum	   *lot = walk->lot.table.slot->tts_values - 1;
-		TimestampTz valid_from = DatumGetTimestampTz(lot[LOT_VALID_FROM]);
-		TimestampTz expires_at = DatumGetTimestampTz(lot[LOT_EXPIRES_AT]);
-		Points		remaining = DatumGetPoints(lot[LOT_REMAINING]);
+		const LotRow *row = &walk->rows[i];
+		TimestampTz expires_at = row->expires_at;
 
-		agrees = agrees && lot_agrees(walk, lot);
+		agrees = lot_agrees(walk, row, as_of) && row->held == 0;
 		if (agrees && expires_at == LOT_ON_CLOCK)
 		{
 			agrees = !nulls[ACCOUNT_CLOCK_END];
 			expires_at = agrees ? DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]) : expires_at;
 		}
-		nlots++;
-		last_lot = Max(last_lot, DatumGetInt32(lot[LOT_NO]));
 		if (expires_at <= as_of)
-			add_to(&dead, remaining);
-		else if (valid_from > as_of)
-			add_to(&pending, remaining);
+			add_to(&dead, row->remaining);
+		else if (row->valid_from > as_of)
+			add_to(&pending, row->remaining);
 		else
-		{
-			add_to(&live, remaining);
-			add_to(&held, DatumGetPoints(lot[LOT_HELD]));
-		}
-		if (DatumGetPoints(lot[LOT_HELD]) != 0)
-			agrees = false;
-		if (remaining > 0 && expires_at > as_of)
-			next_change = Min(next_change, valid_from > as_of ? Min(valid_from, expires_at) : expires_at);
-		advance(walk, &walk->lot);
-	}
-	while (of_account(walk, &walk->hold))
-	{
-		agrees = false;
-		advance(walk, &walk->hold);
+			add_to(&live, row->remaining);
+		if (row->remaining > 0 && expires_at > as_of)
+			next_change = Min(next_change, row->valid_from > as_of ? Min(row->valid_from, expires_at) : expires_at);
 	}
 	if (!agrees)
 		return false;
@@ -834,8 +991,9 @@ account_agrees(Walk *walk)
 	subtract_from(&posted, DatumGetPoints(values[ACCOUNT_DEBT]));
 	return (walk->currency_id == 0 || walk->currency_id == DatumGetInt32(values[ACCOUNT_CURRENCY])) &&
 		DatumGetInt32(values[ACCOUNT_ENTRIES]) == walk->entry_no &&
-		DatumGetInt32(values[ACCOUNT_LOTS]) == nlots && nlots == last_lot &&
-		nlots == (int32) walk->lots->members - (debt != NULL) &&
+		DatumGetInt32(values[ACCOUNT_LOTS]) == walk->nrows &&
+		walk->nrows == (walk->nrows == 0 ? 0 : walk->rows[walk->nrows - 1].lot_no) &&
+		walk->nrows == (int32) walk->lots->members - (debt != NULL) &&
 		DatumGetPoints(values[ACCOUNT_POSTED]) == walk->points && walk->points == posted &&
 		DatumGetPoints(values[ACCOUNT_DEBT]) == (debt != NULL ? -debt->points : 0) &&
 		DatumGetPoints(values[ACCOUNT_EARNED]) == walk->earned &&
@@ -843,7 +1001,7 @@ account_agrees(Walk *walk)
 		DatumGetPoints(values[ACCOUNT_EXPIRED]) == walk->expired &&
 		DatumGetPoints(values[ACCOUNT_LIVE]) == live &&
 		DatumGetPoints(values[ACCOUNT_PENDING]) == pending &&
-		DatumGetPoints(values[ACCOUNT_HELD]) == held &&
+		DatumGetPoints(values[ACCOUNT_HELD]) == 0 &&
 		!at_an_end(walk->points) && !at_an_end(posted) && !at_an_end(walk->earned) &&
 		!at_an_end(walk->redeemed) && !at_an_end(walk->expired) &&
 		!at_an_end(live) && !at_an_end(pending) && !at_an_end(dead) &&
@@ -863,8 +1021,8 @@ cursor_of(Walk *walk, int n)
 		&walk->anchor_lot, &walk->lot, &walk->hold
 	};
 
-	/* The archive has no lots and holds. */
-	return n < (int) lengthof(cursors) && cursors[n]->table.rel != NULL ? cursors[n] : NULL;
+	/* Lots and holds are not the archive's: they are looked for where an account has an anchor. */
+	return n < (int) lengthof(cursors) - (walk->archived ? 2 : 0) ? cursors[n] : NULL;
 }
 
 /* The least account of which any table has a row; false: there is none left. */
@@ -935,7 +1093,10 @@ begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
 	walk->actors = array_int32s(PG_GETARG_ARRAYTYPE_P(5), &walk->nactors);
 	if (!PG_ARGISNULL(6))
 		walk->currencies = array_int32s(PG_GETARG_ARRAYTYPE_P(6), &walk->ncurrencies);
+	walk->archived = archived;
 	walk->context = CurrentMemoryContext;
+	walk->rows = palloc(sizeof(LotRow));
+	walk->rows_room = 1;
 	walk->scratch = AllocSetContextCreate(CurrentMemoryContext, "loyalty audit", ALLOCSET_DEFAULT_SIZES);
 
 	begin_cursor(walk, &walk->account, "account", "account_pkey", ACCOUNT_NATTS, ACCOUNT_ID, 0, first);
@@ -949,10 +1110,8 @@ begin_walk(FunctionCallInfo fcinfo, Walk *walk, bool archived)
 	begin_cursor(walk, &walk->anchor, "anchor", "anchor_pkey", ANCHOR_NATTS, ANCHOR_ACCOUNT, ANCHOR_ENTRIES, first);
 	begin_cursor(walk, &walk->anchor_lot, "anchor_lot", "anchor_lot_pkey", ANCHOR_LOT_NATTS,
 				 ANCHOR_LOT_ACCOUNT, ANCHOR_LOT_ENTRIES, first);
-	if (archived)
-		return;
 	begin_cursor(walk, &walk->lot, "lot", "lot_pkey", LOT_NATTS, LOT_ACCOUNT, 0, first);
-	begin_cursor(walk, &walk->hold, "hold", "hold_open_idx", HOLD_NATTS, HOLD_ACCOUNT, 0, first);
+	begin_cursor(walk, &walk->hold, "hold", "hold_pkey", HOLD_NATTS, HOLD_ACCOUNT, HOLD_NO, first);
 }
 
 /* The account's entries up to a number, in the scratch context. */
@@ -989,16 +1148,22 @@ walk_accounts(Walk *walk, void (*walk_account) (Walk *walk))
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(walk->scratch);
 	}
+	walk->archived = false;
 	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
 		end_cursor(cursor);
+	for (int i = 0; i < (int) lengthof(walk->extensions); i++)
+		if (walk->extensions[i].rel != NULL)
+			table_finish(&walk->extensions[i]);
 }
 
 static void
 walk_ledger(Walk *walk)
 {
 	begin_after_anchors(walk);
+	read_lots(walk);
 	check_entries(walk, PG_INT32_MAX);
-	read_allocations(walk, NULL);
+	read_allocations(walk, NULL, NULL);
+	read_holds(walk, NULL, NULL);
 	check_checkpoints(walk, NULL);
 	if (!account_agrees(walk))
 		answer_sums(walk);
@@ -1079,6 +1244,12 @@ walk_archive(Walk *walk)
 	uint8		head[CHAIN_HASH_LEN] = {0};
 	int32		last = 0;
 
+	if (of_account(walk, &walk->anchor))
+	{
+		move_to(walk, &walk->lot, walk->account_id);
+		move_to(walk, &walk->hold, walk->account_id);
+		read_lots(walk);
+	}
 	while (of_account(walk, &walk->anchor))
 	{
 		Datum	   *values = walk->anchor.table.slot->tts_values - 1;
@@ -1115,7 +1286,7 @@ walk_archive(Walk *walk)
 		tell(walk, FAULT_ANCHOR, walk->entry.entry_no, "the archived entry is beyond any anchor");
 	if (of_account(walk, &walk->anchor_lot))
 		tell(walk, FAULT_ANCHOR, walk->anchor_lot.entry_no, "the anchor is not there, its lots are");
-	read_allocations(walk, NULL);
+	read_allocations(walk, NULL, NULL);
 	skip_to(walk, &walk->entry, PG_INT32_MAX);
 	skip_to(walk, &walk->anchor_lot, PG_INT32_MAX);
 	skip_to(walk, &walk->checkpoint, PG_INT32_MAX);
@@ -1140,14 +1311,15 @@ loyalty_audit_walk_archive(PG_FUNCTION_ARGS)
 
 /*
  * The canonical bytes of an entry given as (previous, account_id, entry_no, lot_no, points, event_time,
- * recorded_at, actor_id, base, refunded, forgiven, source_id, rule_id, reverses, kind, event, line); NULL where one
- * is missing that every entry has.
+ * recorded_at, actor_id, base, refunded, forgiven, source_id, rule_id, reverses, kind, event, line, effects); NULL
+ * where one is missing that every entry has.
  */
 static const uint8 *
 bytes_of_arguments(FunctionCallInfo fcinfo, int *len)
 {
 	static const int required[] = {1, 2, 4, 5, 6, 7, 14};
 	uint8		previous[CHAIN_HASH_LEN] = {0};
+	bytea	   *effects = PG_ARGISNULL(17) ? NULL : PG_GETARG_BYTEA_PP(17);
 	Entry		entry = {0};
 
 	for (int i = 0; i < (int) lengthof(required); i++)
@@ -1180,7 +1352,9 @@ bytes_of_arguments(FunctionCallInfo fcinfo, int *len)
 	entry.event = PG_ARGISNULL(15) ? NULL : PG_GETARG_TEXT_PP(15);
 	entry.line = PG_ARGISNULL(16) ? NULL : PG_GETARG_TEXT_PP(16);
 
-	return chain_bytes(PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(14), PG_GETARG_TIMESTAMPTZ(6), previous, len);
+	return chain_bytes(PG_GETARG_INT64(1), &entry, PG_GETARG_TEXT_PP(14), PG_GETARG_TIMESTAMPTZ(6),
+					   effects == NULL ? NULL : (const uint8 *) VARDATA_ANY(effects),
+					   effects == NULL ? 0 : VARSIZE_ANY_EXHDR(effects), previous, len);
 }
 
 static bytea *

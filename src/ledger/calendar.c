@@ -262,3 +262,36 @@ clock_end(const Currency *currency, TimestampTz start)
 	own_dates(currency, start, &dates);
 	return dates.expires_at;
 }
+
+char *
+end_print(TimestampTz end)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (end == DT_NOEND)
+		return "infinity";
+	if (timestamp2tm(end, NULL, &tm, &fsec, NULL, NULL) != 0)
+		out_of_range();
+	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
+					tm.tm_hour, tm.tm_min, tm.tm_sec, fsec);
+}
+
+bool
+end_scan(const char *text, TimestampTz *end)
+{
+	struct pg_tm tm = {0};
+	int			fsec;
+	char	   *printed;
+
+	if (sscanf(text, "%d-%d-%dT%d:%d:%d.%6dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &fsec) == 7)
+	{
+		if (tm2timestamp(&tm, fsec, NULL, end) != 0)
+			return false;
+	}
+	else
+		*end = DT_NOEND;
+	printed = end_print(*end);
+	return strncmp(text, printed, strlen(printed)) == 0;
+}

@@ -328,6 +328,19 @@ take_bytes(Reader *reader)
 	return bytes;
 }
 
+/* With its length in a byte. */
+static Bytes
+take_word(Reader *reader)
+{
+	Bytes		bytes;
+
+	bytes.len = take_byte(reader);
+	bytes.data = take(reader, bytes.len);
+	if (reader->failed)
+		bytes.len = 0;
+	return bytes;
+}
+
 /* What a proof says, and the root that follows from it. */
 typedef struct Proof
 {
@@ -342,6 +355,20 @@ typedef struct Proof
 	TimestampTz taken_at;		/* that one's */
 	uint8		root[CHAIN_HASH_LEN];
 } Proof;
+
+/* What an entry did to lots, as flags say. */
+static void
+skip_effects(Reader *reader, uint8 flags)
+{
+	if (flags & EFFECT_ALLOCATIONS)
+		take(reader, (int64) take_int32(reader) * (int64) (sizeof(int32) + sizeof(int64)));
+	while ((flags & EFFECT_LOTS) && !reader->failed && reader->at < reader->end)
+		take(reader, sizeof(int64) * (1 + (take_byte(reader) != 0)));
+	if (flags & EFFECT_HOLD)
+		take(reader, sizeof(int64));
+	while ((flags & EFFECT_HOLD) && !reader->failed && reader->at < reader->end)
+		take(reader, sizeof(int32) + sizeof(int64));
+}
 
 /* An entry's canonical bytes, of which the hash before was left out. */
 static bool
@@ -360,10 +387,10 @@ read_entry(Proof *proof, Bytes bytes)
 	entry->event_time = take_int64(&reader);
 	proof->recorded_at = take_int64(&reader);
 	entry->actor_id = take_int32(&reader);
-	proof->kind = take_bytes(&reader);
+	proof->kind = take_word(&reader);
 	numbers = take_byte(&reader);
 	texts = take_byte(&reader);
-	if ((numbers & 0x80) != 0 || (texts & 0xfc) != 0)
+	if ((numbers & 0x80) != 0 || (texts & ~(3 | EFFECT_FLAGS)) != 0 || (texts & EFFECT_LOTS && texts & EFFECT_HOLD))
 		return false;
 #define TAKE(bit, take)	((numbers & (1 << (bit))) != 0 ? take(&reader) : 0)
 	entry->base = TAKE(0, take_int64);
@@ -377,6 +404,7 @@ read_entry(Proof *proof, Bytes bytes)
 		proof->event = take_bytes(&reader);
 	if (texts & 2)
 		proof->line = take_bytes(&reader);
+	skip_effects(&reader, texts);
 	return !reader.failed && reader.at == reader.end;
 }
 

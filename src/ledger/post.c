@@ -615,7 +615,10 @@ store_lot(Account *account, Lot *lot)
 	values[LOT_ACCOUNT] = Int64GetDatum(account->account_id);
 	values[LOT_NO] = Int32GetDatum(lot->lot_no);
 	values[LOT_OPEN] = BoolGetDatum(lot->open);
+	values[LOT_BY_ACTIVITY] = BoolGetDatum(lot->by_activity);
+	values[LOT_EXTENDED] = BoolGetDatum(lot->extended);
 	values[LOT_ISSUED] = DateADTGetDatum(lot->dates.issued);
+	values[LOT_OPENED_BY] = Int32GetDatum(lot->opened_by);
 	values[LOT_VALID_FROM] = TimestampTzGetDatum(lot->dates.valid_from);
 	values[LOT_EXPIRES_AT] = TimestampTzGetDatum(lot->on_clock ? LOT_ON_CLOCK : lot->dates.expires_at);
 	values[LOT_EARNED_AT] = TimestampTzGetDatum(lot->earned_at);
@@ -715,26 +718,67 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	table_queue_row(&post->entry, slot);
 }
 
+/*
+ * Hashes the entries of the visit.  New allocations and lots are in the order
+ * of the entries that made them.
+ */
+static void
+hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
+{
+	static Effects effects;
+	Post	   *post = account->post;
+	const uint8 *previous = account->head;
+	int			allocation = 0;
+	int			lot = 0;
+
+	if (post->actor_id == 0)
+		post->actor_id = actor_now(post);
+	for (int i = 0; i < account->nentries; i++)
+	{
+		Entry	   *entry = &account->entries[i];
+
+		effects_begin(&effects);
+		for (; allocation < account->nallocations; allocation++)
+		{
+			const Allocation *next = account->allocations[allocation];
+
+			if (!next->fresh)
+				continue;
+			if (next->entry_no != entry->entry_no)
+				break;
+			effects_add_allocation(&effects, next->lot_no, next->points);
+		}
+		for (; lot < account->nlots; lot++)
+		{
+			const Lot  *next = account->lots[lot];
+
+			if (!next->fresh)
+				continue;
+			if (next->opened_by != entry->entry_no)
+				break;
+			effects_add_lot(&effects, next->dates.valid_from, next->by_activity ? LOT_ON_CLOCK : next->dates.expires_at);
+		}
+		if (entry->kind == ENTRY_HOLD)
+			reserve_effects(account, entry->entry_no, &effects);
+
+		entry->actor_id = post->actor_id;
+		chain_hash(account->account_id, entry, kind_text(entry->kind), post->now, &effects, previous, hashes[i]);
+		previous = hashes[i];
+	}
+	if (allocation < account->nallocations || lot < account->nlots)
+		elog(ERROR, "entries of account " INT64_FORMAT " did something out of their order", account->account_id);
+	memcpy(account->head, previous, CHAIN_HASH_LEN);
+}
+
 /* The account row first, since its update is the lock; false: start the visit again. */
 static bool
 store_visit(Account *account)
 {
 	Post	   *post = account->post;
 	uint8	  (*hashes)[CHAIN_HASH_LEN] = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
-	const uint8 *previous = account->head;
 
-	if (account->nentries > 0 && post->actor_id == 0)
-		post->actor_id = actor_now(post);
-	for (int i = 0; i < account->nentries; i++)
-	{
-		Entry	   *entry = &account->entries[i];
-
-		entry->actor_id = post->actor_id;
-		chain_hash(account->account_id, entry, kind_text(entry->kind), post->now, previous, hashes[i]);
-		previous = hashes[i];
-	}
 	if (account->nentries > 0)
-		memcpy(account->head, previous, CHAIN_HASH_LEN);
+		hash_entries(account, hashes);
 
 	if (!store_account(account))
 		return false;

@@ -145,6 +145,10 @@ extern void lot_dates(const Currency *currency, TimestampTz event_time, LotDates
 /* When a clock ends that starts then. */
 extern TimestampTz clock_end(const Currency *currency, TimestampTz start);
 
+/* As extensions write an end: in UTC and as wide as any other, so that texts sort as times do. */
+extern char *end_print(TimestampTz end);
+extern bool end_scan(const char *text, TimestampTz *end);	/* of what begins with one; false: it does not */
+
 /* The instant of a local midnight, and a local date moved by an interval's months and days. */
 extern TimestampTz local_midnight(const Program *program, int julian_day);
 extern int	local_day(const Program *program, TimestampTz instant);

@@ -293,6 +293,30 @@ reserve_roll_forward(Account *account)
 			account->next_change = Min(account->next_change, holds[i]->ends_at);
 }
 
+static int
+by_lot_no(const void *a, const void *b)
+{
+	const Hold *x = *(Hold *const *) a;
+	const Hold *y = *(Hold *const *) b;
+
+	return x->lot->lot_no < y->lot->lot_no ? -1 : x->lot->lot_no > y->lot->lot_no;
+}
+
+void
+reserve_effects(const Account *account, int32 hold_no, Effects *effects)
+{
+	Hold	  **holds = palloc(sizeof(Hold *) * Max(account->nholds, 1));
+	int			n = 0;
+
+	for (int i = 0; i < account->nholds; i++)
+		if (account->holds[i]->hold_no == hold_no)
+			holds[n++] = account->holds[i];
+	qsort(holds, n, sizeof(Hold *), by_lot_no);
+	for (int i = 0; i < n; i++)
+		effects_add_held(effects, holds[i]->ends_at, holds[i]->lot->lot_no, holds[i]->points);
+	pfree(holds);
+}
+
 static void
 store_hold(Account *account, Hold *hold)
 {

@@ -5,7 +5,7 @@
 #ifndef LOYALTY_RESERVE_H
 #define LOYALTY_RESERVE_H
 
-#include "ledger/post.h"
+#include "ledger/chain.h"
 
 /* What one hold keeps of one lot.  It counts in lot->held while it is open. */
 typedef struct Hold
@@ -52,6 +52,9 @@ extern void reserve_review(Account *account);
 extern Points (*reserve_let_off_hook) (Account *account, const Lot *lot);
 extern void (*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at);
 extern void reserve_store(Account *account);
+
+/* For post.c: what a hold that this visit made keeps of each lot, as it is hashed. */
+extern void reserve_effects(const Account *account, int32 hold_no, Effects *effects);
 
 /* Columns of loyalty.hold */
 enum

@@ -111,28 +111,13 @@ typedef struct Extension
 	int32		entry_no;		/* the first of them; 0: none yet */
 } Extension;
 
-/* In UTC and as wide as any other, so that texts sort as times do. */
-static char *
-end_text(TimestampTz end)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-
-	if (end == DT_NOEND)
-		return "infinity";
-	if (timestamp2tm(end, NULL, &tm, &fsec, NULL, NULL) != 0)
-		elog(ERROR, "a lot's end is out of range");
-	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon, tm.tm_mday,
-					tm.tm_hour, tm.tm_min, tm.tm_sec, fsec);
-}
-
 static void
 log_extension(Account *account, Extension *extension, int32 lot_no, TimestampTz before)
 {
 	Entry	   *entry = account_entry(account, ENTRY_EXTEND, account->post->now);
 
 	entry->lot_no = lot_no;
-	entry->line = cstring_to_text(psprintf("%s %s", end_text(before), end_text(extension->end)));
+	entry->line = cstring_to_text(psprintf("%s %s", end_print(before), end_print(extension->end)));
 	entry->reason = extension->reason;
 	if (extension->entry_no != 0)
 		return;
@@ -153,6 +138,7 @@ extend_lot(Account *account, Extension *extension, Lot *lot)
 	else
 	{
 		lot->dates.expires_at = extension->end;
+		lot->extended = true;
 		lot->changed = true;
 	}
 }
@@ -256,7 +242,7 @@ loyalty_expiry_extend(PG_FUNCTION_ARGS)
 	extension.request.program_id = currency->program->program_id;
 	if (extension.request.id != NULL)
 		extension.request.content = psprintf("extend 0 account " INT64_FORMAT " until %s lot %d%s", account_id,
-											 end_text(extension.end), extension.lot_no, reason_content(extension.reason));
+											 end_print(extension.end), extension.lot_no, reason_content(extension.reason));
 	post_account(&post, account_id, &tid, extend_work, &extension);
 	PG_RETURN_INT64(request_finish(&post, &extension.request, extension.answer, account_id, extension.entry_no));
 }

@@ -93,7 +93,25 @@ BEGIN
 				want_state, coalesce(want_detail, 'any detail')) END;
 END $$;
 
--- Time can't be made to pass: all that happened is moved into the past instead, orders and hashes left alone.
+-- Makes the hashes of an account, or of all, follow what was changed behind the ledger's back.
+CREATE FUNCTION pg_temp.rehash(account bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	e record;
+	last bytea;
+BEGIN
+	FOR e IN SELECT * FROM loyalty.entry LEFT JOIN loyalty._hashed_effect USING (account_id, entry_no)
+		WHERE account IS NULL OR account_id = account ORDER BY account_id, entry_no
+	LOOP
+		IF e.entry_no = 1 THEN last := NULL; END IF;
+		last := loyalty._entry_hash(last, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.actor_id, e.base, e.refunded,
+			e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line, e.effects);
+		UPDATE loyalty.entry SET hash = last WHERE account_id = e.account_id AND entry_no = e.entry_no;
+		UPDATE loyalty.account a SET head = last, entries = (SELECT count(*) FROM loyalty.entry n WHERE n.account_id = a.account_id)
+		WHERE a.account_id = e.account_id;
+	END LOOP;
+END $$;
+
+-- Time can't be made to pass: all that happened is moved into the past instead, but for orders.
 CREATE FUNCTION pg_temp.pass_time(span interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	SET LOCAL session_replication_role = replica;
@@ -107,5 +125,6 @@ BEGIN
 		expires_at = CASE WHEN expires_at = '294276-12-31 23:59:59.999999+00' THEN expires_at ELSE expires_at - span END;
 	UPDATE loyalty.hold SET ends_at = ends_at - span, released_at = released_at - span;
 	UPDATE loyalty.account SET as_of = as_of - span, next_change = next_change - span, clock_end = clock_end - span;
+	PERFORM pg_temp.rehash();
 	SET LOCAL session_replication_role = origin;
 END $$;

@@ -134,18 +134,23 @@ SELECT throws_ok($$SELECT * FROM verify('shoe')$$, 'LY001', 'program "shoe" does
 -- By Python's hashlib, over the bytes that docs/audit.md lists.
 SELECT is(encode(_entry_hash(NULL, 7, 1, NULL, 0, '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00', 9,
                              NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL), 'hex'),
-    '49cb413b8fb8032c7992edabe55a904a1c45cb2254c0eabe2b5ad58f600cb154', 'the hash of a bare entry');
+    '1b31f6c46ff1a39881790e6288ffb67e21f236fbdd46326b87b4ba78fc7d019b', 'the hash of a bare entry');
 SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00', 2147483647,
                              '99.99', '12.3456', '0.0001', 5, 6, 41, 'reverse', 'Bestellung-Ä', ''), 'hex'),
-    '3999db017660d303f874dba010d3041dd4d5dce27d76e588da084af941c8ba1b', 'the hash of an entry that has everything');
+    '877b0f9f0fbf522e98c670c530ac79d3f03c06373873a28591529ada6c098b84', 'the hash of an entry that has every column');
+-- 5 points repay a debt, 17.5 come out of lot 12; one lot is opened that ends in 2025, and one of March 2024 that never does.
+SELECT is(encode(_entry_hash(sha256('before'), 123456789012, 42, 3, '-12.5', '2024-02-29 12:34:56.789+00', '1999-12-31 23:59:59+00', 2147483647,
+                             '99.99', '12.3456', '0.0001', 5, 6, 41, 'reverse', 'Bestellung-Ä', '',
+                             '\x0c 00000002 00000000000000000000c350 0000000cfffffffffffd5468 00 0002cd987ed48000 01 0002b58cd363c000 7fffffffffffffff'), 'hex'),
+    '17b27c6920adea09875af4f72ef06755bb4a4818834111e202b26bee01dd6bc5', 'and what it did to lots');
 SELECT is(_entry_hash(NULL, 1, NULL, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL),
     NULL, 'without what every entry has there is no hash');
 SELECT throws_ok($$SELECT _entry_hash('\x00', 1, 1, NULL, 0, now(), now(), 9, NULL, NULL, NULL, NULL, NULL, NULL, 'earn', NULL, NULL)$$,
     '22023', 'the hash before must have 32 bytes');
 SELECT is_empty($$
     SELECT account_id, entry_no FROM (SELECT e.*, lag(hash) OVER (PARTITION BY account_id ORDER BY entry_no) AS before FROM entry e) e
-    WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, actor_id, base, refunded, forgiven,
-                              source_id, rule_id, reverses, kind, event, line)$$,
+    LEFT JOIN _hashed_effect f USING (account_id, entry_no) WHERE hash <> _entry_hash(before, account_id, entry_no, lot_no, points, event_time, recorded_at, actor_id, base, refunded, forgiven,
+                              source_id, rule_id, reverses, kind, event, line, effects)$$,
     'each entry has the hash of its content and the hash before it');
 
 -- ---------------------------------------------------------------- damage
@@ -288,9 +293,9 @@ SELECT pg_temp.finds('points moved from lot to lot', :ann, 3, 'lot 3 has 41 poin
     $$UPDATE lot SET remaining = remaining + CASE lot_no WHEN 2 THEN -1 ELSE 1 END WHERE account_id = @ AND lot_no IN (2, 3)$$);
 SELECT pg_temp.finds('a lot deleted', :ann, 2, 'lot 2 is not there, its entries come to 50 points', $$DELETE FROM lot WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('an empty lot deleted', :fay, 1, 'lot 1 is not there, its entries come to 0 points', $$DELETE FROM lot WHERE account_id = @ AND lot_no = 1$$);
-SELECT pg_temp.finds('a lot made', :ann, NULL, 'lot 5 comes from no entry', $$INSERT INTO lot SELECT account_id, 5, open, issued, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
-SELECT pg_temp.finds('a lot twice', :ann, NULL, 'it counts 4 lots, there are 5 and the last is 4', $$INSERT INTO lot SELECT account_id, lot_no, open, issued, valid_from, expires_at + interval '1 day', earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
-SELECT pg_temp.finds('a lot of nobody', 4711000, NULL, 'the account is not there, its lots are', format($$INSERT INTO lot SELECT @, 1, open, issued, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = %s AND lot_no = 2$$, :ann));
+SELECT pg_temp.finds('a lot made', :ann, NULL, 'lot 5 comes from no entry', $$INSERT INTO lot SELECT account_id, 5, open, by_activity, extended, issued, opened_by, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
+SELECT pg_temp.finds('a lot twice', :ann, NULL, 'it counts 4 lots, there are 5 and the last is 4', $$INSERT INTO lot SELECT account_id, lot_no, open, by_activity, extended, issued, opened_by, valid_from, expires_at + interval '1 day', earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
+SELECT pg_temp.finds('a lot of nobody', 4711000, NULL, 'the account is not there, its lots are', format($$INSERT INTO lot SELECT @, 1, open, by_activity, extended, issued, opened_by, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = %s AND lot_no = 2$$, :ann));
 SELECT pg_temp.finds('what came in', :ann, 2, 'lot 2 was credited 71 points, by its entries 70', $$UPDATE lot SET credited = 71 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what expired', :fay, 2, 'of lot 2 29 points expired, by its entries 30', $$UPDATE lot SET expired = 29 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what was waived', :fay, 1, 'of lot 1 70 points expired and 71 were waived', $$ALTER TABLE lot DROP CONSTRAINT lot_amounts; UPDATE lot SET waived = 71 WHERE account_id = @ AND lot_no = 1$$);
@@ -473,7 +478,7 @@ SELECT is(pg_temp.told(program, 'UPDATE account SET head = NULL WHERE account_id
 FROM (VALUES ('shop', 1), ('strict', 0), ('firm', 0), (NULL, 1)) p (program, n);
 SELECT is(pg_temp.told(program, format('DROP TRIGGER loyalty_%s_update ON lines', :lines)), n::bigint, format('a trigger of shop is told of %s: %s', program, n))
 FROM (VALUES ('shop', 1), ('strict', 0), (NULL, 1)) p (program, n);
-SELECT is(pg_temp.told('strict', $$INSERT INTO lot VALUES (4711000, 1, false, '2024-01-01', '-infinity', 'infinity', now(), 0, 0, 0, 0, 0)$$), 2::bigint,
+SELECT is(pg_temp.told('strict', $$INSERT INTO lot VALUES (4711000, 1, false, false, false, '2024-01-01', 1, '-infinity', 'infinity', now(), 0, 0, 0, 0, 0)$$), 2::bigint,
     'what belongs to no program is told of each');
 
 -- A large ledger is proved in ranges of accounts.

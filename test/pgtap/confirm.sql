@@ -226,7 +226,7 @@ BEGIN
 END $$;
 SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
 SELECT is(pg_temp.behind($$ UPDATE lot SET valid_from = '-infinity' WHERE lot_no = 1 AND account_id = (SELECT account_id FROM account WHERE member_key = 'mia') $$),
-	'it confirms points that do not wait for it, or gives them another month or an earlier end', 'a lot that did not wait');
+	'it confirms points that do not wait for it, or gives them another month or an earlier end; the hash is not that of the entry''s content and the hash before it', 'a lot that did not wait');
 SELECT is(pg_temp.behind($$ UPDATE lot SET valid_from = 'infinity' WHERE lot_no = 2 AND account_id = (SELECT account_id FROM account WHERE member_key = 'mia') $$) LIKE '%points are live%', true, 'or waits still');
 SELECT ok(pg_temp.behind($$ UPDATE entry SET reverses = NULL WHERE entry_no = 2 AND account_id = (SELECT account_id FROM account WHERE member_key = 'mia') $$) LIKE '%confirms what no entry took%', 'half of a pair');
 

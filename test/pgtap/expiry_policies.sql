@@ -164,7 +164,7 @@ SELECT results_eq($$ SELECT validity, validity_rounding, pending, pending_counts
 SELECT change_currency('shift', pending => '0');
 SELECT results_eq($$ SELECT validity, validity_rounding, pending, pending_counts, debt FROM loyalty.currency c JOIN loyalty.program p USING (program_id) WHERE p.code = 'shift' $$,
 	$$ VALUES (NULL::interval, 'year', NULL::interval, true, 'block') $$, 'and nothing else');
-SELECT is_empty($$ SELECT problem FROM verify('shift') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds through all policies');
+SELECT is_empty($$ SELECT problem FROM verify('shift') $$, 'the proof holds through all policies');
 SELECT pg_temp.refused($$ SELECT change_currency('shift', 'miles') $$, 'LY003', '%miles%', 'no such currency');
 SELECT pg_temp.refused($$ SELECT change_currency('nowhere') $$, 'LY001', NULL, 'no such program');
 SELECT pg_temp.refused($$ SELECT change_currency('shift', debt => 'jail') $$, 'LY101', '%jail%', 'no such debt');
@@ -208,7 +208,7 @@ SELECT results_eq($$ SELECT balance_as_known('long', 'ida', now() + interval '60
 	$$ VALUES (0.0, 7.0) $$, 'as it was known, the end is the one of then');
 DELETE FROM public.long WHERE id = 4;
 SELECT is(balance('long', 'ida')::numeric, 0.0, 'a refund takes them from where they are');
-SELECT is_empty($$ SELECT problem FROM verify('long') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds');
+SELECT is_empty($$ SELECT problem FROM verify('long') $$, 'the proof holds');
 SELECT pg_temp.balanced('extensions');
 
 -- Of points that end by activity it is the clock that goes on, and activity never makes it nearer.
@@ -217,12 +217,12 @@ SELECT extend('act', 'jan', (now() + interval '99 days')::date) > 0;
 SELECT is(pg_temp.lots('act', 'jan'), '1:50 to 100', 'the clock ends then');
 INSERT INTO public.act (id, who, amount, at) VALUES (15, 'jan', 1, pg_temp.day(0));
 SELECT is(pg_temp.lots('act', 'jan'), '1:51 to 100', 'and not earlier for what is done before');
-SELECT is_empty($$ SELECT problem FROM verify('act') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds');
+SELECT is_empty($$ SELECT problem FROM verify('act') $$, 'the proof holds');
 -- A purchase that was put right is no activity, under another key neither.
 INSERT INTO public.act (id, who, amount, at) VALUES (160, 'kit', 50, pg_temp.day(-2));
 UPDATE public.act SET id = 161, amount = 60 WHERE id = 160;
 SELECT is(pg_temp.lots('act', 'kit'), '1:60 to 29', 'its points end as they were to');
-SELECT is_empty($$ SELECT problem FROM verify('act') WHERE problem NOT LIKE 'the hash%' $$, 'the proof holds');
+SELECT is_empty($$ SELECT problem FROM verify('act') $$, 'the proof holds');
 -- Points that wait can be extended, too, and then begin as they were to.
 SELECT create_program('wait', validity => '30 days', pending => '10 days') > 0, pg_temp.shop('wait');
 INSERT INTO public.wait (id, who, amount, at) VALUES (1, 'kim', 5, now());
@@ -240,7 +240,7 @@ BEGIN
 		SET LOCAL session_replication_role = replica;
 		EXECUTE statement;
 		SET LOCAL session_replication_role = origin;
-		found := (SELECT string_agg(DISTINCT regexp_replace(problem, '[0-9][-0-9:+. ]*[0-9+]|[0-9]', 'N', 'g'), '; ') FROM loyalty.verify(code) WHERE problem NOT LIKE 'the hash%');
+		found := (SELECT string_agg(DISTINCT regexp_replace(problem, '[0-9][-0-9:+. ]*[0-9+]|[0-9]', 'N', 'g'), '; ') FROM loyalty.verify(code));
 		RAISE EXCEPTION 'undo' USING ERRCODE = 'XX999';
 	EXCEPTION WHEN SQLSTATE 'XX999' THEN
 		RETURN coalesce(found, 'nothing');

@@ -15,6 +15,7 @@ BEGIN
 	WHERE l.account_id = a.account_id AND m.member = who AND l.lot_no = ANY (nos);
 	UPDATE loyalty.account a SET as_of = '-infinity', next_change = '-infinity' FROM loyalty.member m
 	WHERE m.member_id = a.member_id AND m.member = who;
+	PERFORM pg_temp.rehash();
 	SET LOCAL session_replication_role = origin;
 END $$;
 

@@ -23,6 +23,7 @@ BEGIN
 	WHERE h.account_id = a.account_id AND m.member = who;
 	UPDATE loyalty.account a SET as_of = now() - interval '1 second', next_change = now() FROM loyalty.member m
 	WHERE m.member_id = a.member_id AND m.member = who;
+	PERFORM pg_temp.rehash();
 	SET LOCAL session_replication_role = origin;
 END $$;
 CREATE FUNCTION pg_temp.die(who text, no int, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
@@ -312,7 +313,7 @@ SELECT pg_temp.pass_time('40 days');
 SELECT is(release(h)::numeric, 49.0, 'released when they have died') FROM oflo;
 SELECT is((SELECT expired FROM balances WHERE program = 'brief'), 49::numeric, 'the dead are not taken');
 -- But for what was moved in time behind its back.
-SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'the proof holds');
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'the proof holds');
 SELECT pg_temp.balanced('what is owed');
 
 -- ---- The same of an order of who was merged into the one who holds: its points are in the survivor's lot of its dates
@@ -327,7 +328,7 @@ SELECT results_eq($$ SELECT balance('club', 'bea')::numeric, balance('club', 'be
 SELECT is(release(h)::numeric, 100.0, 'released') FROM ma;
 SELECT is(pg_temp.free('bea') || '; ' || pg_temp.last('abe', 2), '40 free, 0 held, 0 redeemed, 0 expired; merge 60 forgiven 0, reverse -60 forgiven -60', 'they are brought back and taken');
 SELECT pg_temp.balanced('a merged member''s order');
-SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: a merged member''s order');
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: a merged member''s order');
 
 -- It ends by the clock; with one between the two; what was free is taken at once.
 INSERT INTO public.orders (id, who, amount, at) VALUES (121, 'cy', 100, now() - interval '5 days'), (122, 'eli', 30, now() - interval '5 days');
@@ -389,7 +390,7 @@ SELECT results_eq($$ SELECT h.owed::numeric, (SELECT sum(e.forgiven::numeric) FR
 SELECT is(release(h)::numeric, 40.0, 'released') FROM mw;
 SELECT results_eq($$ SELECT count(*), sum(available), sum(pending), sum(held) FROM balances WHERE program = 'slow' $$, $$ VALUES (2::bigint, 0::numeric, 0::numeric, 0::numeric) $$, 'nothing is left');
 SELECT pg_temp.balanced('merged and held');
-SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'the hash%' AND problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: merged and held');
+SELECT is_empty($$ SELECT problem FROM verify() WHERE problem NOT LIKE 'it ended at %' AND problem NOT LIKE 'its totals are as of %' $$, 'verify() agrees: merged and held');
 
 -- ---- The past
 INSERT INTO public.orders (id, who, amount, at) VALUES (40, 'fay', 100, now() - interval '50 days');

@@ -52,6 +52,7 @@ BEGIN
 	WHERE l.account_id = a.account_id AND a.member_key = who AND c.is_default AND l.lot_no = no;
 	UPDATE loyalty.account a SET as_of = '-infinity', next_change = '-infinity' FROM loyalty.currency c
 	WHERE c.currency_id = a.currency_id AND a.member_key = who AND c.is_default;
+	PERFORM pg_temp.rehash();
 	SET LOCAL session_replication_role = origin;
 END $$;
 
