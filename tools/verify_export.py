@@ -15,9 +15,10 @@ def number(field):
 def sha(*parts):
     return hashlib.sha256(b''.join(parts)).digest()
 def entry_hash(before, entry):  # docs/audit.md; the fields are in the order of export.sql
-    present = [sum((value is not None) << bit for bit, value in enumerate(values)) for values in (entry[7:14], entry[14:16])]
-    sized = [struct.pack('>i', len(text)) + text for text in (entry[6], *entry[14:16]) if text is not None]
-    return sha(b'\x01', before, *entry[:6], sized[0], bytes(present), *filter(None, entry[7:14]), *sized[1:])
+    kind, numbers, texts, effects = entry[6], entry[7:14], entry[14:16], b''.join(filter(None, entry[16:17])) or b'\0'
+    present = [sum((value is not None) << bit for bit, value in enumerate(values)) for values in (numbers, texts)]
+    fields = [*filter(None, numbers), *(struct.pack('>i', len(text)) + text for text in texts if text is not None), effects[1:]]
+    return sha(b'\x01', before, *entry[:6], bytes([len(kind)]), kind, bytes([present[0], present[1] + effects[0]]), *fields)
 
 def account_faults(account, entries, seen, start):
     """What is wrong with an account. seen: the heads that checkpoints saw; start: what was before the entries."""
@@ -25,8 +26,7 @@ def account_faults(account, entries, seen, start):
     for count, entry in enumerate(entries, count + 1):
         if entry_hash(head or bytes(32), entry) != entry[-1] or seen.pop((entry[0], entry[1]), entry[-1]) != entry[-1]:
             yield f'entry {count} is not there, not as it was hashed, or not what a checkpoint saw'
-        head = entry[-1]
-        came[entry[6]] += number(entry[2])
+        head, came[entry[6]] = entry[-1], came[entry[6]] + number(entry[2])
     sums = [sum(came.values()), came[b'earn'] + came[b'reverse'], -came[b'redeem'] - came[b'giveback'], -came[b'expire'] - came[b'forfeit']]
     if seen.pop((account[0], struct.pack('>i', start[0])), None) != start[1] or account[-1] != head or [number(field) for field in account[1:6]] != [count, *sums]:
         yield f'its row is not there, or not what its {count} entries come to: {sums}'

@@ -99,12 +99,99 @@ def amount(points):
     return f'{sign}{whole}.{part:04}'.rstrip('0').rstrip('.')
 
 
+NEVER = 2 ** 63 - 1
+BY_CLOCK = 9223371331199999999          # the last finite moment: ends by activity
+EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def microseconds(moment):
+    return (moment - EPOCH) // datetime.timedelta(microseconds=1)
+
+
+def read_effects(field):
+    """What an entry did: its allocations; of lots that it opened the begin and the end; of a hold its end and the points by lot."""
+    at = 1
+
+    def take(form):
+        nonlocal at
+        values = struct.unpack_from('>' + form, field, at)
+        at += struct.calcsize('>' + form)
+        return values if len(values) > 1 else values[0]
+
+    allocations = [take('iq') for _ in range(take('i'))] if field[0] & 4 else []
+    opened, ends_at, held = [], None, {}
+    while field[0] & 8 and at < len(field):
+        opened.append([take('q') if take('B') else -NEVER - 1, take('q')])
+    if field[0] & 16:
+        ends_at = take('q')
+        while at < len(field):
+            lot_no, points = take('iq')
+            held[lot_no] = points
+    return allocations, opened, ends_at, held
+
+
+class Story:
+    """What an account's entries come to."""
+
+    def __init__(self, entries):
+        self.debt = 0
+        self.lots = {}                  # begin, end, what is left
+        self.holds = {}                 # by hold and lot: end, points, what was captured
+        self.forgiven = 0
+        self.merged = False
+        for entry in entries:
+            self.tell(entry)
+
+    def tell(self, entry):
+        allocations, opened, ends_at, held = read_effects(entry[16] or b'\0')
+        kind, entry_no, lot_no, hold_no = entry[6], number(entry[1]), number(entry[10] or b''), number(entry[13] or b'')
+        if entry[10] is not None:
+            allocations = [(lot_no, number(entry[2]))]
+        self.forgiven += number(entry[9] or b'')
+        self.merged |= kind == b'merge'
+        for begins, ends in opened:
+            self.lots[len(self.lots) + 1] = [begins, ends, 0]
+        for of, points in held.items():
+            self.holds[entry_no, of] = [ends_at, points, 0]
+        for of, points in allocations:
+            if of == 0:
+                self.debt -= points
+            else:
+                self.lots[of][2] += points
+            if kind == b'redeem' and entry[13] is not None:
+                self.holds[hold_no, of][2] -= points
+        if kind == b'release':
+            self.holds = {key: hold for key, hold in self.holds.items() if key[0] != hold_no or hold[1] == hold[2]}
+        if kind == b'extend' and entry[10] is not None:
+            ends = entry[15].decode().split()[1]
+            self.lots[lot_no][1] = NEVER if ends == 'infinity' else microseconds(datetime.datetime.strptime(ends, '%Y-%m-%dT%H:%M:%S.%f%z'))
+
+    def faults(self, lots, holds, posted):
+        debt = sum(left for _, _, left in lots.values()) - posted
+        if debt != self.debt:
+            yield f'by its lots and what is posted there are {amount(-debt)} points, its entries come to {amount(-self.debt)}'
+        for lot_no in sorted(lots.keys() | self.lots.keys()):
+            stored, told = lots.get(lot_no), self.lots.get(lot_no)
+            if stored is None or told is None:
+                yield f'lot {lot_no} is {"not there" if stored is None else "of no entry"}'
+            elif stored[2] != told[2]:
+                yield f'lot {lot_no} has {amount(stored[2])} points, its entries come to {amount(told[2])}'
+            elif stored[0] != told[0] or (stored[1] != told[1] and told[1] != BY_CLOCK):
+                yield f'lot {lot_no} does not begin and end when its entries say'
+        for key in sorted(holds.keys() | self.holds.keys()):
+            stored = holds.get(key)
+            if stored is None or stored[:3] != self.holds.get(key) or not 0 <= stored[3] <= stored[1] - stored[2]:
+                yield f'what entry {key[0]} holds of lot {key[1]} is not what the entries say'
+        if not self.merged and sum(owed for _, _, _, owed in holds.values()) > self.forgiven:
+            yield 'holds owe more to refunds than these were let off'
+
+
 def of_accounts(folder):
     """By account the rows of each file."""
     def named(name):
         return ((row[0], name, row) for row in rows(f'{folder}/{name}'))
 
-    files = heapq.merge(*map(named, ('account', 'entry', 'allocation', 'lot', 'hold')), key=lambda row: row[0])
+    files = heapq.merge(*map(named, ('account', 'entry', 'lot', 'hold')), key=lambda row: row[0])
     for account_id, group in itertools.groupby(files, lambda row: row[0]):
         found = collections.defaultdict(list)
         for _, name, row in group:
@@ -113,41 +200,29 @@ def of_accounts(folder):
 
 
 def balance_faults(folder, moment=None):
-    """Prints what each account has. Its lots must have what the entries, proved by verify_export.py, did to them."""
-    utc = datetime.timezone.utc
-    moment = datetime.datetime.fromisoformat(moment) if moment else datetime.datetime.now(utc)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=utc)
-    at = (moment - datetime.datetime(2000, 1, 1, tzinfo=utc)) // datetime.timedelta(microseconds=1)
+    """Prints what each account has, by its entries, which verify_export.py proves. The other files must agree with them."""
+    moment = datetime.datetime.fromisoformat(moment) if moment else datetime.datetime.now(datetime.timezone.utc)
+    at = microseconds(moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc))
     discarded = starts(folder)
     for account_id, files in of_accounts(folder):
-        came, reserved, faulty = collections.Counter(), collections.Counter(), False
-        for entry in files['entry']:
-            if number(entry[4]) > at:
-                faulty = True
-                yield f'account {number(account_id)}: entry {number(entry[1])} was booked after that moment'
-                break
-            if entry[10] is not None:
-                came[number(entry[10])] += number(entry[2])
-        for _, _, lot_no, points in files['allocation']:
-            came[number(lot_no)] += number(points)
-        for _, lot_no, ends_at, points, captured, owed in files['hold']:
-            reserved[number(lot_no)] += number(points) - number(captured) if at < number(ends_at) else number(owed)
         lots = {number(lot[1]): [number(field) for field in lot[2:]] for lot in files['lot']}
-        debt = sum(left for _, _, left in lots.values()) - sum(number(account[2]) for account in files['account'])
-        if account_id not in discarded and not faulty:
-            for lot_no in sorted(came.keys() | lots.keys() | {0}):
-                left = lots[lot_no][2] if lot_no in lots else -debt if lot_no == 0 else 0
-                if came[lot_no] != left:
-                    faulty = True
-                    what = f'lot {lot_no} has' if lot_no else 'by its lots and what is posted there are'
-                    yield f'account {number(account_id)}: {what} {amount(left)} points, its entries come to {amount(came[lot_no])}'
-        if not faulty:
+        holds = {(number(hold[1]), number(hold[2])): [number(field) for field in hold[3:]] for hold in files['hold']}
+        posted = sum(number(account[2]) for account in files['account'])
+        late = next((number(entry[1]) for entry in files['entry'] if number(entry[4]) > at), None)
+        found = [f'entry {late} was booked after that moment'] if late else []
+        if not late and account_id not in discarded:
+            found = [*Story(files['entry']).faults(lots, holds, posted)]
+        yield from (f'account {number(account_id)}: {fault}' for fault in found)
+        if not found:
+            held = collections.Counter()
+            for (_, lot_no), (ends_at, points, captured, owed) in holds.items():
+                held[lot_no] += points - captured if at < ends_at else owed
             alive = {lot_no: lot for lot_no, lot in lots.items() if at < lot[1]}
             live = sum(left for begins, _, left in alive.values() if begins <= at)
             pending = sum(left for begins, _, left in alive.values() if begins > at)
-            held = sum(reserved[lot_no] for lot_no in alive)
-            print(f'account {number(account_id)}: {amount(live - held - debt)} available, {amount(pending)} pending, {amount(held)} held, {amount(debt)} debt')
+            reserved = sum(held[lot_no] for lot_no in alive)
+            debt = sum(left for _, _, left in lots.values()) - posted
+            print(f'account {number(account_id)}: {amount(live - reserved - debt)} available, {amount(pending)} pending, {amount(reserved)} held, {amount(debt)} debt')
 
 
 if __name__ == '__main__':
@@ -159,6 +234,6 @@ if __name__ == '__main__':
         for fault in what[sys.argv[1]](*sys.argv[2:]):
             agrees = False
             print(fault)
-    except (OSError, IndexError, TypeError, ValueError, struct.error) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
         sys.exit(f'a file is damaged, or not what it should be: {error}')
     sys.exit(not agrees)

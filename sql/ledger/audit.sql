@@ -337,6 +337,8 @@ BEGIN
                 WHEN h.all_held <> e.base::numeric THEN format('it holds %s points of lots, by its entry %s', h.all_held, e.base)
                 WHEN h.ends_at <> h.first_end OR h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held
                 THEN 'it does not end at one time'
+                WHEN h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held
+                THEN format('it says that it was released %s, by its entries %s', coalesce('at ' || h.released_at, 'never'), coalesce('at ' || r.event_time, 'never'))
                 WHEN h.ends_at <= e.event_time THEN format('it ended at %s, before it was made', h.ends_at)
                 WHEN h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
                 THEN format('it says that it is %s, as of %s', CASE WHEN h.open THEN 'open' ELSE 'over' END, a.as_of)
@@ -356,16 +358,28 @@ BEGIN
                 GROUP BY account_id, hold_no, lot_no) p
           WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
     LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
+    LEFT JOIN (SELECT r.account_id, r.reverses AS hold_no, min(r.event_time) AS event_time FROM linked r WHERE r.kind = 'release' GROUP BY 1, 2) r
+      ON r.account_id = h.account_id AND r.hold_no = h.hold_no
     LEFT JOIN loyalty.account a ON a.account_id = h.account_id
     WHERE e.base IS NULL OR h.held IS NULL OR h.captured <> h.redeemed OR h.captured > h.held OR h.all_held <> e.base::numeric
        OR h.ends_at <> h.first_end OR (h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held)
-       OR h.ends_at <= e.event_time
+       OR h.ends_at <= e.event_time OR (h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held)
        OR h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
 
     UNION ALL
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
     FROM linked e
     WHERE e.kind = 'hold' AND NOT EXISTS (SELECT FROM holds h WHERE h.account_id = e.account_id AND h.hold_no = e.entry_no)
+
+    UNION ALL
+    -- A release finds something left of its hold, and there is but one.
+    SELECT e.account_id, loyalty._entry_id(e.account_id, max(e.entry_no)),
+           CASE WHEN count(*) > 1 THEN format('it releases entry %s, which was released before', e.reverses)
+                ELSE format('what it releases, entry %s, is no hold of which something was left', e.reverses) END
+    FROM linked e LEFT JOIN away k ON k.account_id = e.account_id
+    WHERE e.kind = 'release' AND e.reverses > coalesce(k.entries, 0)
+    GROUP BY e.account_id, e.reverses
+    HAVING count(*) > 1 OR NOT EXISTS (SELECT FROM holds h WHERE h.account_id = e.account_id AND h.hold_no = e.reverses AND h.released_at IS NOT NULL)
 
     UNION ALL
     -- What one side of a transfer or merge takes the other gives, at one time and in one currency.

@@ -5,7 +5,7 @@
 -- lot_no: the one lot that takes all of the entry's points; NULL: see allocation.
 -- event: what of the source earned; without a source, the request that was answered.
 -- base of a hold: the points it reserves. reverses: the entry that a giveback undoes, the
--- hold that a redemption captures, the award that a confirmation takes out of its lot, the merge
+-- hold that a redemption captures or that is released, the award that a confirmation takes out of its lot, the merge
 -- that is undone. line of a transfer or merge: the id of its other side; of an extension: the end
 -- that was, and the one that is. actor_id: who booked it.
 CREATE TABLE loyalty.entry (
@@ -42,7 +42,7 @@ COMMENT ON COLUMN loyalty.entry.refunded IS 'what it added to the row''s refunde
 COMMENT ON COLUMN loyalty.entry.forgiven IS 'points that were let off instead of being taken back';
 COMMENT ON COLUMN loyalty.entry.source_id IS 'attached table that it comes from; NULL: none';
 COMMENT ON COLUMN loyalty.entry.rule_id IS 'version of the earning rule that gave the points';
-COMMENT ON COLUMN loyalty.entry.reverses IS 'entry of the account that it undoes, or hold that it captures';
+COMMENT ON COLUMN loyalty.entry.reverses IS 'entry of the account that it undoes, or hold that it captures or releases';
 COMMENT ON COLUMN loyalty.entry.actor_id IS 'who booked it';
 COMMENT ON COLUMN loyalty.entry.kind IS 'what happened';
 COMMENT ON COLUMN loyalty.entry.event IS 'key of the event in the attached table; without a source, the request id that was answered';

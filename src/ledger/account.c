@@ -35,6 +35,7 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_EXTEND] = "extend",
 	[ENTRY_MERGE] = "merge",
 	[ENTRY_FORFEIT] = "forfeit",
+	[ENTRY_RELEASE] = "release",
 };
 
 static const int activity_of[ENTRY_KINDS] = {

@@ -31,6 +31,7 @@ typedef enum EntryKind
 	ENTRY_EXTEND,
 	ENTRY_MERGE,
 	ENTRY_FORFEIT,
+	ENTRY_RELEASE,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -46,7 +47,7 @@ typedef struct Entry
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured; the merge undone */
+	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured or released; the merge undone */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
 	/* For the tier's metric; not stored. */

@@ -109,6 +109,7 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_EXTEND] = {.nothing = true, .ends = true},
 	[ENTRY_MERGE] = {.least = -1, .most = 1, .nothing = true, .pair = true, .captures = true},
 	[ENTRY_FORFEIT] = {.least = -1, .most = -1},
+	[ENTRY_RELEASE] = {.nothing = true, .reverses = true},
 };
 
 /* What entries and allocations did to a lot. */

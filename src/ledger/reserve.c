@@ -270,7 +270,6 @@ reserve_release(Account *account, Hold *hold)
 	hold->released = true;
 	hold->released_at = account->post->now;
 	hold->changed = true;
-	account->changed = true;
 }
 
 void

@@ -4,8 +4,8 @@
  *
  * A hold takes the lots that redeem() would take and leaves the points in
  * them.  It is an entry of no points, so that it has a number, a place in the
- * chain and an answer to its request; a capture is a redemption that names it.
- * A hold that is past its end is over whether anything was written or not.
+ * chain and an answer to its request; a capture is a redemption that names it,
+ * a release an entry of no points that does.  A hold that is past its end is over whether anything was written or not.
  */
 #include "postgres.h"
 
@@ -246,6 +246,7 @@ release_work(Account *account, void *arg)
 	(void) read_holds(account, holding->hold_no, &holds, &count, &rest);
 	if (rest == NULL || !rest->open)
 		return;
+	account_entry(account, ENTRY_RELEASE, account->post->now)->reverses = holding->hold_no;
 	for (int i = 0; i < count; i++)
 	{
 		if (!holds[i]->open)

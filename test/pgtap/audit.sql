@@ -118,7 +118,7 @@ SELECT is(balance('shop', 'ida'), '13.5', 'ida: (4 + 5) * (1 + 0.5)');
 SELECT is(balance('shop', 'joe'), '24', 'joe: 11 + 13');
 SELECT is(balance('shop', 'kim'), '10', 'kim: 70 - 35 - 5 - 7 + 2, of which 15 are held');
 SELECT is(balance('shop', 'lou'), '5', 'lou: 7 - 2');
-SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey', 'hold', 'transfer'],
+SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey', 'hold', 'release', 'transfer'],
     'entries of every kind are there');
 SELECT is((SELECT sum(debt) FROM account), '35', 'and a debt');
 SELECT is((SELECT sum(waived) FROM lot), '70', 'and points that had expired when they were taken back');
@@ -241,6 +241,7 @@ FROM (VALUES ($$'earn', -1, 1, 1, 1, 'x'$$, 'an entry of kind earn takes points'
              ($$'giveback', 1$$, 'an entry of kind giveback does not name the entry it reverses'),
              ($$'giveback', 1, reverses => 9$$, 'an entry of kind giveback reverses an entry that is not before it'),
              ($$'adjust', -1, 1, reverses => 1$$, 'an entry of kind adjust names an entry it reverses'),
+             ($$'release', 1, 1, reverses => 3$$, 'an entry of kind release gives points'), ($$'release', 0$$, 'an entry of kind release does not name the entry it reverses'),
              ($$'hold', 0$$, 'an entry of kind hold does not say what it reserves'), ($$'hold', 1, 1$$, 'an entry of kind hold gives points'),
              ($$'hold', -1, 1$$, 'an entry of kind hold takes points'), ($$'transfer', 1, 1$$, 'an entry of kind transfer does not name its other side'),
              ($$'transfer', 0$$, 'an entry of kind transfer moves nothing'),
@@ -296,6 +297,16 @@ SELECT pg_temp.finds('an empty lot deleted', :fay, 1, 'lot 1 is not there, its e
 SELECT pg_temp.finds('a lot made', :ann, NULL, 'lot 5 comes from no entry', $$INSERT INTO lot SELECT account_id, 5, open, by_activity, extended, issued, opened_by, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('a lot twice', :ann, NULL, 'it counts 4 lots, there are 5 and the last is 4', $$INSERT INTO lot SELECT account_id, lot_no, open, by_activity, extended, issued, opened_by, valid_from, expires_at + interval '1 day', earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('a lot of nobody', 4711000, NULL, 'the account is not there, its lots are', format($$INSERT INTO lot SELECT @, 1, open, by_activity, extended, issued, opened_by, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived FROM lot WHERE account_id = %s AND lot_no = 2$$, :ann));
+SELECT pg_temp.finds(format('a lot''s %s becomes %s', col, value), :ann, 2, problem, format('UPDATE lot SET %s = %s WHERE account_id = @ AND lot_no = 2', col, value))
+FROM (VALUES ('expires_at', 'expires_at + interval ''1 day''', 'the hash is not%'), ('expires_at', '''infinity''', 'the hash is not%'),
+             ('valid_from', 'earned_at', 'the hash is not%'), ('valid_from', '''infinity''', 'the hash is not%'),
+             ('by_activity', 'true', 'the hash is not%'), ('by_activity', 'true', 'lot 2 ends at %, and came to end by activity'),
+             ('expires_at', '''294276-12-31 23:59:59.999999+00''', 'lot 2 ends at 294276-12-31%, and did not come to end so'),
+             ('extended', 'true', 'lot 2 says that its end was moved, no entry does'),
+             ('opened_by', '3', 'the hash is not%'), ('opened_by', '3', 'lot 2 was opened by entry 3, its first entry is 2')) c (col, value, problem);
+SELECT pg_temp.finds('another lot pays, and has less for it', :ann, 4, 'the hash is not%', $$
+    UPDATE allocation SET points = points + CASE lot_no WHEN 1 THEN 1 ELSE -1 END WHERE account_id = @ AND entry_no = 4 AND lot_no IN (1, 2);
+    UPDATE lot SET remaining = remaining + CASE lot_no WHEN 1 THEN 1 ELSE -1 END, open = true WHERE account_id = @ AND lot_no IN (1, 2)$$);
 SELECT pg_temp.finds('what came in', :ann, 2, 'lot 2 was credited 71 points, by its entries 70', $$UPDATE lot SET credited = 71 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what expired', :fay, 2, 'of lot 2 29 points expired, by its entries 30', $$UPDATE lot SET expired = 29 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what was waived', :fay, 1, 'of lot 1 70 points expired and 71 were waived', $$ALTER TABLE lot DROP CONSTRAINT lot_amounts; UPDATE lot SET waived = 71 WHERE account_id = @ AND lot_no = 1$$);
@@ -344,21 +355,30 @@ SELECT pg_temp.finds('an end before its begin', :kim, 3, 'it ended at %, before 
 SELECT pg_temp.finds('closed before its time', :kim, 3, 'it says that it is over, as of %', $$
     UPDATE hold SET open = false WHERE account_id = @ AND hold_no = 3;
     UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
-SELECT pg_temp.finds('not released after all', :kim, 5, 'it says that it is over, as of %', $$UPDATE hold SET released_at = NULL WHERE account_id = @$$);
+SELECT pg_temp.finds('not released after all', :kim, 5, 'it says that it was released never, by its entries at %', $$UPDATE hold SET released_at = NULL WHERE account_id = @$$);
 SELECT pg_temp.finds('opened again after its release', :kim, 5, 'it says that it is open, as of %', $$ALTER TABLE hold DROP CONSTRAINT hold_amounts; UPDATE hold SET open = true WHERE account_id = @ AND hold_no = 5$$);
 SELECT pg_temp.finds('held points of a lot', :kim, 2, 'of lot 2 14 points are held, by its holds 15', $$UPDATE lot SET held = 14 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('held points of a lot and its account', :kim, 2, 'of lot 2 0 points are held, by its holds 15', $$UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
 SELECT pg_temp.finds('a next change after the hold''s end', :kim, NULL, 'its totals as of % hold until %, by its holds until %', $$UPDATE account SET next_change = as_of + interval '25 hours' WHERE account_id = @$$);
 
+SELECT pg_temp.finds('a hold''s end', :kim, 3, 'the hash is not%', $$UPDATE hold SET ends_at = ends_at + interval '1 day' WHERE account_id = @ AND hold_no = 3$$);
+SELECT pg_temp.finds('what a hold that is over was of', :kim, 5, 'the hash is not%', $$UPDATE hold SET lot_no = 1 WHERE account_id = @ AND hold_no = 5$$);
+SELECT pg_temp.finds('a release that never was', :kim, 3, 'it says that it was released at %, by its entries never', $$
+    UPDATE hold SET released_at = now(), open = false WHERE account_id = @ AND hold_no = 3;
+    UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
+SELECT pg_temp.finds('a release of what is captured', :kim, 11, 'what it releases, entry 7, is no hold of which something was left', $$SELECT pg_temp.add(@, 'release', 0, reverses => 7)$$);
+SELECT pg_temp.finds('a release of no hold', :kim, 11, 'what it releases, entry 1, is no hold of which something was left', $$SELECT pg_temp.add(@, 'release', 0, reverses => 1)$$);
+SELECT pg_temp.finds('a release twice', :kim, 11, 'it releases entry 5, which was released before', $$SELECT pg_temp.add(@, 'release', 0, reverses => 5)$$);
+
 -- Transfers
-SELECT pg_temp.finds('one side deleted', :kim, 8, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 1', :lou), :lou);
-SELECT pg_temp.finds('the other deleted', :lou, 1, format('the other side of the transfer, entry %s, is not there', :kim::bigint * 100000000 + 8), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 8', :kim), :kim);
-SELECT pg_temp.finds('more points on one side', :lou, 1, format('its side of the transfer moves 8 points, entry %s moves -7', :kim::bigint * 100000000 + 8), 'UPDATE entry SET points = 8 WHERE account_id = @ AND entry_no = 1', :kim);
-SELECT pg_temp.finds('seen from the other', :kim, 8, format('its side of the transfer moves -7 points, entry %s moves 8', :lou::bigint * 100000000 + 1), format('UPDATE entry SET points = 8 WHERE account_id = %s AND entry_no = 1', :lou), :lou);
-SELECT pg_temp.finds('another side named', :kim, 8, 'the other side of the transfer, entry 7, is not there', $$UPDATE entry SET line = '7' WHERE account_id = @ AND entry_no = 8$$, :lou);
-SELECT pg_temp.finds('the same transfer named twice', :kim, 9, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1),
-    format('UPDATE entry SET line = %L WHERE account_id = @ AND entry_no = 9', :lou::bigint * 100000000 + 1), :lou);
-SELECT pg_temp.finds('between two currencies', :kim, 8, 'its side of the transfer moves -7 points, entry % moves 7', format('UPDATE account SET currency_id = %s WHERE account_id = %s',
+SELECT pg_temp.finds('one side deleted', :kim, 9, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 1', :lou), :lou);
+SELECT pg_temp.finds('the other deleted', :lou, 1, format('the other side of the transfer, entry %s, is not there', :kim::bigint * 100000000 + 9), format('DELETE FROM entry WHERE account_id = %s AND entry_no = 9', :kim), :kim);
+SELECT pg_temp.finds('more points on one side', :lou, 1, format('its side of the transfer moves 8 points, entry %s moves -7', :kim::bigint * 100000000 + 9), 'UPDATE entry SET points = 8 WHERE account_id = @ AND entry_no = 1', :kim);
+SELECT pg_temp.finds('seen from the other', :kim, 9, format('its side of the transfer moves -7 points, entry %s moves 8', :lou::bigint * 100000000 + 1), format('UPDATE entry SET points = 8 WHERE account_id = %s AND entry_no = 1', :lou), :lou);
+SELECT pg_temp.finds('another side named', :kim, 9, 'the other side of the transfer, entry 7, is not there', $$UPDATE entry SET line = '7' WHERE account_id = @ AND entry_no = 9$$, :lou);
+SELECT pg_temp.finds('the same transfer named twice', :kim, 10, format('the other side of the transfer, entry %s, is not there', :lou::bigint * 100000000 + 1),
+    format('UPDATE entry SET line = %L WHERE account_id = @ AND entry_no = 10', :lou::bigint * 100000000 + 1), :lou);
+SELECT pg_temp.finds('between two currencies', :kim, 9, 'its side of the transfer moves -7 points, entry % moves 7', format('UPDATE account SET currency_id = %s WHERE account_id = %s',
     (SELECT currency_id FROM account WHERE account_id = :ann_miles), :lou), :lou);
 
 -- Accounts and members
@@ -408,7 +428,7 @@ FROM (VALUES ('request_id', '''till-0'''), ('program_id', 'program_id + 1'), ('r
              ('content', 'replace(content, ''120.1'', ''1'')')) c (col, value);
 SELECT pg_temp.finds(format('content of request %s', id), :kim, no, format('request ''%s'' names it, it did not answer that request', id),
     format('UPDATE request SET content = replace(content, %L, %L) WHERE request_id = %L', was, becomes, id))
-FROM (VALUES ('hold-1', 3, 'hold 50', 'hold 5'), ('take-1', 4, 'capture', 'redeem'), ('gift-1', 8, 'transfer -7', 'transfer -6')) c (id, no, was, becomes);
+FROM (VALUES ('hold-1', 3, 'hold 50', 'hold 5'), ('take-1', 4, 'capture', 'redeem'), ('gift-1', 9, 'transfer -7', 'transfer -6')) c (id, no, was, becomes);
 
 -- Rules and sources, here of one account only
 SELECT pg_temp.finds('a rule version deleted', :joe, 1, 'rule version % is not there',

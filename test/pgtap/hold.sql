@@ -135,7 +135,8 @@ SELECT is(release(h2)::numeric, 0.0, 'once') FROM r;
 SELECT is(pg_temp.state(h2), 'released 3 of 40', 'what it was') FROM r;
 SELECT is(released_at, now(), 'and when it ended') FROM holds, r WHERE hold_id = h2;
 SELECT pg_temp.refused(format('SELECT capture(%s, 1)', h2), 'LY310', 'It was released at %', 'what was released can''t be captured') FROM r;
-SELECT is((SELECT count(*) FROM entries WHERE member = 'ann' AND kind = 'release'), 0::bigint, 'no points moved: no entry');
+SELECT results_eq($$ SELECT points, event_time, recorded_at, reverses FROM entries WHERE member = 'ann' AND kind = 'release' $$,
+	$$ SELECT 0.0, now(), now(), h2 FROM r $$, 'an entry says so, of no points');
 SELECT pg_temp.proved('released');
 
 -- ---- A hold ends by the clock alone

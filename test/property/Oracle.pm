@@ -1613,6 +1613,7 @@ sub release
 	return 0 if $rest == 0 || defined $hold->{released} || $hold->{to} <= $account->{now};
 	my @open = grep { $_->{captured} < $_->{points} } parts_of($account, $hold);
 	$hold->{released} = $now;
+	entry($world, $key, 'release', $now);
 	foreach my $part (@open)
 	{
 		my $lot = lot($account, $part->{lot});

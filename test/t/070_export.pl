@@ -129,7 +129,7 @@ foreach (split /\n/, $damage)
 		: qr/^(account|checkpoint) \d+/;
 	like($said, $expected, "$table.$column changed is found");
 }
-is(join(' ', map { "$_ $columns{$_}" } sort keys %columns), 'account 7 checkpoint 3 checkpoint_head 4 entry 17', 'all columns are tried');
+is(join(' ', map { "$_ $columns{$_}" } sort keys %columns), 'account 7 checkpoint 3 checkpoint_head 4 entry 18', 'all columns are tried');
 ($status, $output) = python('verify_export', $good, @roots);
 is("$status$output", '0', 'all is as it was after that');
 
@@ -222,7 +222,9 @@ $node->safe_psql('small', $_) for q{
 	q{SELECT loyalty.enrol('club', 'ann'); SELECT loyalty.adjust('club', 'ann', 100, 'x')},
 	q{INSERT INTO buys VALUES (1, 'cid', 50); SELECT loyalty.redeem('club', 'cid', 50); DELETE FROM buys},
 	q{INSERT INTO stays VALUES (1, 'bob', '40.5')},
-	q{SELECT loyalty.capture(loyalty.hold('club', 'ann', 30, '1 day'), 10)};
+	q{SELECT loyalty.capture(loyalty.hold('club', 'ann', 30, '1 day'), 10)},
+	q{SELECT loyalty.release(loyalty.hold('club', 'ann', 5, '1 day'))},
+	q{SELECT loyalty.extend('later', 'bob', '2899-12-30')};
 my $small = export('small', 'small');
 sub in_days { my @t = gmtime(time + $_[0] * 86400); return sprintf '%d-%02d-%02dT12:00:00+00:00', $t[5] + 1900, $t[4] + 1, $t[3] }
 ($status, $output) = python('verify_export', $small);
@@ -235,22 +237,37 @@ is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccou
 	. "account 3: 40 available, 0 pending, 0 held, 0 debt\n", 'in twenty days the hold is over and nothing is pending');
 ($status, $output) = python('verify_more', 'balances', $small, in_days(1100));
 is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccount 2: -50 available, 0 pending, 0 held, 50 debt\n"
-	. "account 3: 0 available, 0 pending, 0 held, 0 debt\n", 'in three years what ends after one is gone');
+	. "account 3: 40 available, 0 pending, 0 held, 0 debt\n", 'in three years what ended after one lives on, extended');
+($status, $output) = python('verify_more', 'balances', $small, '2900-01-01T00:00:00+00:00');
+is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccount 2: -50 available, 0 pending, 0 held, 50 debt\n"
+	. "account 3: 0 available, 0 pending, 0 held, 0 debt\n", 'and at last is gone');
 ($status, $output) = python('verify_more', 'balances', $small, '2020-01-01T00:00:00+00:00');
 is("$status$output", "1account 1: entry 1 was booked after that moment\naccount 2: entry 1 was booked after that moment\naccount 3: entry 1 was booked after that moment\n",
 	'of the past it says nothing');
-foreach (['lot', "account 1: by its lots and what is posted there are -0.0001 points, its entries come to 0\naccount 1: lot 1 has 90.0001 points, its entries come to 90\n"],
-	['allocation', "account 1: lot 1 has 90 points, its entries come to 90.0001\n"])
+foreach my $case (['lot', 1, "account 1: by its lots and what is posted there are -0.0001 points, its entries come to 0\naccount 1: lot 1 has 90.0001 points, its entries come to 90\n"],
+	['lot', 15, "account 1: lot 1 does not begin and end when its entries say\n"],
+	['hold', 1, "account 1: holds owe more to refunds than these were let off\n"],
+	['hold', 13, "account 1: what entry 2 holds of lot 1 is not what the entries say\n"])
 {
-	my ($table, $said) = @$_;
+	my ($table, $back, $said) = @$case;
 	my $keep = slurp_file("$small/$table");
 	my ($row, @rest) = rows("$small/$table");
-	# The last bit of what is left in ann's lot, or of what her capture took.
-	written("$small/$table", join '', $begin, substr($row, 0, -1), chr(ord(substr $row, -1) ^ 1), @rest, $end);
+	# The last bit of what is left in ann's lot, or is owed of her hold; of its end, or of what was captured.
+	substr($row, -$back, 1) ^= "\x01";
+	written("$small/$table", join '', $begin, $row, @rest, $end);
 	($status, $output) = python('verify_more', 'balances', $small);
-	is($status . $output =~ s/^account [23].*\n//mgr, "1$said", "points changed in $table are found");
+	is($status . $output =~ s/^account [23].*\n//mgr, "1$said", "a bit changed in $table is found");
 	written("$small/$table", $keep);
 }
+ok(IPC::Run::run([ 'python3', 't/damage.py', $small, 'balances' ], '>', \$damage, '2>', \$complaint), 'what is left of lots and holds is damaged') or diag $complaint;
+like($damage, qr/^$_\|\d{2,}\|\[\]$/m, "$_: each changed byte is found") foreach qw(lot hold);
+
+# Of the larger history, too: what the view says.
+($status, $output) = python('verify_more', 'balances', $good);
+is("$status$output", '0' . $node->safe_psql('postgres', q{
+	SELECT string_agg(format(E'account %s: %s available, %s pending, %s held, %s debt\n', a.account_id, b.available, b.pending, b.held, b.debt), '' ORDER BY a.account_id)
+	FROM loyalty.balances b JOIN loyalty.program p ON p.code = b.program JOIN loyalty.currency c ON c.program_id = p.program_id AND c.code = b.currency
+	JOIN loyalty.account a ON a.currency_id = c.currency_id AND a.member_key = b.member}), 'what each has, as the view balances says');
 
 # A history that an insider rewrote with all hashes: only the roots contradict it.
 my $victim = $node->safe_psql('postgres', "SELECT min(account_id) FROM loyalty.entry WHERE kind = 'reverse'");
@@ -260,12 +277,12 @@ SET search_path = loyalty, public;
 UPDATE entry SET event = 'forged' WHERE (account_id, entry_no) = ($victim, 1);
 DO \$\$
 DECLARE
-	e entry;
+	e record;
 	last bytea;
 BEGIN
-	FOR e IN SELECT * FROM entry WHERE account_id = $victim ORDER BY entry_no LOOP
+	FOR e IN SELECT * FROM entry LEFT JOIN _hashed_effect USING (account_id, entry_no) WHERE account_id = $victim ORDER BY entry_no LOOP
 		last := _entry_hash(last, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.actor_id, e.base, e.refunded, e.forgiven,
-			e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line);
+			e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line, e.effects);
 		UPDATE entry SET hash = last WHERE account_id = $victim AND entry_no = e.entry_no;
 		UPDATE checkpoint_head SET head = last WHERE account_id = $victim AND entries = e.entry_no;
 	END LOOP;

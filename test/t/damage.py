@@ -1,23 +1,24 @@
-"""damage.py FOLDER: does to an export what must be found, and prints what verify_export.py says to it.
+"""damage.py FOLDER [balances]: does to an export what must be found, and prints what verify_export.py says to it,
+or what verify_more.py does to what is left of lots and holds.
 
 Each column of each file in one of its rows, a line each: file, column, account and entry of the row, what was said
 first. Then, of each file, each byte that was changed (a bit of every third) and was not found.
 """
-import os, struct, sys
+import io, struct, sys
 sys.path.insert(0, 'tools')
-import verify_export
+import verify_export, verify_more
 
 COLUMNS = {
-    'entry': 'account_id entry_no points event_time recorded_at actor_id kind base refunded forgiven lot_no source_id rule_id reverses event line hash',
+    'entry': 'account_id entry_no points event_time recorded_at actor_id kind base refunded forgiven lot_no source_id rule_id reverses event line effects hash',
     'account': 'account_id entries posted earned redeemed expired head',
     'checkpoint': 'number taken_at root',
     'checkpoint_head': 'number account_id entries head'}
 NUMBERS = dict.fromkeys('base refunded forgiven'.split(), 8) | dict.fromkeys('lot_no source_id rule_id reverses'.split(), 4)
 
-def said(folder):
+def said(folder, faults=verify_export.faults):
     try:
-        return next(verify_export.faults(folder), None)
-    except (IndexError, TypeError, ValueError, struct.error) as error:
+        return next(faults(folder), None)
+    except (LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
         return f'damaged: {error}'
 
 def write(path, rows):
@@ -29,7 +30,25 @@ def write(path, rows):
                 file.write(struct.pack('>i', -1) if field is None else struct.pack('>i', len(field)) + field)
         file.write(struct.pack('>h', -1))
 
+def missed(path, data, said):
+    """Bytes that were tried, a bit of every third, and those whose change was not found."""
+    tried, unseen = range(0, len(data), 3), []
+    for byte in tried:
+        changed = bytearray(data)
+        changed[byte] ^= 1 << byte % 8
+        open(path, 'wb').write(changed)
+        if not said():
+            unseen.append(byte)
+    open(path, 'wb').write(data)
+    return len(tried), unseen
+
 folder = sys.argv[1]
+if sys.argv[2:] == ['balances']:
+    out, sys.stdout = sys.stdout, io.StringIO()
+    for table in ('lot', 'hold'):
+        path = f'{folder}/{table}'
+        print(table, *missed(path, open(path, 'rb').read(), lambda: said(folder, verify_more.balance_faults)), sep='|', file=out)
+    sys.exit()
 for table, names in COLUMNS.items():
     path = f'{folder}/{table}'
     data = open(path, 'rb').read()
@@ -44,12 +63,5 @@ for table, names in COLUMNS.items():
         new = old[:-1] + bytes([old[-1] ^ 1]) if old else bytes([0] * (NUMBERS.get(name, 1) - 1) + [1])
         write(path, [row[:column] + [new] + row[column + 1:] if i == at else row for i, row in enumerate(rows)])
         print(table, name, *(verify_export.number(field) for field in rows[at][:2]), said(folder), sep='|')
-    tried, missed = range(0, len(data), 3), []
-    for byte in tried:
-        changed = bytearray(data)
-        changed[byte] ^= 1 << byte % 8
-        open(path, 'wb').write(changed)
-        if not said(folder):
-            missed.append(byte)
     open(path, 'wb').write(data)
-    print(table, 'bytes', len(tried), missed, sep='|')
+    print(table, 'bytes', *missed(path, data, lambda: said(folder)), sep='|')
