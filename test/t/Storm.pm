@@ -730,7 +730,8 @@ SQL
 			my $hold = $world->{accounts}{ $known || $world->{holds}{$id} }{holds}{$id};
 			$record->("rest $id", $ticket, Oracle::rest($hold)) if $hold;
 		}
-		foreach my $redemption ($op->{do} eq 'giveback' ? $id : $op->{do} =~ /^(redeem|capture|pool_redeem)$/ ? $answer : ())
+		# One that was repeated, and whose answer got lost, booked nothing: what it would have been told is known.
+		foreach my $redemption ($op->{do} eq 'giveback' ? $id : $op->{do} =~ /^(redeem|capture|pool_redeem)$/ ? $answer // $result : ())
 		{
 			my $left = 0;
 			my $pooled = $world->{pooled}{$redemption};
