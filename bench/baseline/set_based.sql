@@ -10,8 +10,8 @@ SELECT a.account_id, row_number() OVER (PARTITION BY a.account_id ORDER BY o.ord
        decode(repeat('00', 32), 'hex')
 FROM floor.orders o
 JOIN floor.account a ON a.currency_id = 1 AND a.member_key = o.customer_id::text;
-INSERT INTO floor.lot (account_id, lot_no, open, issued, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived)
-SELECT account_id, lot_no, true, date_trunc('month', min(event_time))::date, '-infinity',
+INSERT INTO floor.lot (account_id, lot_no, open, by_activity, extended, issued, opened_by, valid_from, expires_at, earned_at, credited, remaining, held, expired, waived)
+SELECT account_id, lot_no, true, false, false, date_trunc('month', min(event_time))::date, min(entry_no), '-infinity',
        date_trunc(:'rounding', min(event_time) + interval '12 months') + ('1 ' || :'rounding')::interval,
        min(event_time), sum(points), sum(points), 0, 0, 0
 FROM floor.entry GROUP BY account_id, lot_no;

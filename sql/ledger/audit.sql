@@ -553,9 +553,12 @@ COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activi
 
 -- Members and accounts: each account has a member and a currency of one program, and no other
 -- has the same two. The tables' keys say so as well, but a key can be dropped. What was merged
--- or closed has no points, but for awards of a merged member that wait to be confirmed, and the accounts of a member are so together.
+-- or closed has no points, but for awards of a merged member that wait to be confirmed, and the accounts of a member are so together,
+-- as what became of the member says: of one without points no entry does.
 CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_id bigint, problem text)
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
     SELECT a.account_id, NULL::bigint,
            CASE WHEN m.member_id IS NULL THEN format('member %s is not there', a.member_id)
                 WHEN c.currency_id IS NULL THEN format('currency %s is not there', a.currency_id)
@@ -604,13 +607,23 @@ CREATE FUNCTION loyalty._verify_members() RETURNS TABLE (account bigint, entry_i
     HAVING count(DISTINCT a.state) > 1 OR count(DISTINCT i.member_id) > 1 OR count(a.account_id) < count(*)
     UNION ALL
     SELECT NULL, NULL, format('member %s has the key of another member of its program', max(m.member_id))
-    FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1;
-$$;
-COMMENT ON FUNCTION loyalty._verify_members() IS 'Accounts against members and currencies';
+    FROM loyalty.member m GROUP BY m.program_id, m.member HAVING count(*) > 1
+    UNION ALL
+    SELECT f.account_id, NULL, format('its state is %s, by what became of its member it is %s', f.state, f.told)
+    FROM (SELECT a.account_id, a.state,
+                 -- An erasure closes, unless the member is merged, and then nothing changes any more.
+                 CASE WHEN g.last = 'merge' THEN 1 WHEN g.last = 'close' OR g.erased THEN 2 ELSE 0 END AS told
+          FROM loyalty.account a
+          LEFT JOIN (SELECT g.member_id, bool_or(g.kind = 'erase') AS erased,
+                            (array_agg(g.kind ORDER BY g.change_id DESC) FILTER (WHERE g.kind <> 'erase'))[1] AS last
+                     FROM loyalty.member_change g GROUP BY g.member_id) g USING (member_id)
+          WHERE a.state <> 0 OR g.member_id IS NOT NULL) f
+    WHERE f.state <> f.told;
+END $$;
+COMMENT ON FUNCTION loyalty._verify_members() IS 'Accounts against members, what became of these, and currencies';
 
 -- What is named is there: nothing else says so, since tables without foreign keys are restored in
--- any order, and a view shows nothing of what it joins to a row that is gone. And accounts are
--- merged and closed as their members were: of a member without points no entry says it.
+-- any order, and a view shows nothing of what it joins to a row that is gone.
 CREATE FUNCTION loyalty._verify_references() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
@@ -635,21 +648,9 @@ BEGIN
     UNION ALL
     SELECT NULL, NULL, format('member %s is not there, its change %s is', g.member_id, g.change_id)
     FROM loyalty.member_change g
-    WHERE NOT EXISTS (SELECT FROM loyalty.member m WHERE m.member_id = g.member_id)
-
-    UNION ALL
-    SELECT f.account_id, NULL, format('its state is %s, by what became of its member it is %s', f.state, f.told)
-    FROM (SELECT a.account_id, a.state,
-                 -- An erasure closes, unless the member is merged, and then nothing changes any more.
-                 CASE WHEN g.last = 'merge' THEN 1 WHEN g.last = 'close' OR g.erased THEN 2 ELSE 0 END AS told
-          FROM loyalty.account a
-          LEFT JOIN (SELECT g.member_id, bool_or(g.kind = 'erase') AS erased,
-                            (array_agg(g.kind ORDER BY g.change_id DESC) FILTER (WHERE g.kind <> 'erase'))[1] AS last
-                     FROM loyalty.member_change g GROUP BY g.member_id) g USING (member_id)
-          WHERE a.state <> 0 OR g.member_id IS NOT NULL) f
-    WHERE f.state <> f.told;
+    WHERE NOT EXISTS (SELECT FROM loyalty.member m WHERE m.member_id = g.member_id);
 END $$;
-COMMENT ON FUNCTION loyalty._verify_references() IS 'Rows against the programs, accounts and members that they name, and accounts against what became of their members';
+COMMENT ON FUNCTION loyalty._verify_references() IS 'Rows against the programs, accounts and members that they name';
 
 -- What keeps the books from being written past the engine, and rows from being missed by it.
 CREATE FUNCTION loyalty._verify_setup(owner int) RETURNS TABLE (account bigint, entry_id bigint, problem text)

@@ -298,6 +298,14 @@ merged_fetch(Account *account, Points points, const Lot *like, Lot *own, Timesta
 	return own ? own : account->last_used;
 }
 
+/* All lots, used ones too: what is done to some of equal dates must not hang on what was read before. */
+static Lot **
+lots_in_order(Account *account, int *n)
+{
+	account_read_lots(account);
+	return account_open_lots(account, lots_by_end, n);
+}
+
 Points
 merged_waive(Account *account, const Lot *own, Points points, bool really)
 {
@@ -305,10 +313,12 @@ merged_waive(Account *account, const Lot *own, Points points, bool really)
 
 	for (Account *at = account->parent; at != NULL; at = at->parent)
 	{
-		account_read_lots(at);
-		for (int i = 0; i < at->nlots && waived < points; i++)
+		int			n;
+		Lot		  **lots = lots_in_order(at, &n);
+
+		for (int i = 0; i < n && waived < points; i++)
 		{
-			Lot		   *lot = at->lots[i];
+			Lot		   *lot = lots[i];
 			Points		part;
 
 			if (!merged_same_dates(at, lot, own))
@@ -344,10 +354,12 @@ merged_owe_again(Account *account, const Lot *own, Points points)
 {
 	for (Account *at = account->parent; at != NULL; at = at->parent)
 	{
-		account_read_lots(at);
-		for (int i = 0; i < at->nlots && points > 0; i++)
+		int			n;
+		Lot		  **lots = lots_in_order(at, &n);
+
+		for (int i = 0; i < n && points > 0; i++)
 		{
-			Lot		   *lot = at->lots[i];
+			Lot		   *lot = lots[i];
 			Points		part = merged_same_dates(at, lot, own) ? Min(points, lot->waived) : 0;
 
 			if (part == 0)
