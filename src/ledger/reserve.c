@@ -26,7 +26,7 @@
 #include "base/array.h"
 #include "ledger/reserve.h"
 
-Points		(*reserve_let_off_hook) (Account *account, const Lot *lot) = NULL;
+void		(*reserve_let_off_hook) (Account *account, const Lot **lots, int n, Points *let_off) = NULL;
 void		(*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at) = NULL;
 
 static Table *
@@ -179,17 +179,23 @@ reserve_review(Account *account)
 {
 	Hold	  **holds;
 	int			n = open_holds(account, NULL, &holds);
+	const Lot **lots = palloc(sizeof(Lot *) * Max(n, 1));
+	Points	   *let_off = palloc(sizeof(Points) * Max(n, 1));
+	int			nlots = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		const Lot  *lot = holds[i]->lot;
-		Points		owed;
+		int			known = 0;
 
-		if (holds[i]->owed == 0)
-			continue;
-		owed = owed_of(holds, n, lot);
-		owe_less(holds, n, lot, owed - reserve_let_off_hook(account, lot), NULL);
+		while (known < nlots && lots[known] != holds[i]->lot)
+			known++;
+		if (holds[i]->owed > 0 && known == nlots)
+			lots[nlots++] = holds[i]->lot;
 	}
+	if (nlots > 0)
+		reserve_let_off_hook(account, lots, nlots, let_off);
+	for (int i = 0; i < nlots; i++)
+		owe_less(holds, n, lots[i], owed_of(holds, n, lots[i]) - let_off[i], NULL);
 }
 
 void

@@ -48,8 +48,8 @@ extern Points reserve_owe(Account *account, Lot *lot, Points points);
 /* At a visit's end: no more is owed of a lot than its awards are let off. */
 extern void reserve_review(Account *account);
 
-/* By the room that knows of awards: what those of a lot are let off, and taking some of it from the lot's free points. */
-extern Points (*reserve_let_off_hook) (Account *account, const Lot *lot);
+/* By the room that knows of awards: what those of each lot are let off, and taking some of it from the lot's free points. */
+extern void (*reserve_let_off_hook) (Account *account, const Lot **lots, int n, Points *let_off);
 extern void (*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at);
 extern void reserve_store(Account *account);
 

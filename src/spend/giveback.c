@@ -473,13 +473,14 @@ make_up_returned(Account *account, Returned *returned, int nreturned, TimestampT
 	}
 }
 
-static Points
-let_off(Account *account, const Lot *lot)
+static void
+let_off(Account *account, const Lot **lots, int n, Points *let_off)
 {
 	Person		person;
 
 	read_person(account, &person);
-	return let_off_together(&person, lot);
+	for (int i = 0; i < n; i++)
+		let_off[i] = let_off_together(&person, lots[i]);
 }
 
 static void
