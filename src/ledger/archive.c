@@ -96,6 +96,10 @@ loyalty_archive_move(PG_FUNCTION_ARGS)
 		post_account_wherever(&post, accounts[i], lock_account, NULL);
 		taken += take_rows(&post, &entry, "entry_pkey", &archived_entry, accounts[i], lasts[i]);
 		(void) take_rows(&post, &allocation, "allocation_pkey", &archived_allocation, accounts[i], lasts[i]);
+
+		/* Another of the same person may come by what this one's purchases were let off. */
+		table_flush(&archived_entry);
+		table_flush(&archived_allocation);
 		post_restart(&post);
 	}
 	table_finish(&archived_allocation);

@@ -308,5 +308,23 @@ SELECT lives_ok(format('SELECT giveback(%s)', :holiday), 'and gives back');
 SELECT is(balance('den', 'oda') || ' ' || balance('den', 'ned'), '60 95', 'to who paid: all, but for the 5 that are held');
 SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and holds');
 
+-- What a hold owes to a refund it owes still when the purchase goes to the archive, in one run with an account that was merged.
+SELECT create_program('mild');
+SELECT add_rule('mild', 'base', points_per => 1);
+CREATE TABLE gifts (id int PRIMARY KEY, who text, amount int);
+SELECT attach('gifts', 'mild', 'who', 'amount');
+INSERT INTO gifts VALUES (1, 'meg', 100);
+SELECT adjust('mild', 'nan', 5, 'hello') FROM enrol('mild', 'nan');
+SELECT merge_members('mild', 'nan', 'meg');
+SELECT number FROM checkpoint();
+SELECT hold('mild', 'meg', 100, '1 day') AS promised \gset
+DELETE FROM gifts;
+SELECT is((SELECT sum(owed) FROM hold WHERE account_id = pg_temp.account('mild', 'meg')), '95', 'the hold owes what was let off: the 5 that were free are taken');
+SELECT is(pg_temp.run('mild', now() + interval '1 second'), 4::bigint, 'an award, a present, and a merge with both its sides go');
+SELECT is((SELECT sum(owed) FROM hold WHERE account_id = pg_temp.account('mild', 'meg')), '95', 'it owes it still');
+SELECT release(:promised);
+SELECT is(balance('mild', 'meg'), '5', 'and pays');
+SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and all holds');
+
 SELECT * FROM finish();
 ROLLBACK;
