@@ -218,6 +218,13 @@ reserve_lot(Account *account, const Entry *entry, Lot *lot, Points points, Times
 }
 
 void
+reserve_order(Hold **holds, int count)
+{
+	if (count > 1)
+		qsort(holds, count, sizeof(Hold *), by_ends_at);
+}
+
+void
 reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 {
 	TableScan	scan;
@@ -236,8 +243,7 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
 	}
 	table_scan_end(&scan);
-	if (*count > 1)
-		qsort(*holds, *count, sizeof(Hold *), by_ends_at);
+	reserve_order(*holds, *count);
 }
 
 void

@@ -27,8 +27,9 @@ typedef struct Hold
 /* Keeps free points of a lot for the hold that the entry makes. */
 extern void reserve_lot(Account *account, const Entry *entry, Lot *lot, Points points, TimestampTz ends_at);
 
-/* All that a hold keeps, or kept, in the order in which its lots pay. */
+/* All that a hold keeps, or kept, in the order in which its lots pay: to be made anew when a clock has moved. */
 extern void reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count);
+extern void reserve_order(Hold **holds, int count);
 
 /* Takes held points out of their lot. */
 extern void reserve_capture(Account *account, Entry *entry, Hold *hold, Points points);

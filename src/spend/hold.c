@@ -181,6 +181,7 @@ capture_work(Account *account, void *arg)
 	}
 
 	entry = account_entry(account, ENTRY_REDEEM, account->post->now);
+	reserve_order(holds, count);
 	entry->reverses = holding->hold_no;
 	entry->reason = holding->reason;
 	entry->event = holding->request.id;
