@@ -75,6 +75,7 @@ account_read(Post *post, TupleTableSlot *slot)
 
 	slot_getallattrs(slot);
 	account->post = post;
+	account->reopened = 1;
 	account->account_id = DatumGetInt64(values[ACCOUNT_ID]);
 	account->member_id = DatumGetInt64(values[ACCOUNT_MEMBER]);
 	account->currency = currency_by_id(DatumGetInt32(values[ACCOUNT_CURRENCY]));
@@ -361,11 +362,15 @@ dates_by_clock(Account *account, const LotDates *dates)
 	return result;
 }
 
-/* The lot of those dates that takes awards, or a new one of the entry's. */
+/*
+ * The lot of those dates that takes awards, or a new one of the entry's.  Of
+ * several it is the one that pays first, whatever was read before.
+ */
 static Lot *
 lot_for(Account *account, const LotDates *dates, const Entry *entry)
 {
 	Lot		   *lot = account->last_used;
+	Lot		   *first = NULL;
 	LotDates	by_clock;
 
 	if (dates->expires_at == LOT_ON_CLOCK)
@@ -376,8 +381,15 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 	if (lot != NULL && takes_award(account, lot, dates))
 		return lot;
 	for (int i = 0; i < account->nlots; i++)
-		if (takes_award(account, account->lots[i], dates))
-			return account->last_used = account->lots[i];
+	{
+		lot = account->lots[i];
+		if (!takes_award(account, lot, dates))
+			continue;
+		if (lot->first_since == account->reopened)
+			return account->last_used = lot;
+		if (first == NULL || lots_by_end(&lot, &first) < 0)
+			first = lot;
+	}
 
 	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of &&
 		dates->valid_from != DT_NOEND)
@@ -387,9 +399,17 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 		while (table_scan_next(scan))
 		{
 			lot = read_lot(account, account->post->lot.slot);
-			if (takes_award(account, lot, dates))
-				return account->last_used = lot;
+			if (!takes_award(account, lot, dates))
+				continue;
+			if (first == NULL || lots_by_end(&lot, &first) < 0)
+				first = lot;
+			break;
 		}
+	}
+	if (first != NULL)
+	{
+		first->first_since = account->reopened;
+		return account->last_used = first;
 	}
 
 	lot = add_lot(account);
@@ -400,6 +420,7 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 		lot->dates.expires_at = account->clock_end;
 	lot->opened_by = entry->entry_no;
 	lot->earned_at = entry->event_time;
+	lot->first_since = account->reopened;
 	lot->fresh = true;
 	return account->last_used = lot;
 }
@@ -412,6 +433,12 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 static void
 move(Account *account, Lot *lot, Points points)
 {
+	if (!lot->open && (lot->changed || !lot->fresh))
+	{
+		/* It may pay before the one that took awards until now. */
+		account->reopened++;
+		account->last_used = NULL;
+	}
 	lot->remaining = points_add(lot->remaining, points);
 	lot->open = lot->remaining > 0;
 	lot->changed = true;

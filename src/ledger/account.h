@@ -79,6 +79,7 @@ typedef struct Lot
 	ItemPointerData tid;		/* invalid: not in the table yet */
 	bool		changed;
 	bool		fresh;
+	int			first_since;	/* found to be the first of its dates when as many lots had been reopened */
 } Lot;
 
 typedef struct Allocation
@@ -153,6 +154,7 @@ typedef struct Account
 	int			nlots;
 	int			lots_room;
 	Lot		   *last_used;
+	int			reopened;		/* lots, by this visit, and one */
 	bool		all_open;		/* every open lot is among them */
 	Entry	   *entries;
 	int			nentries;

@@ -317,5 +317,16 @@ SELECT pg_temp.damaged($$ ALTER TABLE pool_payment DISABLE TRIGGER loyalty_guard
 SELECT pg_temp.damaged($$ DROP INDEX pool_member_account_idx $$, '%unique index loyalty.pool_member_account_idx is not there%', 'the key');
 SELECT is_empty('SELECT * FROM verify()', 'and all of it was undone');
 
+-- Points that are passed on join the lot of their dates that pays first, though another has just got something back.
+INSERT INTO public.orders (id, who, amount, at) VALUES (900, 'ula', 20, '2020-05-02 12:00+00'), (901, 'uwe', 17, '2020-05-02 12:00+00');
+SELECT create_pool('club', 'twins') \g /dev/null
+SELECT join_pool('club', 'twins', who) FROM unnest(ARRAY['ula', 'uwe']) who \g /dev/null
+SELECT redeem_pool('club', 'twins', 'ula', 37) AS trip \gset
+INSERT INTO public.orders (id, who, amount, at) VALUES (902, 'ula', 5, '2020-05-01 12:00+00');
+SELECT merge_members('club', 'uwe', 'ula') \g /dev/null
+SELECT giveback(:trip) \g /dev/null
+SELECT is(pg_temp.has('ula'), '1:20 2:22', 'what the merged one paid goes to the lot that was earned first');
+SELECT is_empty('SELECT * FROM verify()', 'the books hold');
+
 SELECT * FROM finish();
 ROLLBACK;
