@@ -500,12 +500,13 @@ read_extensions(Walk *walk)
 		while (table_scan_next(&scan))
 		{
 			Datum	   *values = table->slot->tts_values - 1;
+			bool	   *nulls = table->slot->tts_isnull - 1;
 			text	   *line;
 			LotRow	   *row;
 
 			slot_getallattrs(table->slot);
 			line = slot_text(table->slot, ENTRY_LINE);
-			if (line == NULL || entry_kind_of(values[ENTRY_KIND]) != ENTRY_EXTEND)
+			if (line == NULL || nulls[ENTRY_KIND] || entry_kind_of(values[ENTRY_KIND]) != ENTRY_EXTEND)
 				continue;
 			row = find_row(walk, DatumGetInt32(values[ENTRY_LOT]));
 			if (row != NULL && row->extended && !row->first_known)
@@ -661,6 +662,13 @@ check_number(Walk *walk, int32 entry_no)
 		tell(walk, FAULT_NUMBER, due, psprintf("entry numbers %d to %d are not there", due, entry_no - 1));
 }
 
+/* A hash that damage took away is one of no bytes. */
+static bytea *
+bytes_or_none(Datum value, bool isnull)
+{
+	return isnull ? (bytea *) cstring_to_text("") : DatumGetByteaPP(value);
+}
+
 /* Whether a hash as it is stored is the head so far. */
 static bool
 is_head(const Walk *walk, const bytea *stored)
@@ -807,7 +815,7 @@ check_entry(Walk *walk)
 	bool	   *nulls = walk->entry.table.slot->tts_isnull - 1;
 	Entry		entry = {0};
 	text	   *kind = nulls[ENTRY_KIND] ? cstring_to_text("") : DatumGetTextPP(values[ENTRY_KIND]);
-	bytea	   *hash = nulls[ENTRY_HASH] ? (bytea *) cstring_to_text("") : DatumGetByteaPP(values[ENTRY_HASH]);
+	bytea	   *hash = bytes_or_none(values[ENTRY_HASH], nulls[ENTRY_HASH]);
 	TimestampTz recorded_at = DatumGetTimestampTz(values[ENTRY_RECORDED_AT]);
 
 	/* An absent column is read as zero. */
@@ -863,11 +871,12 @@ begin_after_anchors(Walk *walk)
 	while (of_account(walk, anchor))
 	{
 		Datum	   *values = anchor->table.slot->tts_values - 1;
+		bool	   *nulls = anchor->table.slot->tts_isnull - 1;
 		bool		proved = false;
 
 		walk->has_entries = true;
 		walk->entry_no = anchor->entry_no;
-		set_head(walk, DatumGetByteaPP(values[ANCHOR_HASH]));
+		set_head(walk, bytes_or_none(values[ANCHOR_HASH], nulls[ANCHOR_HASH]));
 		add_to(&walk->points, DatumGetPoints(values[ANCHOR_POINTS]));
 		add_to(&walk->earned, DatumGetPoints(values[ANCHOR_EARNED]));
 		add_to(&walk->redeemed, DatumGetPoints(values[ANCHOR_REDEEMED]));
@@ -1254,6 +1263,7 @@ walk_archive(Walk *walk)
 	while (of_account(walk, &walk->anchor))
 	{
 		Datum	   *values = walk->anchor.table.slot->tts_values - 1;
+		bool	   *nulls = walk->anchor.table.slot->tts_isnull - 1;
 		int32		entries = walk->anchor.entry_no;
 
 		begin_piece(walk, last, head);
@@ -1263,7 +1273,7 @@ walk_archive(Walk *walk)
 			if (walk->entry_no != entries)
 				tell(walk, FAULT_NUMBER, walk->entry_no + 1,
 					 psprintf("archived entries %d to %d are not there", walk->entry_no + 1, entries));
-			else if (!is_head(walk, DatumGetByteaPP(values[ANCHOR_HASH])) ||
+			else if (!is_head(walk, bytes_or_none(values[ANCHOR_HASH], nulls[ANCHOR_HASH])) ||
 					 DatumGetPoints(values[ANCHOR_POINTS]) != walk->points ||
 					 DatumGetPoints(values[ANCHOR_EARNED]) != walk->earned ||
 					 DatumGetPoints(values[ANCHOR_REDEEMED]) != walk->redeemed ||
@@ -1278,7 +1288,7 @@ walk_archive(Walk *walk)
 		skip_to(walk, &walk->anchor_lot, entries);
 		skip_to(walk, &walk->checkpoint, entries);
 
-		set_head(walk, DatumGetByteaPP(values[ANCHOR_HASH]));
+		set_head(walk, bytes_or_none(values[ANCHOR_HASH], nulls[ANCHOR_HASH]));
 		memcpy(head, walk->head, CHAIN_HASH_LEN);
 		last = entries;
 		advance(walk, &walk->anchor);

@@ -34,7 +34,7 @@ add(ByteBuffer *bytes, const void *data, int len)
 {
 	if (bytes->len + len > bytes->room)
 	{
-		int			room = Max((bytes->len + len) * 2, 512);
+		Size		room = Max(((Size) bytes->len + len) * 2, 512);
 
 		bytes->data = bytes->data == NULL ? MemoryContextAlloc(TopMemoryContext, room) : repalloc(bytes->data, room);
 		bytes->room = room;

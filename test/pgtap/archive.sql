@@ -173,6 +173,8 @@ SELECT pg_temp.finds('an entry put into the archive', 'verify_archive', :ann, 6,
 SELECT pg_temp.finds('an entry put back into the ledger', 'verify', :ann, 2, 'entry number 2 is out of place', 'INSERT INTO entry SELECT * FROM archived_entry WHERE account_id = @ AND entry_no = 2');
 SELECT pg_temp.finds('the first that stayed deleted', 'verify', :ann, 6, 'entry number 6 is not there', 'DELETE FROM entry WHERE account_id = @ AND entry_no = 6');
 SELECT pg_temp.finds('its anchor''s hash', 'verify', :ann, 6, 'the hash is not%', 'UPDATE anchor SET hash = sha256(hash) WHERE account_id = @');
+SELECT pg_temp.finds('its anchor''s hash, emptied: ' || prover, prover, :ann, n, problem, 'ALTER TABLE anchor ALTER hash DROP NOT NULL; UPDATE anchor SET hash = NULL WHERE account_id = @')
+FROM (VALUES ('verify', 5, 'it ends the archive, and no checkpoint saw%'), ('verify_archive', 5, 'archived entries do not come to what their anchor says')) e (prover, n, problem);
 SELECT pg_temp.finds('no checkpoint has it', 'verify', :ann, 5, 'it ends the archive, and no checkpoint saw%', 'UPDATE anchor SET hash = sha256(hash) WHERE account_id = @');
 SELECT pg_temp.finds('its head in the checkpoint', 'verify', :cid, 4, 'it ends the archive, and no checkpoint saw%', 'DELETE FROM checkpoint_head WHERE account_id = @');
 SELECT pg_temp.finds('an anchor deleted', 'verify', :ann, 1, 'entry numbers 1 to 5 are not there', 'DELETE FROM anchor WHERE account_id = @');

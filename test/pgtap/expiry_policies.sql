@@ -262,6 +262,10 @@ SELECT ok(pg_temp.behind('long', $$ UPDATE lot SET expires_at = expires_at + int
 	LIKE '%it moves the end of lot N to %, the lot ends at %', 'an end that no extension says');
 SELECT ok(pg_temp.behind('long', $$ UPDATE entry SET line = '2901-07-17T22:00:00.000000Z 2901-07-16T22:00:00.000000Z' WHERE kind = 'extend' AND lot_no = 2 AND line LIKE '%2901-07-15%' $$)
 	LIKE '%that is not later%', 'an extension to an earlier end');
+SELECT ok(pg_temp.behind('long', $$ ALTER TABLE entry ALTER kind DROP NOT NULL; UPDATE entry SET kind = NULL WHERE kind = 'extend' $$)
+	LIKE '%lot N says that its end was moved, no entry does%', 'extensions that do not say what they are');
+SELECT ok(pg_temp.behind('long', format($$ UPDATE entry SET line = %L WHERE kind = 'extend' $$, line)) LIKE '%lot N says that its end was moved, no entry does%', 'or from when: ' || left(line, 20))
+FROM unnest(ARRAY['', 'x', '2147483647-2147483647-2147483647T2147483647:2147483647:2147483647.999999Z', repeat('9', 40) || '-01-01T00:00:00.000000Z']) line;
 
 SELECT * FROM finish();
 ROLLBACK;
