@@ -339,6 +339,8 @@ BEGIN
                 THEN 'it does not end at one time'
                 WHEN h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held
                 THEN format('it says that it was released %s, by its entries %s', coalesce('at ' || h.released_at, 'never'), coalesce('at ' || r.event_time, 'never'))
+                WHEN h.released_at IS NOT NULL AND h.captured = h.held
+                THEN format('it says that it was released at %s, of lot %s nothing was left', h.released_at, h.lot_no)
                 WHEN h.ends_at <= e.event_time THEN format('it ended at %s, before it was made', h.ends_at)
                 WHEN h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
                 THEN format('it says that it is %s, as of %s', CASE WHEN h.open THEN 'open' ELSE 'over' END, a.as_of)
@@ -364,6 +366,7 @@ BEGIN
     WHERE e.base IS NULL OR h.held IS NULL OR h.captured <> h.redeemed OR h.captured > h.held OR h.all_held <> e.base::numeric
        OR h.ends_at <> h.first_end OR (h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held)
        OR h.ends_at <= e.event_time OR (h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held)
+       OR h.released_at IS NOT NULL AND h.captured = h.held
        OR h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
 
     UNION ALL
@@ -503,19 +506,61 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
+-- The account's entries that are activity. What corrects an award is none, under another key neither; where the
+-- award is gone, its time tells. Here and below only times are looked at that a calendar can be asked for.
+CREATE FUNCTION loyalty._activity(account bigint, kinds text[])
+    RETURNS TABLE (entry_no int, event_time timestamptz, recorded_at timestamptz)
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.entry_no, e.event_time, e.recorded_at
+    FROM (SELECT b.*, row_number() OVER (PARTITION BY b.source_id, b.rule_id, b.event, b.line, b.kind IN ('earn', 'rekey') ORDER BY b.entry_no) AS n
+          FROM loyalty._book b WHERE b.account_id = account AND (b.kind = 'rekey' OR b.kind = ANY (kinds))) e
+    WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'
+      AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
+               AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = account));
+END $$;
+COMMENT ON FUNCTION loyalty._activity(bigint, text[]) IS 'Entries of an account that restart its clock';
+
+-- Whether an entry says that a clock ends then: the account's own, or of one with whom it ever was one, who may have
+-- moved it. It may also be one that was discarded. Slack is for what ended long ago: a time zone's rules change.
+CREATE FUNCTION loyalty._clock_said(account bigint, currency int, ends_at timestamptz, slack interval DEFAULT '0') RETURNS boolean
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
+DECLARE
+    ends_text text := CASE WHEN isfinite(ends_at) THEN to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') ELSE ends_at::text END;
+BEGIN
+    RETURN EXISTS (
+        WITH RECURSIVE met AS (
+            SELECT account AS account_id
+            UNION
+            SELECT left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.account_id
+            WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
+        )
+        SELECT FROM met m
+        WHERE EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = m.account_id AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'
+                        AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = ends_text
+                            ELSE ends_at BETWEEN loyalty._clock_end(currency, e.event_time) - slack AND loyalty._clock_end(currency, e.event_time) + slack END)
+           OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = m.account_id));
+END $$;
+COMMENT ON FUNCTION loyalty._clock_said(bigint, int, timestamptz, interval) IS 'Whether entries say that a clock ends then';
+
 -- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
 -- policy in force; of what happened before that was changed nothing is known, nor of what was discarded.
 -- Who was merged lives by the clock of who has the points, and that by what both do; what they did
--- together moved the clocks that they have when they came apart.
+-- together moved the clocks that they have when they came apart. And lots: each ended with a clock that
+-- ran out, and none lives on by the next.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH clock AS (
-        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, CASE WHEN isfinite(a.clock_end) THEN to_char(a.clock_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-                    ELSE a.clock_end::text END AS clock_text, coalesce(p.accounts, ARRAY[a.account_id]) AS person
+        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, coalesce(p.accounts, ARRAY[a.account_id]) AS person
         FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) LEFT JOIN loyalty._person p USING (account_id)
         WHERE c.activity IS NOT NULL AND a.merged_into IS NULL
+    ), lot AS (
+        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, c.currency_id, c.activity
+        FROM loyalty.lot l JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id)
+        WHERE l.by_activity AND c.activity IS NOT NULL AND c.changed_at = '-infinity'
     )
     SELECT k.account_id, loyalty._entry_id(o.account_id, e.entry_no),
            format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
@@ -523,31 +568,39 @@ BEGIN
     CROSS JOIN LATERAL unnest(k.person) o (account_id)
     CROSS JOIN LATERAL (
         SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
-        -- What corrects an award is no activity, under another key neither; where the award is gone, its time tells.
-        FROM (SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.rule_id, e.event, e.line, e.kind IN ('earn', 'rekey') ORDER BY e.entry_no) AS n
-              FROM loyalty._book e WHERE e.account_id = o.account_id AND (e.kind = 'rekey' OR e.kind = ANY (k.activity))) e
-        WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.recorded_at >= k.changed_at AND isfinite(e.event_time)
-          AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
-                   AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = o.account_id))
+        FROM loyalty._activity(o.account_id, k.activity) e
+        WHERE e.recorded_at >= k.changed_at
         ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
     WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
     UNION ALL
     SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
     FROM clock k
-    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity'
-      -- Where its own entries do not say it, one of those with whom it ever was one may have moved it.
-      AND NOT EXISTS (
-        WITH RECURSIVE met AS (
-            SELECT k.account_id
-            UNION
-            SELECT left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.account_id
-            WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
-        )
-        SELECT FROM met m
-        WHERE EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = m.account_id AND isfinite(e.event_time)
-                        AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = k.clock_text
-                            ELSE loyalty._clock_end(k.currency_id, e.event_time) = k.clock_end END)
-           OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = m.account_id));
+    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity' AND NOT loyalty._clock_said(k.account_id, k.currency_id, k.clock_end)
+    UNION ALL
+    SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
+           format('lot %s ended by activity at %s, when by the entries no clock ran out', l.lot_no, l.expires_at)
+    FROM lot l
+    WHERE l.expires_at <> '294276-12-31 23:59:59.999999+00'
+      AND (NOT loyalty._clock_said(l.account_id, l.currency_id, l.expires_at, '1 day')
+           -- Before it ran out it was moved.
+           OR EXISTS (SELECT FROM loyalty._activity(l.account_id, l.activity) e
+                      WHERE e.recorded_at < l.expires_at AND loyalty._clock_end(l.currency_id, e.event_time) - interval '1 day' > l.expires_at))
+    UNION ALL
+    SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
+           format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
+    FROM (SELECT DISTINCT l.account_id, l.currency_id, l.activity FROM lot l WHERE l.expires_at = '294276-12-31 23:59:59.999999+00') k
+    -- The last that found the clock run out. Others may have moved that of who was one with them.
+    CROSS JOIN LATERAL (
+        SELECT max(e.entry_no) AS entry_no
+        FROM (SELECT b.entry_no, b.recorded_at,
+                     max(CASE WHEN b.kind = 'extend' AND b.lot_no IS NULL THEN 'infinity' ELSE loyalty._clock_end(k.currency_id, b.event_time) END)
+                         OVER (ORDER BY b.entry_no ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ends_at
+              FROM loyalty._book b WHERE b.account_id = k.account_id AND b.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00') e
+        JOIN loyalty._activity(k.account_id, k.activity) s USING (entry_no)
+        WHERE e.ends_at + interval '1 day' < e.recorded_at AND loyalty._clock_end(k.currency_id, s.event_time) > e.recorded_at
+          AND NOT EXISTS (SELECT FROM loyalty._book b WHERE b.account_id = k.account_id AND b.kind = 'merge')
+          AND NOT EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id)) s
+    JOIN lot l ON l.account_id = k.account_id AND l.opened_by < s.entry_no AND l.expires_at = '294276-12-31 23:59:59.999999+00';
 END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 

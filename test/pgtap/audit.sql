@@ -366,6 +366,7 @@ SELECT pg_temp.finds('what a hold that is over was of', :kim, 5, 'the hash is no
 SELECT pg_temp.finds('a release that never was', :kim, 3, 'it says that it was released at %, by its entries never', $$
     UPDATE hold SET released_at = now(), open = false WHERE account_id = @ AND hold_no = 3;
     UPDATE lot SET held = 0 WHERE account_id = @; UPDATE account SET held = 0 WHERE account_id = @$$);
+SELECT pg_temp.finds('a release of what is captured, in its row alone', :kim, 7, 'it says that it was released at %, of lot 2 nothing was left', $$UPDATE hold SET released_at = now() WHERE account_id = @ AND hold_no = 7$$);
 SELECT pg_temp.finds('a release of what is captured', :kim, 11, 'what it releases, entry 7, is no hold of which something was left', $$SELECT pg_temp.add(@, 'release', 0, reverses => 7)$$);
 SELECT pg_temp.finds('a release of no hold', :kim, 11, 'what it releases, entry 1, is no hold of which something was left', $$SELECT pg_temp.add(@, 'release', 0, reverses => 1)$$);
 SELECT pg_temp.finds('a release twice', :kim, 11, 'it releases entry 5, which was released before', $$SELECT pg_temp.add(@, 'release', 0, reverses => 5)$$);

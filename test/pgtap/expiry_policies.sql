@@ -267,5 +267,29 @@ SELECT ok(pg_temp.behind('long', $$ ALTER TABLE entry ALTER kind DROP NOT NULL; 
 SELECT ok(pg_temp.behind('long', format($$ UPDATE entry SET line = %L WHERE kind = 'extend' $$, line)) LIKE '%lot N says that its end was moved, no entry does%', 'or from when: ' || left(line, 20))
 FROM unnest(ARRAY['', 'x', '2147483647-2147483647-2147483647T2147483647:2147483647:2147483647.999999Z', repeat('9', 40) || '-01-01T00:00:00.000000Z']) line;
 
+-- Lots that live by activity: said to have ended, or, where a clock ran out and nobody booked it yet, to have ended
+-- by one that had been moved, or to live on by the next. The totals agree.
+SELECT ok(pg_temp.behind('act', $$ WITH ended AS (UPDATE lot SET expires_at = a.as_of - interval '1 hour' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'jan' AND lot.open RETURNING lot.*)
+	UPDATE account a SET live = a.live - e.remaining, next_change = 'infinity' FROM ended e WHERE e.account_id = a.account_id $$)
+	= 'lot N ended by activity at N, when by the entries no clock ran out', 'an end before its time');
+INSERT INTO public.act (id, who, amount, at) VALUES (17, 'leo', 10, pg_temp.day(-20));
+INSERT INTO public.act (id, who, amount, at) VALUES (18, 'leo', 5, pg_temp.day(0));
+SELECT pg_temp.pass_time('40 days');
+INSERT INTO public.act (id, who, amount, at) VALUES (19, 'leo', 3, pg_temp.day(0));
+SELECT is(pg_temp.clock('act', 'leo') || ' ' || (SELECT string_agg(DISTINCT l.expires_at::date - now()::date || ' ' || l.state, ', ') FROM lots l WHERE l.program = 'act' AND l.member = 'leo'), '31 -9 expired, 31 live',
+	'the last of 40 days ago runs out on day 31; then another starts');
+SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'all is well');
+SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - interval '20 days' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() $$),
+	'lot N ended by activity at N, when by the entries no clock ran out', 'an end by the clock before');
+SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '294276-12-31 23:59:59.999999+00' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() RETURNING lot.*)
+	UPDATE account a SET live = a.live + e.remaining FROM (SELECT account_id, sum(remaining::numeric)::points AS remaining FROM dead GROUP BY 1) e WHERE e.account_id = a.account_id $$),
+	'lot N lives by activity, its clock ran out before entry N', 'the dead alive');
+
+-- Times that no calendar has are told, too, and stop nothing.
+SELECT ok(pg_temp.behind('act', format('UPDATE %s SET %s = %L', tab, col, value)) LIKE '%the hash is not%', format('%s: %s', col, value))
+FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
+SELECT isnt(pg_temp.behind('act', format('UPDATE lot SET expires_at = %L WHERE by_activity', value)), 'nothing', 'ends: ' || value)
+FROM unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
+
 SELECT * FROM finish();
 ROLLBACK;
