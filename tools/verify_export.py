@@ -9,7 +9,6 @@ def rows(path):
         raise ValueError(f'{path} is not in binary COPY format')
     while (fields := take('>h')) != -1:
         yield [None if (size := take('>i')) == -1 else take(f'{size}s') for _ in range(fields)]
-
 def number(field):
     return int.from_bytes(field, 'big', signed=True)
 def sha(*parts):
@@ -18,7 +17,8 @@ def entry_hash(before, entry):  # docs/audit.md; the fields are in the order of 
     kind, numbers, texts, effects = entry[6], entry[7:14], entry[14:16], b''.join(filter(None, entry[16:17])) or b'\0'
     present = [sum((value is not None) << bit for bit, value in enumerate(values)) for values in (numbers, texts)]
     fields = [*filter(None, numbers), *(struct.pack('>i', len(text)) + text for text in texts if text is not None), effects[1:]]
-    return sha(b'\x01', before, *entry[:6], bytes([len(kind)]), kind, bytes([present[0], present[1] + effects[0]]), *fields)
+    odd = effects[0] % 4 or any(len(field) != width for field, width in zip(entry[:6] + numbers, [8, 4, 8, 8, 8, 4, *[8] * 3, *[4] * 4]) if field is not None)
+    return None if odd else sha(b'\x01', before, *entry[:6], bytes([len(kind)]), kind, bytes([present[0], present[1] + effects[0]]), *fields)
 
 def account_faults(account, entries, seen, start):
     """What is wrong with an account. seen: the heads that checkpoints saw; start: what was before the entries."""

@@ -63,5 +63,19 @@ for table, names in COLUMNS.items():
         new = old[:-1] + bytes([old[-1] ^ 1]) if old else bytes([0] * (NUMBERS.get(name, 1) - 1) + [1])
         write(path, [row[:column] + [new] + row[column + 1:] if i == at else row for i, row in enumerate(rows)])
         print(table, name, *(verify_export.number(field) for field in rows[at][:2]), said(folder), sep='|')
+    if table == 'entry':
+        # The same bytes are hashed, but they are other fields.
+        points, event, effects = (names.split().index(name) for name in ('points', 'event', 'effects'))
+        entry = rows[at]
+        hidden, shifted = list(entry), list(entry)
+        flags, *rest = entry[effects] or b'\0'
+        texts = [text for text in entry[event:event + 2] if text is not None]
+        hidden[event:event + 2] = None, None
+        hidden[effects] = bytes([flags | sum((entry[event + n] is not None) << n for n in range(2))]) + \
+            b''.join(struct.pack('>i', len(text)) + text for text in texts) + bytes(rest)
+        shifted[points], shifted[points + 1] = entry[points] + entry[points + 1][:4], entry[points + 1][4:]
+        for name, row in (('event', hidden), ('points', shifted)):
+            write(path, [row if i == at else other for i, other in enumerate(rows)])
+            print(table, f'{name} elsewhere', *(verify_export.number(field) for field in entry[:2]), said(folder), sep='|')
     open(path, 'wb').write(data)
     print(table, 'bytes', *missed(path, data, lambda: said(folder)), sep='|')
