@@ -5,7 +5,8 @@
  * A hold takes the lots that redeem() would take and leaves the points in
  * them.  It is an entry of no points, so that it has a number, a place in the
  * chain and an answer to its request; a capture is a redemption that names it,
- * a release an entry of no points that does.  A hold that is past its end is over whether anything was written or not.
+ * a release an entry of no points that does.  A hold that is past its end is
+ * over whether anything was written or not.
  */
 #include "postgres.h"
 
