@@ -516,7 +516,7 @@ BEGIN
     SELECT e.entry_no, e.event_time, e.recorded_at
     FROM (SELECT b.*, row_number() OVER (PARTITION BY b.source_id, b.rule_id, b.event, b.line, b.kind IN ('earn', 'rekey') ORDER BY b.entry_no) AS n
           FROM loyalty._book b WHERE b.account_id = account AND (b.kind = 'rekey' OR b.kind = ANY (kinds))) e
-    WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'
+    WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00'
       AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
                AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = account));
 END $$;
@@ -537,7 +537,7 @@ BEGIN
             WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
         )
         SELECT FROM met m
-        WHERE EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = m.account_id AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'
+        WHERE EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = m.account_id AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00'
                         AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = ends_text
                             ELSE ends_at BETWEEN loyalty._clock_end(currency, e.event_time) - slack AND loyalty._clock_end(currency, e.event_time) + slack END)
            OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = m.account_id));
@@ -595,7 +595,7 @@ BEGIN
         FROM (SELECT b.entry_no, b.recorded_at,
                      max(CASE WHEN b.kind = 'extend' AND b.lot_no IS NULL THEN 'infinity' ELSE loyalty._clock_end(k.currency_id, b.event_time) END)
                          OVER (ORDER BY b.entry_no ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ends_at
-              FROM loyalty._book b WHERE b.account_id = k.account_id AND b.event_time BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00') e
+              FROM loyalty._book b WHERE b.account_id = k.account_id AND b.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00') e
         JOIN loyalty._activity(k.account_id, k.activity) s USING (entry_no)
         WHERE e.ends_at + interval '1 day' < e.recorded_at AND loyalty._clock_end(k.currency_id, s.event_time) > e.recorded_at
           AND NOT EXISTS (SELECT FROM loyalty._book b WHERE b.account_id = k.account_id AND b.kind = 'merge')

@@ -285,6 +285,8 @@ SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '29
 	UPDATE account a SET live = a.live + e.remaining FROM (SELECT account_id, sum(remaining::numeric)::points AS remaining FROM dead GROUP BY 1) e WHERE e.account_id = a.account_id $$),
 	'lot N lives by activity, its clock ran out before entry N', 'the dead alive');
 
+INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 12:00+00');
+SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');
 -- Times that no calendar has are told, too, and stop nothing.
 SELECT ok(pg_temp.behind('act', format('UPDATE %s SET %s = %L', tab, col, value)) LIKE '%the hash is not%', format('%s: %s', col, value))
 FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
