@@ -579,9 +579,10 @@ BEGIN
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s ended by activity at %s, when by the entries no clock ran out', l.lot_no, l.expires_at)
-    FROM lot l
-    WHERE l.expires_at <> '294276-12-31 23:59:59.999999+00'
-      AND (NOT loyalty._clock_said(l.account_id, l.currency_id, l.expires_at, '1 day')
+    -- Those that ended together are asked for once.
+    FROM (SELECT DISTINCT ON (l.account_id, l.expires_at) l.* FROM lot l
+          WHERE l.expires_at <> '294276-12-31 23:59:59.999999+00' ORDER BY l.account_id, l.expires_at, l.lot_no) l
+    WHERE (NOT loyalty._clock_said(l.account_id, l.currency_id, l.expires_at, '1 day')
            -- Before it ran out it was moved.
            OR EXISTS (SELECT FROM loyalty._activity(l.account_id, l.activity) e
                       WHERE e.recorded_at < l.expires_at AND loyalty._clock_end(l.currency_id, e.event_time) - interval '1 day' > l.expires_at))
