@@ -225,11 +225,11 @@ SELECT is(pg_temp.lots('act', 'kit'), '1:60 to 29', 'its points end as they were
 SELECT is_empty($$ SELECT problem FROM verify('act') $$, 'the proof holds');
 -- Spending is activity: what ends by the clock ends later by it, so that a present with an end of its own pays first, be it redeemed
 -- or captured.
-INSERT INTO public.act (id, who, amount, at) VALUES (17, 'lea', 10, pg_temp.day(-20)), (18, 'leo', 10, pg_temp.day(-20)), (19, 'mia', 20, pg_temp.day(-19));
-SELECT transfer('act', 'mia', 'lea', 10) > 0, transfer('act', 'mia', 'leo', 10) > 0;
-SELECT is(pg_temp.lots('act', 'lea') || '; ' || pg_temp.lots('act', 'leo'), '1:10 to 11, 2:10 to 12; 1:10 to 11, 2:10 to 12', 'the clock ends a day before the present');
-SELECT redeem('act', 'lea', 8), capture(hold('act', 'leo', 20, '1 day'), 8) \g /dev/null
-SELECT is(pg_temp.lots('act', 'lea') || '; ' || pg_temp.lots('act', 'leo'), '1:10 to 31, 2:2 to 12; 1:10 to 31, 2:2 to 12', 'the present paid');
+INSERT INTO public.act (id, who, amount, at) VALUES (71, 'lotte', 10, pg_temp.day(-20)), (72, 'lars', 10, pg_temp.day(-20)), (73, 'mia', 20, pg_temp.day(-19));
+SELECT transfer('act', 'mia', 'lotte', 10) > 0, transfer('act', 'mia', 'lars', 10) > 0;
+SELECT is(pg_temp.lots('act', 'lotte') || '; ' || pg_temp.lots('act', 'lars'), '1:10 to 11, 2:10 to 12; 1:10 to 11, 2:10 to 12', 'the clock ends a day before the present');
+SELECT redeem('act', 'lotte', 8), capture(hold('act', 'lars', 20, '1 day'), 8) \g /dev/null
+SELECT is(pg_temp.lots('act', 'lotte') || '; ' || pg_temp.lots('act', 'lars'), '1:10 to 31, 2:2 to 12; 1:10 to 31, 2:2 to 12', 'the present paid');
 SELECT is_empty($$ SELECT problem FROM verify('act') $$, 'the proof holds');
 -- Points that wait can be extended, too, and then begin as they were to.
 SELECT create_program('wait', validity => '30 days', pending => '10 days') > 0, pg_temp.shop('wait');
