@@ -328,46 +328,43 @@ BEGIN
     UNION ALL
     -- A hold reserves what its entry says, in rows that end alike, and what of it is captured
     -- was redeemed in its name.
-    SELECT h.account_id, loyalty._entry_id(h.account_id, h.hold_no),
-           CASE WHEN h.held IS NULL THEN format('of lot %s %s points are captured, it held none', h.lot_no, h.redeemed)
-                WHEN e.base IS NULL THEN format('points of lot %s are held for it, it is not a hold', h.lot_no)
-                WHEN h.captured <> h.redeemed
-                THEN format('of lot %s %s points are captured, by its redemptions %s', h.lot_no, h.captured, h.redeemed)
-                WHEN h.captured > h.held THEN format('of lot %s %s points are captured, it held %s', h.lot_no, h.captured, h.held)
-                WHEN h.all_held <> e.base::numeric THEN format('it holds %s points of lots, by its entry %s', h.all_held, e.base)
-                WHEN h.ends_at <> h.first_end OR h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held
-                THEN 'it does not end at one time'
-                WHEN h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held
-                THEN format('it says that it was released %s, by its entries %s', coalesce('at ' || h.released_at, 'never'), coalesce('at ' || r.event_time, 'never'))
-                WHEN h.released_at IS NOT NULL AND h.captured = h.held
-                THEN format('it says that it was released at %s, of lot %s nothing was left', h.released_at, h.lot_no)
-                WHEN h.ends_at <= e.event_time THEN format('it ended at %s, before it was made', h.ends_at)
-                WHEN h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
-                THEN format('it says that it is %s, as of %s', CASE WHEN h.open THEN 'open' ELSE 'over' END, a.as_of)
-                END
-    FROM (SELECT p.*, sum(p.held) OVER hold AS all_held, min(p.ends_at) OVER hold AS first_end, min(p.released_at) OVER hold AS first_release
-          FROM (SELECT account_id, hold_no, lot_no, max(points) AS held, coalesce(max(captured), 0) AS captured,
-                       coalesce(sum(redeemed), 0) AS redeemed, bool_or(open) AS open, min(ends_at) AS ends_at, min(released_at) AS released_at
-                FROM (SELECT h.account_id, h.hold_no, h.lot_no, h.points::numeric AS points, h.captured::numeric AS captured,
-                             NULL::numeric AS redeemed, h.open, h.ends_at, h.released_at
-                      FROM holds h
-                      UNION ALL
-                      SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
-                             - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
-                      FROM linked r LEFT JOIN allocations c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
-                      LEFT JOIN away k ON k.account_id = r.account_id
-                      WHERE r.kind = 'redeem' AND r.reverses > coalesce(k.entries, 0)) u
-                GROUP BY account_id, hold_no, lot_no) p
-          WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
-    LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
-    LEFT JOIN (SELECT r.account_id, r.reverses AS hold_no, min(r.event_time) AS event_time FROM linked r WHERE r.kind = 'release' GROUP BY 1, 2) r
-      ON r.account_id = h.account_id AND r.hold_no = h.hold_no
-    LEFT JOIN loyalty.account a ON a.account_id = h.account_id
-    WHERE e.base IS NULL OR h.held IS NULL OR h.captured <> h.redeemed OR h.captured > h.held OR h.all_held <> e.base::numeric
-       OR h.ends_at <> h.first_end OR (h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held)
-       OR h.ends_at <= e.event_time OR (h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held)
-       OR h.released_at IS NOT NULL AND h.captured = h.held
-       OR h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
+    SELECT f.account_id, loyalty._entry_id(f.account_id, f.hold_no), f.problem
+    FROM (SELECT h.account_id, h.hold_no,
+                 CASE WHEN h.held IS NULL THEN format('of lot %s %s points are captured, it held none', h.lot_no, h.redeemed)
+                      WHEN e.base IS NULL THEN format('points of lot %s are held for it, it is not a hold', h.lot_no)
+                      WHEN h.captured <> h.redeemed
+                      THEN format('of lot %s %s points are captured, by its redemptions %s', h.lot_no, h.captured, h.redeemed)
+                      WHEN h.captured > h.held THEN format('of lot %s %s points are captured, it held %s', h.lot_no, h.captured, h.held)
+                      WHEN h.all_held <> e.base::numeric THEN format('it holds %s points of lots, by its entry %s', h.all_held, e.base)
+                      WHEN h.ends_at <> h.first_end OR h.released_at IS DISTINCT FROM h.first_release AND h.captured < h.held
+                      THEN 'it does not end at one time'
+                      WHEN h.released_at IS DISTINCT FROM r.event_time AND h.captured < h.held
+                      THEN format('it says that it was released %s, by its entries %s', coalesce('at ' || h.released_at, 'never'), coalesce('at ' || r.event_time, 'never'))
+                      WHEN h.released_at IS NOT NULL AND h.captured = h.held
+                      THEN format('it says that it was released at %s, of lot %s nothing was left', h.released_at, h.lot_no)
+                      WHEN h.ends_at <= e.event_time THEN format('it ended at %s, before it was made', h.ends_at)
+                      WHEN h.open <> (h.captured < h.held AND h.released_at IS NULL AND h.ends_at > a.as_of)
+                      THEN format('it says that it is %s, as of %s', CASE WHEN h.open THEN 'open' ELSE 'over' END, a.as_of)
+                      END AS problem
+          FROM (SELECT p.*, sum(p.held) OVER hold AS all_held, min(p.ends_at) OVER hold AS first_end, min(p.released_at) OVER hold AS first_release
+                FROM (SELECT account_id, hold_no, lot_no, max(points) AS held, coalesce(max(captured), 0) AS captured,
+                             coalesce(sum(redeemed), 0) AS redeemed, bool_or(open) AS open, min(ends_at) AS ends_at, min(released_at) AS released_at
+                      FROM (SELECT h.account_id, h.hold_no, h.lot_no, h.points::numeric AS points, h.captured::numeric AS captured,
+                                   NULL::numeric AS redeemed, h.open, h.ends_at, h.released_at
+                            FROM holds h
+                            UNION ALL
+                            SELECT r.account_id, r.reverses, coalesce(c.lot_no, r.lot_no), NULL, NULL,
+                                   - coalesce(c.points, r.points)::numeric, NULL, NULL, NULL
+                            FROM linked r LEFT JOIN allocations c ON c.account_id = r.account_id AND c.entry_no = r.entry_no
+                            LEFT JOIN away k ON k.account_id = r.account_id
+                            WHERE r.kind = 'redeem' AND r.reverses > coalesce(k.entries, 0)) u
+                      GROUP BY account_id, hold_no, lot_no) p
+                WINDOW hold AS (PARTITION BY p.account_id, p.hold_no)) h
+          LEFT JOIN linked e ON e.account_id = h.account_id AND e.entry_no = h.hold_no AND e.kind = 'hold'
+          LEFT JOIN (SELECT r.account_id, r.reverses AS hold_no, min(r.event_time) AS event_time FROM linked r WHERE r.kind = 'release' GROUP BY 1, 2) r
+            ON r.account_id = h.account_id AND r.hold_no = h.hold_no
+          LEFT JOIN loyalty.account a ON a.account_id = h.account_id) f
+    WHERE f.problem IS NOT NULL
 
     UNION ALL
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
