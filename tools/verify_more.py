@@ -35,16 +35,26 @@ def checkpoint_root(number, before, *content):
     return sha(b'\x02', struct.pack('>i', number), before, *content)
 
 
-def proved(proof):
-    """The root that follows from a proof, and the account and number of its entry. struct.error: it is no proof."""
-    at = 0
+class Reader:
+    """Bytes, read one value, or several, after the other. struct.error: there are too few."""
 
-    def take(form):
-        nonlocal at
-        values = struct.unpack_from('>' + form, proof, at)
-        at += struct.calcsize('>' + form)
+    def __init__(self, data, at=0):
+        self.data = data
+        self.at = at
+
+    def take(self, form):
+        values = struct.unpack_from('>' + form, self.data, self.at)
+        self.at += struct.calcsize('>' + form)
         return values if len(values) > 1 else values[0]
 
+    def more(self):
+        return self.at < len(self.data)
+
+
+def proved(proof):
+    """The root that follows from a proof, and the account and number of its entry. struct.error: it is no proof."""
+    reader = Reader(proof)
+    take = reader.take
     version, entries, head = take('B'), take('i'), take('32s')
     first = last = None
     for _ in range(entries):
@@ -75,7 +85,7 @@ def proved(proof):
     root = checkpoint_root(number, before, sizes, node, take('32s'))
     for number in range(number + 1, number + 1 + take('i')):
         root = checkpoint_root(number, root, take('24s'), take('32s'), take('32s'))
-    if width or at != len(proof):
+    if width or reader.more():
         raise struct.error('something is left over')
     return root, first
 
@@ -110,21 +120,15 @@ def microseconds(moment):
 
 def read_effects(field):
     """What an entry did: its allocations; of lots that it opened the begin and the end; of a hold its end and the points by lot."""
-    at = 1
-
-    def take(form):
-        nonlocal at
-        values = struct.unpack_from('>' + form, field, at)
-        at += struct.calcsize('>' + form)
-        return values if len(values) > 1 else values[0]
-
+    reader = Reader(field, 1)
+    take, more = reader.take, reader.more
     allocations = [take('iq') for _ in range(take('i'))] if field[0] & 4 else []
     opened, ends_at, held = [], None, {}
-    while field[0] & 8 and at < len(field):
+    while field[0] & 8 and more():
         opened.append([take('q') if take('B') else -NEVER - 1, take('q')])
     if field[0] & 16:
         ends_at = take('q')
-        while at < len(field):
+        while more():
             lot_no, points = take('iq')
             held[lot_no] = points
     return allocations, opened, ends_at, held

@@ -317,28 +317,26 @@ take_int64(Reader *reader)
 }
 
 static Bytes
-take_bytes(Reader *reader)
+take_sized(Reader *reader, int32 len)
 {
-	Bytes		bytes;
+	Bytes		bytes = {take(reader, len), len};
 
-	bytes.len = take_int32(reader);
-	bytes.data = take(reader, bytes.len);
 	if (reader->failed)
 		bytes.len = 0;
 	return bytes;
+}
+
+static Bytes
+take_bytes(Reader *reader)
+{
+	return take_sized(reader, take_int32(reader));
 }
 
 /* With its length in a byte. */
 static Bytes
 take_word(Reader *reader)
 {
-	Bytes		bytes;
-
-	bytes.len = take_byte(reader);
-	bytes.data = take(reader, bytes.len);
-	if (reader->failed)
-		bytes.len = 0;
-	return bytes;
+	return take_sized(reader, take_byte(reader));
 }
 
 /* What a proof says, and the root that follows from it. */
