@@ -362,6 +362,13 @@ dates_by_clock(Account *account, const LotDates *dates)
 	return result;
 }
 
+/* Of two lots the one that pays first; NULL: none yet. */
+static Lot *
+paying_first(Lot *first, Lot *lot)
+{
+	return first == NULL || lots_by_end(&lot, &first) < 0 ? lot : first;
+}
+
 /*
  * The lot of those dates that takes awards, or a new one of the entry's.  Of
  * several it is the one that pays first, whatever was read before.
@@ -387,8 +394,7 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 			continue;
 		if (lot->first_since == account->reopened)
 			return account->last_used = lot;
-		if (first == NULL || lots_by_end(&lot, &first) < 0)
-			first = lot;
+		first = paying_first(first, lot);
 	}
 
 	if (account->stored_lots > 0 && !account->all_open && dates->expires_at > account->as_of &&
@@ -401,8 +407,7 @@ lot_for(Account *account, const LotDates *dates, const Entry *entry)
 			lot = read_lot(account, account->post->lot.slot);
 			if (!takes_award(account, lot, dates))
 				continue;
-			if (first == NULL || lots_by_end(&lot, &first) < 0)
-				first = lot;
+			first = paying_first(first, lot);
 			break;
 		}
 	}

@@ -243,7 +243,6 @@ reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count)
 		(*holds)[(*count)++] = read_hold(account, account->post->hold.slot);
 	}
 	table_scan_end(&scan);
-	reserve_order(*holds, *count);
 }
 
 void

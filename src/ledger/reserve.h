@@ -27,8 +27,10 @@ typedef struct Hold
 /* Keeps free points of a lot for the hold that the entry makes. */
 extern void reserve_lot(Account *account, const Entry *entry, Lot *lot, Points points, TimestampTz ends_at);
 
-/* All that a hold keeps, or kept, in the order in which its lots pay: to be made anew when a clock has moved. */
+/* All that a hold keeps, or kept. */
 extern void reserve_read(Account *account, int32 hold_no, Hold ***holds, int *count);
+
+/* In the order in which the lots pay; it may be another when a clock has moved. */
 extern void reserve_order(Hold **holds, int count);
 
 /* Takes held points out of their lot. */

@@ -249,6 +249,7 @@ release_work(Account *account, void *arg)
 	if (rest == NULL || !rest->open)
 		return;
 	account_entry(account, ENTRY_RELEASE, account->post->now)->reverses = holding->hold_no;
+	reserve_order(holds, count);
 	for (int i = 0; i < count; i++)
 	{
 		if (!holds[i]->open)
