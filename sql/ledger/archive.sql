@@ -53,6 +53,7 @@ CREATE TABLE loyalty.anchor_lot (
     opened_at  timestamptz NOT NULL,
     ended_by   int,
     ended_at   timestamptz,
+    waived     loyalty.points,
     PRIMARY KEY (account_id, entries, lot_no)
 );
 COMMENT ON TABLE loyalty.anchor_lot IS 'What a piece of an account''s archived chain comes to for each lot; lot 0 is the debt';
@@ -66,6 +67,7 @@ COMMENT ON COLUMN loyalty.anchor_lot.opened_by IS 'first entry that touched the 
 COMMENT ON COLUMN loyalty.anchor_lot.opened_at IS 'when that happened';
 COMMENT ON COLUMN loyalty.anchor_lot.ended_by IS 'first entry that booked its end; NULL: none';
 COMMENT ON COLUMN loyalty.anchor_lot.ended_at IS 'when that happened';
+COMMENT ON COLUMN loyalty.anchor_lot.waived IS 'what refunds were let off at last of what expired; NULL: what they were';
 
 CREATE TABLE loyalty.archive_discard (
     discarded_at timestamptz PRIMARY KEY,
@@ -199,13 +201,14 @@ BEGIN
                             FROM loyalty.anchor n WHERE n.account_id = u.account_id) k
         WHERE u.entries > k.entries
     ), lots AS (
-        INSERT INTO loyalty.anchor_lot (account_id, entries, lot_no, points, credited, expired, opened_by, opened_at, ended_by, ended_at)
+        INSERT INTO loyalty.anchor_lot (account_id, entries, lot_no, points, credited, expired, opened_by, opened_at, ended_by, ended_at, waived)
         SELECT p.account_id, p.entries, f.lot_no, sum(f.points),
                coalesce(sum(f.points) FILTER (WHERE f.points > 0 AND e.kind <> 'rekey'), 0),
                coalesce(- sum(f.points) FILTER (WHERE e.kind IN ('expire', 'forfeit')), 0),
                min(e.entry_no), (array_agg(e.event_time ORDER BY e.entry_no))[1],
                min(e.entry_no) FILTER (WHERE e.kind = 'expire'),
-               (array_agg(e.event_time ORDER BY e.entry_no) FILTER (WHERE e.kind = 'expire'))[1]
+               (array_agg(e.event_time ORDER BY e.entry_no) FILTER (WHERE e.kind = 'expire'))[1],
+               (array_agg(coalesce(e.base, 0) ORDER BY e.entry_no DESC) FILTER (WHERE e.kind = 'waive' AND e.reverses IS NULL))[1]
         FROM piece p
         CROSS JOIN LATERAL (SELECT * FROM loyalty.archived_entry e
                             WHERE e.account_id = p.account_id AND e.entry_no > p.first AND e.entry_no <= p.entries OFFSET 0) e

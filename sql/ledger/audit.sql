@@ -32,17 +32,19 @@ CREATE VIEW loyalty._hashed_effect AS
                  int4send(count(*)::int) || string_agg(int4send(a.lot_no) || loyalty.points_send(a.points), '' ORDER BY a.allocation_no)
           FROM loyalty._book_allocation a GROUP BY a.account_id, a.entry_no
           UNION ALL
-          -- When the lots that it opened begin, and were to end.
-          SELECT l.account_id, l.opened_by, 8,
+          SELECT e.account_id, e.entry_no, 8, timestamptz_send(e.clock_end) FROM loyalty._book e WHERE e.clock_end IS NOT NULL
+          UNION ALL
+          -- When the lots that it opened begin, and were to end, and their month.
+          SELECT l.account_id, l.opened_by, 16,
                  string_agg(CASE WHEN l.valid_from = '-infinity' THEN '\x00' ELSE '\x01' || timestamptz_send(l.valid_from) END
                             || timestamptz_send(CASE WHEN l.by_activity THEN '294276-12-31 23:59:59.999999+00'
                                    WHEN l.extended THEN (SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
                                                          WHERE e.account_id = l.account_id AND e.kind = 'extend' AND e.lot_no = l.lot_no
                                                          ORDER BY e.entry_no LIMIT 1)
-                                   ELSE l.expires_at END), '' ORDER BY l.lot_no)
+                                   ELSE l.expires_at END) || date_send(l.issued), '' ORDER BY l.lot_no)
           FROM loyalty.lot l GROUP BY l.account_id, l.opened_by
           UNION ALL
-          SELECT h.account_id, h.hold_no, 16,
+          SELECT h.account_id, h.hold_no, 32,
                  timestamptz_send(min(h.ends_at)) || string_agg(int4send(h.lot_no) || loyalty.points_send(h.points), '' ORDER BY h.lot_no)
           FROM loyalty.hold h GROUP BY h.account_id, h.hold_no) p (account_id, entry_no, flag, bytes)
     GROUP BY p.account_id, p.entry_no;
@@ -55,7 +57,7 @@ COMMENT ON VIEW loyalty._hashed_effect IS 'What entries did to lots, as their ha
 CREATE FUNCTION loyalty._walk(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
         currencies int[],
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
-        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
+        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points, OUT waived loyalty.points,
         OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
         OUT checkpoint_no int)
     RETURNS SETOF record
@@ -66,7 +68,7 @@ COMMENT ON FUNCTION loyalty._walk(bigint, bigint, int[], int[], int[], int[], in
 CREATE FUNCTION loyalty._walk_archive(first bigint, last bigint, sources int[], rules int[], rule_currencies int[], actors int[],
         currencies int[], discarded timestamptz,
         OUT account_id bigint, OUT lot_no int, OUT entry_no int, OUT problem text,
-        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points,
+        OUT points loyalty.points, OUT credited loyalty.points, OUT redeemed loyalty.points, OUT expired loyalty.points, OUT waived loyalty.points,
         OUT at timestamptz, OUT ended_at timestamptz, OUT ended_by int, OUT currency_id int, OUT head bytea,
         OUT checkpoint_no int)
     RETURNS SETOF record
@@ -160,6 +162,8 @@ BEGIN
                              CASE WHEN l.open THEN 'open' ELSE 'used' END)
                  WHEN l.waived < 0 OR l.waived > l.expired
                  THEN format('of lot %s %s points expired and %s were waived', lot_no, l.expired, l.waived)
+                 WHEN l.waived <> w.waived
+                 THEN format('of lot %s %s points were waived, by its entries %s', lot_no, l.waived, w.waived)
                  WHEN l.opened_by <> w.entry_no
                  THEN format('lot %s was opened by entry %s, its first entry is %s', lot_no, l.opened_by, w.entry_no)
                  WHEN CASE WHEN l.by_activity THEN l.expires_at <> '294276-12-31 23:59:59.999999+00' AND l.expires_at > a.as_of
@@ -272,7 +276,7 @@ BEGIN
         CROSS JOIN LATERAL (SELECT * FROM book_allocation c WHERE c.account_id = a.account_id OFFSET 0) c
         WHERE a.currency_id = ANY (currencies)
     ), holds AS NOT MATERIALIZED (
-        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.ends_at, h.released_at
+        SELECT h.account_id, h.hold_no, h.lot_no, h.open, h.points, h.captured, h.owed, h.ends_at, h.released_at
         FROM (SELECT h.* FROM loyalty.hold h WHERE currencies IS NULL
               UNION ALL
               SELECT h.*
@@ -365,6 +369,18 @@ BEGIN
             ON r.account_id = h.account_id AND r.hold_no = h.hold_no
           LEFT JOIN loyalty.account a ON a.account_id = h.account_id) f
     WHERE f.problem IS NOT NULL
+
+    UNION ALL
+    -- What is owed of it is what the last waiver in its name says.
+    SELECT account_id, loyalty._entry_id(account_id, CASE WHEN h.owed IS NULL THEN w.entry_no ELSE hold_no END),
+           CASE WHEN h.owed IS NULL THEN format('of lot %s, which it does not hold, refunds are let off', lot_no)
+                ELSE format('it owes %s points of lot %s to refunds, by its entries %s', h.owed, lot_no, coalesce(w.base, 0)) END
+    FROM holds h
+    FULL JOIN (SELECT DISTINCT ON (e.account_id, e.reverses, e.lot_no) e.account_id, e.reverses AS hold_no, e.lot_no, e.entry_no, coalesce(e.base, 0) AS base
+               FROM linked e LEFT JOIN away k USING (account_id)
+               WHERE e.kind = 'waive' AND e.reverses > coalesce(k.entries, 0)
+               ORDER BY e.account_id, e.reverses, e.lot_no, e.entry_no DESC) w USING (account_id, hold_no, lot_no)
+    WHERE h.owed IS DISTINCT FROM coalesce(w.base, 0)
 
     UNION ALL
     SELECT e.account_id, loyalty._entry_id(e.account_id, e.entry_no), 'no lot is held for it'
@@ -503,102 +519,62 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
--- The account's entries that are activity. What corrects an award is none, under another key neither; where the
--- award is gone, its time tells. Here and below only times are looked at that a calendar can be asked for.
-CREATE FUNCTION loyalty._activity(account bigint, kinds text[])
-    RETURNS TABLE (entry_no int, event_time timestamptz, recorded_at timestamptz)
-    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, loyalty, pg_temp AS $$
-BEGIN
-    RETURN QUERY
-    SELECT e.entry_no, e.event_time, e.recorded_at
-    FROM (SELECT b.*, row_number() OVER (PARTITION BY b.source_id, b.rule_id, b.event, b.line, b.kind IN ('earn', 'rekey') ORDER BY b.entry_no) AS n
-          FROM loyalty._book b WHERE b.account_id = account AND (b.kind = 'rekey' OR b.kind = ANY (kinds))) e
-    WHERE (e.n = 1 OR e.kind <> 'earn') AND e.kind <> 'rekey' AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00'
-      AND NOT (e.kind = 'earn' AND e.event_time = e.recorded_at
-               AND EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = account));
-END $$;
-COMMENT ON FUNCTION loyalty._activity(bigint, text[]) IS 'Entries of an account that restart its clock';
-
--- Whether an entry says that a clock ends then: the account's own, or of one with whom it ever was one, who may have
--- moved it. It may also be one that was discarded. Slack is for what ended long ago: a time zone's rules change.
-CREATE FUNCTION loyalty._clock_said(account bigint, currency int, ends_at timestamptz, slack interval DEFAULT '0') RETURNS boolean
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, loyalty, pg_temp AS $$
-DECLARE
-    ends_text text := CASE WHEN isfinite(ends_at) THEN to_char(ends_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') ELSE ends_at::text END;
-BEGIN
-    RETURN EXISTS (
-        WITH RECURSIVE met AS (
-            SELECT account AS account_id
-            UNION
-            SELECT left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.account_id
-            WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
-        )
-        SELECT FROM met m
-        WHERE EXISTS (SELECT FROM loyalty._book e WHERE e.account_id = m.account_id AND e.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00'
-                        AND CASE WHEN e.kind = 'extend' THEN e.lot_no IS NULL AND split_part(e.line, ' ', 2) = ends_text
-                            ELSE ends_at BETWEEN loyalty._clock_end(currency, e.event_time) - slack AND loyalty._clock_end(currency, e.event_time) + slack END)
-           OR EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = m.account_id));
-END $$;
-COMMENT ON FUNCTION loyalty._clock_said(bigint, int, timestamptz, interval) IS 'Whether entries say that a clock ends then';
-
--- Clocks that run: none ends before, or after, what the entries that restart or extend it say, by the
--- policy in force; of what happened before that was changed nothing is known, nor of what was discarded.
--- Who was merged lives by the clock of who has the points, and that by what both do; what they did
--- together moved the clocks that they have when they came apart. And lots: each ended with a clock that
--- ran out, and none lives on by the next.
+-- Clocks: each ends when the last entry that moved it says. Who was merged lives by the clock of who
+-- has the points, and that by what both do; what they did together moved the clocks that they have when
+-- they came apart. And lots: each ended with a clock that ran out, and none lives on by the next.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
 BEGIN
     RETURN QUERY
-    WITH clock AS (
-        SELECT a.account_id, a.clock_end, a.as_of, c.currency_id, c.activity, c.changed_at, coalesce(p.accounts, ARRAY[a.account_id]) AS person
-        FROM loyalty.account a JOIN loyalty.currency c USING (currency_id) LEFT JOIN loyalty._person p USING (account_id)
-        WHERE c.activity IS NOT NULL AND a.merged_into IS NULL
-    ), lot AS (
-        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, c.currency_id, c.activity
-        FROM loyalty.lot l JOIN loyalty.account a USING (account_id) JOIN loyalty.currency c USING (currency_id)
-        WHERE l.by_activity AND c.activity IS NOT NULL AND c.changed_at = '-infinity'
+    WITH RECURSIVE said AS MATERIALIZED (
+        SELECT b.account_id, b.entry_no, b.recorded_at, b.clock_end, lead(b.entry_no) OVER entries IS NULL AS is_last,
+               max(b.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM loyalty.account a
+        CROSS JOIN LATERAL (SELECT * FROM loyalty._book b WHERE b.account_id = a.account_id AND b.clock_end IS NOT NULL OFFSET 0) b
+        WHERE a.clock_end IS NOT NULL OR a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL)
+        WINDOW entries AS (PARTITION BY b.account_id ORDER BY b.entry_no)
+    ), met AS (
+        -- Those with whom it ever was one.
+        SELECT a.account_id, a.account_id AS other FROM loyalty.account a WHERE a.clock_end IS NOT NULL
+        UNION
+        SELECT m.account_id, left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.other
+        WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
+    ), alone AS (
+        SELECT m.account_id FROM met m GROUP BY m.account_id HAVING count(*) = 1
+    ), unknown AS (
+        SELECT m.account_id FROM met m JOIN loyalty._discarded d ON d.account_id = m.other
+    ), lot AS MATERIALIZED (
+        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
+        FROM loyalty.lot l WHERE l.by_activity AND l.account_id NOT IN (SELECT u.account_id FROM unknown u)
     )
-    SELECT k.account_id, loyalty._entry_id(o.account_id, e.entry_no),
-           format('its clock ends at %s, by the entry at %s', coalesce(k.clock_end::text, 'no time'), e.ends_at)
-    FROM clock k
-    CROSS JOIN LATERAL unnest(k.person) o (account_id)
-    CROSS JOIN LATERAL (
-        SELECT e.entry_no, loyalty._clock_end(k.currency_id, e.event_time) AS ends_at
-        FROM loyalty._activity(o.account_id, k.activity) e
-        WHERE e.recorded_at >= k.changed_at
-        ORDER BY e.event_time DESC, e.entry_no LIMIT 1) e
-    WHERE e.ends_at > k.as_of AND coalesce(k.clock_end < e.ends_at, true)
+    SELECT a.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('its clock ends at %s, by the entry at %s', coalesce(a.clock_end::text, 'no time'), s.clock_end)
+    FROM loyalty.account a
+    LEFT JOIN loyalty._person p USING (account_id)
+    CROSS JOIN LATERAL unnest(coalesce(p.accounts, ARRAY[a.account_id])) o (account_id)
+    JOIN said s ON s.account_id = o.account_id AND s.is_last
+    WHERE a.merged_into IS NULL AND coalesce(a.clock_end, '-infinity') < s.clock_end AND s.clock_end > a.as_of
     UNION ALL
-    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
-    FROM clock k
-    WHERE k.clock_end > k.as_of AND k.changed_at = '-infinity' AND NOT loyalty._clock_said(k.account_id, k.currency_id, k.clock_end)
+    SELECT a.account_id, NULL, format('its clock ends at %s, which no entry says', a.clock_end)
+    FROM loyalty.account a
+    WHERE a.clock_end IS NOT NULL AND a.merged_into IS NULL AND a.account_id NOT IN (SELECT u.account_id FROM unknown u)
+      AND NOT EXISTS (SELECT FROM met m JOIN said s ON s.account_id = m.other
+                      WHERE m.account_id = a.account_id AND s.clock_end = a.clock_end
+                        AND (s.is_last OR a.account_id NOT IN (SELECT n.account_id FROM alone n)))
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s ended by activity at %s, when by the entries no clock ran out', l.lot_no, l.expires_at)
     -- Those that ended together are asked for once.
-    FROM (SELECT DISTINCT ON (l.account_id, l.expires_at) l.* FROM lot l
-          WHERE l.expires_at <> '294276-12-31 23:59:59.999999+00' ORDER BY l.account_id, l.expires_at, l.lot_no) l
-    WHERE (NOT loyalty._clock_said(l.account_id, l.currency_id, l.expires_at, '1 day')
-           -- Before it ran out it was moved.
-           OR EXISTS (SELECT FROM loyalty._activity(l.account_id, l.activity) e
-                      WHERE e.recorded_at < l.expires_at AND loyalty._clock_end(l.currency_id, e.event_time) - interval '1 day' > l.expires_at))
+    FROM (SELECT DISTINCT ON (l.account_id, l.expires_at) l.* FROM lot l WHERE NOT l.on_clock ORDER BY l.account_id, l.expires_at, l.lot_no) l
+    WHERE NOT EXISTS (SELECT FROM met m JOIN said s ON s.account_id = m.other WHERE m.account_id = l.account_id AND s.clock_end = l.expires_at)
+       -- Before it ran out it was moved.
+       OR EXISTS (SELECT FROM said s WHERE s.account_id = l.account_id AND s.recorded_at < l.expires_at AND s.clock_end > l.expires_at)
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
-    FROM (SELECT DISTINCT l.account_id, l.currency_id, l.activity FROM lot l WHERE l.expires_at = '294276-12-31 23:59:59.999999+00') k
     -- The last that found the clock run out. Others may have moved that of who was one with them.
-    CROSS JOIN LATERAL (
-        SELECT max(e.entry_no) AS entry_no
-        FROM (SELECT b.entry_no, b.recorded_at,
-                     max(CASE WHEN b.kind = 'extend' AND b.lot_no IS NULL THEN 'infinity' ELSE loyalty._clock_end(k.currency_id, b.event_time) END)
-                         OVER (ORDER BY b.entry_no ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ends_at
-              FROM loyalty._book b WHERE b.account_id = k.account_id AND b.event_time BETWEEN '0001-01-01 00:00+00' AND '290000-01-01 00:00+00') e
-        JOIN loyalty._activity(k.account_id, k.activity) s USING (entry_no)
-        WHERE e.ends_at + interval '1 day' < e.recorded_at AND loyalty._clock_end(k.currency_id, s.event_time) > e.recorded_at
-          AND NOT EXISTS (SELECT FROM loyalty._book b WHERE b.account_id = k.account_id AND b.kind = 'merge')
-          AND NOT EXISTS (SELECT FROM loyalty._discarded d WHERE d.account_id = k.account_id)) s
-    JOIN lot l ON l.account_id = k.account_id AND l.opened_by < s.entry_no AND l.expires_at = '294276-12-31 23:59:59.999999+00';
+    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s JOIN alone USING (account_id)
+          WHERE s.before < s.recorded_at GROUP BY s.account_id) s
+    JOIN lot l ON l.account_id = s.account_id AND l.on_clock AND l.opened_by < s.entry_no;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 

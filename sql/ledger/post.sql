@@ -27,6 +27,7 @@ CREATE TABLE loyalty.entry (
     line        text COLLATE "C",
     reason      text,
     hash        bytea NOT NULL,
+    clock_end   timestamptz,
     PRIMARY KEY (account_id, entry_no)
 );
 CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE source_id IS NOT NULL;
@@ -37,18 +38,19 @@ COMMENT ON COLUMN loyalty.entry.lot_no IS 'the one lot that all of its points we
 COMMENT ON COLUMN loyalty.entry.points IS 'what came, or went if negative';
 COMMENT ON COLUMN loyalty.entry.event_time IS 'when it happened';
 COMMENT ON COLUMN loyalty.entry.recorded_at IS 'when the transaction that booked it began';
-COMMENT ON COLUMN loyalty.entry.base IS 'what it added to the row''s amount; of a hold, the points that it reserves';
+COMMENT ON COLUMN loyalty.entry.base IS 'what it added to the row''s amount; of a hold, the points that it reserves; of a waiver, what refunds are let off from here on';
 COMMENT ON COLUMN loyalty.entry.refunded IS 'what it added to the row''s refunded amount';
 COMMENT ON COLUMN loyalty.entry.forgiven IS 'points that were let off instead of being taken back';
 COMMENT ON COLUMN loyalty.entry.source_id IS 'attached table that it comes from; NULL: none';
 COMMENT ON COLUMN loyalty.entry.rule_id IS 'version of the earning rule that gave the points';
-COMMENT ON COLUMN loyalty.entry.reverses IS 'entry of the account that it undoes, or hold that it captures or releases';
+COMMENT ON COLUMN loyalty.entry.reverses IS 'entry of the account that it undoes, or hold that it captures or releases, or that owes to refunds';
 COMMENT ON COLUMN loyalty.entry.actor_id IS 'who booked it';
 COMMENT ON COLUMN loyalty.entry.kind IS 'what happened';
 COMMENT ON COLUMN loyalty.entry.event IS 'key of the event in the attached table; without a source, the request id that was answered';
 COMMENT ON COLUMN loyalty.entry.line IS 'key of the row within the event; of a transfer or a merge, the entry on its other side';
 COMMENT ON COLUMN loyalty.entry.reason IS 'as the caller gave it; not hashed, so that it can be erased';
 COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: the chain';
+COMMENT ON COLUMN loyalty.entry.clock_end IS 'when the account''s clock ends from here on; NULL: when it did';
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so

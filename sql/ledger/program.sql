@@ -270,10 +270,6 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION loyalty._clock_end(currency int, start timestamptz) RETURNS timestamptz
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_clock_end';
-COMMENT ON FUNCTION loyalty._clock_end(int, timestamptz) IS 'When points end whose validity counts from that moment, by the policy in force';
-
 CREATE FUNCTION loyalty._is_time_zone(name text) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_program_is_time_zone';
 

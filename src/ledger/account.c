@@ -36,6 +36,7 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_MERGE] = "merge",
 	[ENTRY_FORFEIT] = "forfeit",
 	[ENTRY_RELEASE] = "release",
+	[ENTRY_WAIVE] = "waive",
 };
 
 static const int activity_of[ENTRY_KINDS] = {
@@ -92,6 +93,7 @@ account_read(Post *post, TupleTableSlot *slot)
 	account->as_of = DatumGetTimestampTz(values[ACCOUNT_AS_OF]);
 	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
 	account->clock_end = nulls[ACCOUNT_CLOCK_END] ? DT_NOBEGIN : DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
+	account->clock_before = account->clock_end;
 	if (!nulls[ACCOUNT_TIER])
 		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
 	if (!nulls[ACCOUNT_TIER_SINCE])
@@ -154,7 +156,7 @@ read_new_lot(Account *account, TupleTableSlot *slot)
 	lot->remaining = DatumGetPoints(values[LOT_REMAINING]);
 	lot->held = DatumGetPoints(values[LOT_HELD]);
 	lot->expired = DatumGetPoints(values[LOT_EXPIRED]);
-	lot->waived = DatumGetPoints(values[LOT_WAIVED]);
+	lot->waived = lot->waived_before = DatumGetPoints(values[LOT_WAIVED]);
 	ItemPointerCopy(&slot->tts_tid, &lot->tid);
 	return lot;
 }
@@ -681,6 +683,16 @@ Entry *
 account_correction(Account *account)
 {
 	return add_entry(account, ENTRY_EARN, account->post->now);
+}
+
+Entry *
+account_waive(Account *account, const Lot *lot, Points points)
+{
+	Entry	   *entry = add_entry(account, ENTRY_WAIVE, account->post->now);
+
+	entry->lot_no = lot->lot_no;
+	entry->base = points;
+	return entry;
 }
 
 void

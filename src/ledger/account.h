@@ -32,6 +32,7 @@ typedef enum EntryKind
 	ENTRY_MERGE,
 	ENTRY_FORFEIT,
 	ENTRY_RELEASE,
+	ENTRY_WAIVE,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -42,14 +43,15 @@ typedef struct Entry
 	int32		lot_no;			/* all points went to or from this lot; 0: see the allocations */
 	Points		points;
 	TimestampTz event_time;
-	Points		base;			/* what the points were reckoned from; what a hold reserves */
+	Points		base;			/* what the points were reckoned from; what a hold reserves; what refunds are let off */
 	Points		refunded;
 	Points		forgiven;		/* what a reversal could not or must not take */
 	int32		source_id;
 	int32		rule_id;
-	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured or released; the merge undone */
+	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured, released or owing; the merge undone */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
+	bool		has_clock;		/* the account's clock was moved: its end is stored, and hashed */
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
@@ -76,6 +78,7 @@ typedef struct Lot
 	Points		held;
 	Points		expired;
 	Points		waived;			/* of expired: reversals let off because the points had died */
+	Points		waived_before;	/* as it was read */
 	ItemPointerData tid;		/* invalid: not in the table yet */
 	bool		changed;
 	bool		fresh;
@@ -134,6 +137,7 @@ typedef struct Account
 	TimestampTz as_of;
 	TimestampTz next_change;
 	TimestampTz clock_end;		/* -infinity: there never was a clock */
+	TimestampTz clock_before;	/* as it was read */
 	Datum		tier;			/* 0: none */
 	TimestampTz tier_since;
 	TimestampTz tier_until;		/* 0: none */
@@ -179,6 +183,7 @@ extern Account *account_read(Post *post, TupleTableSlot *slot);
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
+extern Entry *account_waive(Account *account, const Lot *lot, Points points);	/* so much refunds are let off from now on */
 extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);
 extern Lot *account_settle_lot(Account *account, int32 lot_no);

@@ -55,7 +55,7 @@ PG_FUNCTION_INFO_V1(loyalty_audit_walk_archive);
 enum
 {
 	WALK_ACCOUNT, WALK_LOT, WALK_ENTRY, WALK_PROBLEM, WALK_POINTS, WALK_CREDITED, WALK_REDEEMED,
-	WALK_EXPIRED, WALK_AT, WALK_ENDED_AT, WALK_ENDED_BY, WALK_CURRENCY, WALK_HEAD, WALK_CHECKPOINT,
+	WALK_EXPIRED, WALK_WAIVED, WALK_AT, WALK_ENDED_AT, WALK_ENDED_BY, WALK_CURRENCY, WALK_HEAD, WALK_CHECKPOINT,
 	WALK_NATTS
 };
 
@@ -89,6 +89,7 @@ typedef struct Form
 	bool		reverses;		/* names an earlier entry */
 	bool		captures;		/* may name one: the hold captured, the merge undone */
 	bool		holds;			/* says in base what it reserves */
+	bool		lets_off;		/* says there what refunds are let off, be it nothing */
 	bool		pair;			/* names its other side in line */
 	bool		ends;			/* says in line which end it moves, and where to */
 	bool		part;			/* may name there what it is a part of */
@@ -110,6 +111,7 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_MERGE] = {.least = -1, .most = 1, .nothing = true, .pair = true, .captures = true},
 	[ENTRY_FORFEIT] = {.least = -1, .most = -1},
 	[ENTRY_RELEASE] = {.nothing = true, .reverses = true},
+	[ENTRY_WAIVE] = {.nothing = true, .lot = true, .lets_off = true, .captures = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -120,6 +122,8 @@ typedef struct LotSum
 	Points		points;
 	Points		credited;
 	Points		expired;
+	Points		waived;			/* as it was said last */
+	bool		waives;			/* it was */
 	int32		opened_by;		/* the first entry that touched it */
 	TimestampTz opened_at;		/* and that entry's time */
 	int32		ended_by;		/* the first entry that booked its end; 0: none */
@@ -300,6 +304,7 @@ answer_sums(Walk *walk)
 		values[WALK_POINTS] = PointsGetDatum(lot->points);
 		values[WALK_CREDITED] = PointsGetDatum(lot->credited);
 		values[WALK_EXPIRED] = PointsGetDatum(lot->expired);
+		values[WALK_WAIVED] = PointsGetDatum(lot->waived);
 		values[WALK_AT] = TimestampTzGetDatum(lot->opened_at);
 		values[WALK_ENDED_AT] = TimestampTzGetDatum(lot->ended_at);
 		values[WALK_ENDED_BY] = Int32GetDatum(lot->ended_by);
@@ -310,7 +315,7 @@ answer_sums(Walk *walk)
 	SET_VARSIZE(&head, sizeof(head));
 	memcpy(head.bytes, walk->head, CHAIN_HASH_LEN);
 	memset(nulls, false, sizeof(nulls));
-	nulls[WALK_LOT] = nulls[WALK_PROBLEM] = nulls[WALK_ENDED_AT] = nulls[WALK_ENDED_BY] = true;
+	nulls[WALK_LOT] = nulls[WALK_PROBLEM] = nulls[WALK_WAIVED] = nulls[WALK_ENDED_AT] = nulls[WALK_ENDED_BY] = true;
 	values[WALK_CHECKPOINT] = Int32GetDatum(walk->checkpoint_no);
 	nulls[WALK_CHECKPOINT] = walk->checkpoint_no == 0;
 	values[WALK_ENTRY] = Int32GetDatum(walk->entry_no);
@@ -377,6 +382,11 @@ add_to_lot(Walk *walk, int32 lot_no, const Entry *entry, Points points)
 	LotSum	   *lot = lot_sum(walk, lot_no, entry->entry_no, entry->event_time);
 
 	add_to(&lot->points, points);
+	if (entry->kind == ENTRY_WAIVE && entry->reverses == 0)
+	{
+		lot->waived = entry->base;
+		lot->waives = true;
+	}
 
 	/* What changes its key goes out of its lot and comes in again: no credit. */
 	if (points > 0 && entry->kind != ENTRY_REKEY)
@@ -597,10 +607,12 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 			return "does not name its source, rule and event";
 	}
 	else if (entry->source_id != 0 || entry->rule_id != 0 || (entry->line != NULL && !form->pair && !form->ends && !form->part) ||
-			 (entry->base != 0 && !form->holds) || entry->refunded != 0 || entry->forgiven != 0)
+			 (entry->base != 0 && !form->holds && !form->lets_off) || entry->refunded != 0 || entry->forgiven != 0)
 		return "has what only awards have";
 	if (form->holds && entry->base <= 0)
 		return "does not say what it reserves";
+	if (form->lets_off && entry->base < 0)
+		return "lets off less than nothing";
 	if (form->pair && entry->line == NULL)
 		return "does not name its other side";
 	if (form->ends && entry->line == NULL)
@@ -803,7 +815,7 @@ read_opened(Walk *walk, const Entry *entry, Effects *effects)
 		if (row->extended && !row->first_known)
 			tell(walk, FAULT_EXTENSION, entry->entry_no,
 				 psprintf("lot %d says that its end was moved, no entry does", row->lot_no));
-		effects_add_lot(effects, row->valid_from, row->first_end);
+		effects_add_lot(effects, row->valid_from, row->first_end, row->issued);
 	}
 }
 
@@ -838,6 +850,8 @@ check_entry(Walk *walk)
 	if (entry.lot_no != 0)
 		add_to_lot(walk, entry.lot_no, &entry, entry.points);
 	read_allocations(walk, &entry, &effects);
+	if (!nulls[ENTRY_CLOCK_END])
+		effects_set_clock(&effects, DatumGetTimestampTz(values[ENTRY_CLOCK_END]));
 	read_opened(walk, &entry, &effects);
 	read_holds(walk, &entry, &effects);
 	check_number(walk, entry.entry_no);
@@ -909,6 +923,8 @@ begin_after_anchors(Walk *walk)
 		add_to(&lot->points, DatumGetPoints(values[ANCHOR_LOT_POINTS]));
 		add_to(&lot->credited, DatumGetPoints(values[ANCHOR_LOT_CREDITED]));
 		add_to(&lot->expired, DatumGetPoints(values[ANCHOR_LOT_EXPIRED]));
+		if (!nulls[ANCHOR_LOT_WAIVED])
+			lot->waived = DatumGetPoints(values[ANCHOR_LOT_WAIVED]);
 		if (lot->ended_by == 0 && !nulls[ANCHOR_LOT_ENDED_BY])
 		{
 			lot->ended_by = DatumGetInt32(values[ANCHOR_LOT_ENDED_BY]);
@@ -942,6 +958,7 @@ lot_agrees(const Walk *walk, const LotRow *row, TimestampTz as_of)
 	sum->met = true;
 	j2date(row->issued + POSTGRES_EPOCH_JDATE, &year, &month, &day);
 	return row->remaining == sum->points && row->credited == sum->credited && row->expired == sum->expired &&
+		row->waived == sum->waived &&
 		!at_an_end(sum->points) && !at_an_end(sum->credited) && !at_an_end(sum->expired) &&
 		row->remaining >= 0 && row->held >= 0 && row->held <= row->remaining &&
 		row->waived >= 0 && row->waived <= row->expired &&
@@ -1231,6 +1248,7 @@ lots_agree(Walk *walk, int32 entries)
 			DatumGetPoints(values[ANCHOR_LOT_POINTS]) == sum->points &&
 			DatumGetPoints(values[ANCHOR_LOT_CREDITED]) == sum->credited &&
 			DatumGetPoints(values[ANCHOR_LOT_EXPIRED]) == sum->expired &&
+			(nulls[ANCHOR_LOT_WAIVED] ? !sum->waives : sum->waives && DatumGetPoints(values[ANCHOR_LOT_WAIVED]) == sum->waived) &&
 			DatumGetInt32(values[ANCHOR_LOT_OPENED_BY]) == sum->opened_by &&
 			DatumGetTimestampTz(values[ANCHOR_LOT_OPENED_AT]) == sum->opened_at &&
 			(nulls[ANCHOR_LOT_ENDED_BY] ? sum->ended_by == 0 :

@@ -5,8 +5,8 @@
  * Each entry's hash covers its own canonical bytes and the hash before it, so
  * that no entry can be changed, left out, put in or moved without every later
  * hash of the account changing.  With it is hashed what it did to lots: which it
- * took from or gave to, when those that it opened begin and were to end, what it
- * held.  Free text (reason) is left out: it may name a person, and must be erasable.
+ * took from or gave to, when those that it opened begin and were to end and in
+ * which month they were issued, when those end that end by activity, what it held.  Free text (reason) is left out: it may name a person, and must be erasable.
  *
  * The server's own interface to SHA-256 looks the algorithm up anew for each
  * hash and ties its state to a resource owner.  OpenSSL 3 takes longer over
@@ -106,7 +106,14 @@ effects_add_allocation(Effects *effects, int32 lot_no, Points points)
 }
 
 void
-effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at)
+effects_set_clock(Effects *effects, TimestampTz end)
+{
+	set_flag(effects, EFFECT_CLOCK);
+	add_int64(&effects->bytes, end);
+}
+
+void
+effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at, DateADT issued)
 {
 	uint8		later = valid_from != DT_NOBEGIN;
 
@@ -115,6 +122,7 @@ effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at
 	if (later)
 		add_int64(&effects->bytes, valid_from);
 	add_int64(&effects->bytes, expires_at);
+	add_int32(&effects->bytes, issued);
 }
 
 void

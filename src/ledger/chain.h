@@ -22,8 +22,9 @@ typedef struct ByteBuffer
 
 /*
  * What an entry does to lots, as it is hashed: a byte of flags, then what they
- * say.  First its allocations in their order, then the lots that it opens by
- * number, or those it holds points of.  Nothing at all: no bytes.
+ * say.  First its allocations in their order, then the end of the account's clock,
+ * if that moved, then the lots that it opens by number, or those it holds points
+ * of.  Nothing at all: no bytes.
  */
 typedef struct Effects
 {
@@ -32,15 +33,17 @@ typedef struct Effects
 } Effects;
 
 #define EFFECT_ALLOCATIONS	0x04
-#define EFFECT_LOTS			0x08
-#define EFFECT_HOLD			0x10
-#define EFFECT_FLAGS		(EFFECT_ALLOCATIONS | EFFECT_LOTS | EFFECT_HOLD)
+#define EFFECT_CLOCK		0x08
+#define EFFECT_LOTS			0x10
+#define EFFECT_HOLD			0x20
+#define EFFECT_FLAGS		(EFFECT_ALLOCATIONS | EFFECT_CLOCK | EFFECT_LOTS | EFFECT_HOLD)
 
 extern void effects_begin(Effects *effects);
 extern void effects_add_allocation(Effects *effects, int32 lot_no, Points points);
+extern void effects_set_clock(Effects *effects, TimestampTz end);
 
 /* expires_at as the entry made it, LOT_ON_CLOCK too. */
-extern void effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at);
+extern void effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at, DateADT issued);
 extern void effects_add_held(Effects *effects, TimestampTz ends_at, int32 lot_no, Points points);
 
 /*

@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/array.h"
 #include "base/errors.h"
 #include "base/owner.h"
 #include "base/subtransaction.h"
@@ -715,6 +716,7 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
 	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
 	values[ENTRY_HASH] = PointerGetDatum(&stored);
+	OPTIONAL(ENTRY_CLOCK_END, TimestampTzGetDatum(account->clock_end), entry->has_clock);
 	table_queue_row(&post->entry, slot);
 }
 
@@ -733,6 +735,9 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 
 	if (post->actor_id == 0)
 		post->actor_id = actor_now(post);
+
+	/* The first, so that lots that live by the new clock are not older than who says so. */
+	account->entries[0].has_clock = account->clock_end != account->clock_before;
 	for (int i = 0; i < account->nentries; i++)
 	{
 		Entry	   *entry = &account->entries[i];
@@ -748,6 +753,8 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 				break;
 			effects_add_allocation(&effects, next->lot_no, next->points);
 		}
+		if (entry->has_clock)
+			effects_set_clock(&effects, account->clock_end);
 		for (; lot < account->nlots; lot++)
 		{
 			const Lot  *next = account->lots[lot];
@@ -756,7 +763,8 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 				continue;
 			if (next->opened_by != entry->entry_no)
 				break;
-			effects_add_lot(&effects, next->dates.valid_from, next->by_activity ? LOT_ON_CLOCK : next->dates.expires_at);
+			effects_add_lot(&effects, next->dates.valid_from, next->by_activity ? LOT_ON_CLOCK : next->dates.expires_at,
+							next->dates.issued);
 		}
 		if (entry->kind == ENTRY_HOLD)
 			reserve_effects(account, entry->entry_no, &effects);
@@ -770,13 +778,45 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 	memcpy(account->head, previous, CHAIN_HASH_LEN);
 }
 
+static int
+by_number(const void *a, const void *b)
+{
+	const Lot  *x = *(Lot *const *) a;
+	const Lot  *y = *(Lot *const *) b;
+
+	return x->lot_no < y->lot_no ? -1 : x->lot_no > y->lot_no;
+}
+
+/* An entry for each lot, and each part of a hold, of which refunds are let off more or less than before. */
+static void
+book_waived(Account *account)
+{
+	const Lot **lots = NULL;
+	int			room = 0;
+	int			n = 0;
+
+	for (int i = 0; i < account->nlots; i++)
+		if (account->lots[i]->waived != account->lots[i]->waived_before)
+		{
+			lots = array_grow(lots, n, &room, sizeof(Lot *));
+			lots[n++] = account->lots[i];
+		}
+	if (n > 1)
+		qsort(lots, n, sizeof(Lot *), by_number);
+	for (int i = 0; i < n; i++)
+		(void) account_waive(account, lots[i], lots[i]->waived);
+	reserve_book_owed(account);
+}
+
 /* The account row first, since its update is the lock; false: start the visit again. */
 static bool
 store_visit(Account *account)
 {
 	Post	   *post = account->post;
-	uint8	  (*hashes)[CHAIN_HASH_LEN] = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
+	uint8	  (*hashes)[CHAIN_HASH_LEN];
 
+	book_waived(account);
+	hashes = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	if (account->nentries > 0)
 		hash_entries(account, hashes);
 

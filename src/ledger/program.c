@@ -35,7 +35,6 @@ PG_FUNCTION_INFO_V1(loyalty_program_sees_account);
 PG_FUNCTION_INFO_V1(loyalty_program_my_members);
 PG_FUNCTION_INFO_V1(loyalty_program_act_for);
 PG_FUNCTION_INFO_V1(loyalty_program_is_time_zone);
-PG_FUNCTION_INFO_V1(loyalty_program_clock_end);
 
 /* Columns of loyalty.program, loyalty.currency and loyalty.confinement */
 enum
@@ -660,13 +659,6 @@ member_enrolled_at(int64 member_id)
 	table_finish(&member);
 	UnregisterSnapshot(snapshot);
 	return result;
-}
-
-/* _clock_end(currency int, start timestamptz) */
-Datum
-loyalty_program_clock_end(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_TIMESTAMPTZ(clock_end(currency_by_id(PG_GETARG_INT32(0)), PG_GETARG_TIMESTAMPTZ(1)));
 }
 
 /*

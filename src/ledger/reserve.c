@@ -66,7 +66,7 @@ read_hold(Account *account, TupleTableSlot *slot)
 	hold->open = DatumGetBool(values[HOLD_OPEN]);
 	hold->points = DatumGetPoints(values[HOLD_POINTS]);
 	hold->captured = DatumGetPoints(values[HOLD_CAPTURED]);
-	hold->owed = DatumGetPoints(values[HOLD_OWED]);
+	hold->owed = hold->owed_before = DatumGetPoints(values[HOLD_OWED]);
 	hold->ends_at = DatumGetTimestampTz(values[HOLD_ENDS_AT]);
 	hold->released = !nulls[HOLD_RELEASED_AT];
 	hold->released_at = hold->released ? DatumGetTimestampTz(values[HOLD_RELEASED_AT]) : 0;
@@ -304,27 +304,37 @@ reserve_roll_forward(Account *account)
 }
 
 static int
-by_lot_no(const void *a, const void *b)
+by_numbers(const void *a, const void *b)
 {
 	const Hold *x = *(Hold *const *) a;
 	const Hold *y = *(Hold *const *) b;
 
+	if (x->hold_no != y->hold_no)
+		return x->hold_no < y->hold_no ? -1 : 1;
 	return x->lot->lot_no < y->lot->lot_no ? -1 : x->lot->lot_no > y->lot->lot_no;
 }
 
 void
 reserve_effects(const Account *account, int32 hold_no, Effects *effects)
 {
-	Hold	  **holds = palloc(sizeof(Hold *) * Max(account->nholds, 1));
-	int			n = 0;
-
+	qsort(account->holds, account->nholds, sizeof(Hold *), by_numbers);
 	for (int i = 0; i < account->nholds; i++)
 		if (account->holds[i]->hold_no == hold_no)
-			holds[n++] = account->holds[i];
-	qsort(holds, n, sizeof(Hold *), by_lot_no);
-	for (int i = 0; i < n; i++)
-		effects_add_held(effects, holds[i]->ends_at, holds[i]->lot->lot_no, holds[i]->points);
-	pfree(holds);
+			effects_add_held(effects, account->holds[i]->ends_at, account->holds[i]->lot->lot_no, account->holds[i]->points);
+}
+
+void
+reserve_book_owed(Account *account)
+{
+	if (account->nholds > 1)
+		qsort(account->holds, account->nholds, sizeof(Hold *), by_numbers);
+	for (int i = 0; i < account->nholds; i++)
+	{
+		const Hold *hold = account->holds[i];
+
+		if (hold->owed != hold->owed_before)
+			account_waive(account, hold->lot, hold->owed)->reverses = hold->hold_no;
+	}
 }
 
 static void

@@ -16,6 +16,7 @@ typedef struct Hold
 	Points		points;
 	Points		captured;
 	Points		owed;			/* of what is left: to be taken back when the hold ends, see reserve_owe() */
+	Points		owed_before;	/* as it was read */
 	TimestampTz ends_at;
 	TimestampTz released_at;
 	bool		released;
@@ -55,6 +56,9 @@ extern void reserve_review(Account *account);
 extern void (*reserve_let_off_hook) (Account *account, const Lot **lots, int n, Points *let_off);
 extern void (*reserve_take_owed_hook) (Account *account, Lot *lot, Points points, TimestampTz at);
 extern void reserve_store(Account *account);
+
+/* For post.c: an entry for each part of a hold that owes more or less than before. */
+extern void reserve_book_owed(Account *account);
 
 /* For post.c: what a hold that this visit made keeps of each lot, as it is hashed. */
 extern void reserve_effects(const Account *account, int32 hold_no, Effects *effects);

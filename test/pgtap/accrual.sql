@@ -799,7 +799,7 @@ INSERT INTO sales VALUES (1, 'eli', '2020-01-10 00:00+00', 100), (2, 'eli', '299
 SELECT is(t.has('eli', 'dead'), 100::numeric, 'the points of 2020 are dead');
 UPDATE sales SET total = 40 WHERE id = 1;
 SELECT is(t.has('eli', 'dead'), 100::numeric, 'what had expired is not taken from what lives');
-SELECT is(t.story('eli', 'dead'), 'earn 100, earn 100, expire -100, reverse 0', 'the end of the lot is booked first');
+SELECT is(t.story('eli', 'dead'), 'earn 100, earn 100, expire -100, reverse 0, waive 0', 'the end of the lot is booked first');
 UPDATE sales SET total = 50 WHERE id = 1;
 SELECT is(t.has('eli', 'dead'), 100::numeric, 'a raise of a dead award is dead');
 DELETE FROM sales WHERE id = 1;

@@ -118,7 +118,7 @@ SELECT is(balance('shop', 'ida'), '13.5', 'ida: (4 + 5) * (1 + 0.5)');
 SELECT is(balance('shop', 'joe'), '24', 'joe: 11 + 13');
 SELECT is(balance('shop', 'kim'), '10', 'kim: 70 - 35 - 5 - 7 + 2, of which 15 are held');
 SELECT is(balance('shop', 'lou'), '5', 'lou: 7 - 2');
-SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey', 'hold', 'release', 'transfer'],
+SELECT set_eq('SELECT kind FROM entries', ARRAY['earn', 'reverse', 'redeem', 'giveback', 'expire', 'adjust', 'rekey', 'hold', 'release', 'transfer', 'waive'],
     'entries of every kind are there');
 SELECT is((SELECT sum(debt) FROM account), '35', 'and a debt');
 SELECT is((SELECT sum(waived) FROM lot), '70', 'and points that had expired when they were taken back');
@@ -242,6 +242,8 @@ FROM (VALUES ($$'earn', -1, 1, 1, 1, 'x'$$, 'an entry of kind earn takes points'
              ($$'giveback', 1, reverses => 9$$, 'an entry of kind giveback reverses an entry that is not before it'),
              ($$'adjust', -1, 1, reverses => 1$$, 'an entry of kind adjust names an entry it reverses'),
              ($$'release', 1, 1, reverses => 3$$, 'an entry of kind release gives points'), ($$'release', 0$$, 'an entry of kind release does not name the entry it reverses'),
+             ($$'waive', 1, 1$$, 'an entry of kind waive gives points'), ($$'waive', 0$$, 'an entry of kind waive does not name its lot'),
+             ($$'waive', 0, 1, reverses => 1$$, 'of lot 1, which it does not hold, refunds are let off'),
              ($$'hold', 0$$, 'an entry of kind hold does not say what it reserves'), ($$'hold', 1, 1$$, 'an entry of kind hold gives points'),
              ($$'hold', -1, 1$$, 'an entry of kind hold takes points'), ($$'transfer', 1, 1$$, 'an entry of kind transfer does not name its other side'),
              ($$'transfer', 0$$, 'an entry of kind transfer moves nothing'),
@@ -258,7 +260,7 @@ SELECT pg_temp.finds('more given back than was spent', :ann, 5, 'of entry 4 145 
     $$SELECT pg_temp.add(@, 'giveback', 100, 1, reverses => 4)$$);
 SELECT pg_temp.finds('half of a change of key', :eve, 4, 'its pair of a change of key is not there',
     $$SELECT pg_temp.add(@, 'rekey', 5, 1, source_id, rule_id, event) FROM entry WHERE account_id = @ AND entry_no = 5$$);
-SELECT pg_temp.finds('an end booked twice, at two times', :fay, 7, 'the end of lot 3 is booked at %, it ends at %',
+SELECT pg_temp.finds('an end booked twice, at two times', :fay, 8, 'the end of lot 3 is booked at %, it ends at %',
     $$SELECT pg_temp.add(@, 'expire', -1, 3)$$);
 SELECT pg_temp.finds('an answer to a request that is not there', :ann, 9, 'the request ''till-9'' that it answered is not there',
     $$SELECT pg_temp.add(@, 'redeem', -1, 3, event => 'till-9')$$);
@@ -300,7 +302,7 @@ SELECT pg_temp.finds('a lot of nobody', 4711000, NULL, 'the account is not there
 SELECT pg_temp.finds(format('a lot''s %s becomes %s', col, value), :ann, 2, problem, format('UPDATE lot SET %s = %s WHERE account_id = @ AND lot_no = 2', col, value))
 FROM (VALUES ('expires_at', 'expires_at + interval ''1 day''', 'the hash is not%'), ('expires_at', '''infinity''', 'the hash is not%'),
              ('valid_from', 'earned_at', 'the hash is not%'), ('valid_from', '''infinity''', 'the hash is not%'),
-             ('by_activity', 'true', 'the hash is not%'), ('by_activity', 'true', 'lot 2 ends at %, and came to end by activity'),
+             ('issued', '''2000-01-01''', 'the hash is not%'), ('by_activity', 'true', 'the hash is not%'), ('by_activity', 'true', 'lot 2 ends at %, and came to end by activity'),
              ('expires_at', '''294276-12-31 23:59:59.999999+00''', 'lot 2 ends at 294276-12-31%, and did not come to end so'),
              ('extended', 'true', 'lot 2 says that its end was moved, no entry does'),
              ('opened_by', '3', 'the hash is not%'), ('opened_by', '3', 'lot 2 was opened by entry 3, its first entry is 2')) c (col, value, problem);
@@ -309,6 +311,7 @@ SELECT pg_temp.finds('another lot pays, and has less for it', :ann, 4, 'the hash
     UPDATE lot SET remaining = remaining + CASE lot_no WHEN 1 THEN 1 ELSE -1 END, open = true WHERE account_id = @ AND lot_no IN (1, 2)$$);
 SELECT pg_temp.finds('what came in', :ann, 2, 'lot 2 was credited 71 points, by its entries 70', $$UPDATE lot SET credited = 71 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what expired', :fay, 2, 'of lot 2 29 points expired, by its entries 30', $$UPDATE lot SET expired = 29 WHERE account_id = @ AND lot_no = 2$$);
+SELECT pg_temp.finds('less was waived', :fay, 1, 'of lot 1 69 points were waived, by its entries 70', $$UPDATE lot SET waived = 69 WHERE account_id = @ AND lot_no = 1$$);
 SELECT pg_temp.finds('what was waived', :fay, 1, 'of lot 1 70 points expired and 71 were waived', $$ALTER TABLE lot DROP CONSTRAINT lot_amounts; UPDATE lot SET waived = 71 WHERE account_id = @ AND lot_no = 1$$);
 SELECT pg_temp.finds('what is held', :ann, NULL, '0 points are held, by the lots 1', $$UPDATE lot SET held = 1 WHERE account_id = @ AND lot_no = 2$$);
 SELECT pg_temp.finds('what is held, beyond what is left', :ann, 2, 'lot 2 has 50 points left and 51 held', $$ALTER TABLE lot DROP CONSTRAINT lot_amounts; UPDATE lot SET held = 51 WHERE account_id = @ AND lot_no = 2$$);

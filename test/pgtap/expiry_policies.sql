@@ -273,7 +273,10 @@ SELECT ok(pg_temp.behind('act', $$ WITH ended AS (UPDATE lot SET expires_at = a.
 	UPDATE account a SET live = a.live - e.remaining, next_change = 'infinity' FROM ended e WHERE e.account_id = a.account_id $$)
 	= 'lot N ended by activity at N, when by the entries no clock ran out', 'an end before its time');
 INSERT INTO public.act (id, who, amount, at) VALUES (17, 'leo', 10, pg_temp.day(-20));
+INSERT INTO public.act (id, who, amount, at) VALUES (21, 'leo', 2, pg_temp.day(-25));
 INSERT INTO public.act (id, who, amount, at) VALUES (18, 'leo', 5, pg_temp.day(0));
+SELECT is((SELECT string_agg(coalesce((e.clock_end::date - now()::date)::text, 'unmoved'), ', ' ORDER BY e.entry_no) FROM entry e JOIN account a USING (account_id) WHERE a.member_key = 'leo'), '11, unmoved, 31',
+	'entries say where to they moved the clock');
 SELECT pg_temp.pass_time('40 days');
 INSERT INTO public.act (id, who, amount, at) VALUES (19, 'leo', 3, pg_temp.day(0));
 SELECT is(pg_temp.clock('act', 'leo') || ' ' || (SELECT string_agg(DISTINCT l.expires_at::date - now()::date || ' ' || l.state, ', ') FROM lots l WHERE l.program = 'act' AND l.member = 'leo'), '31 -9 expired, 31 live',
@@ -289,7 +292,7 @@ INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');
 -- Times that no calendar has are told, too, and stop nothing.
 SELECT ok(pg_temp.behind('act', format('UPDATE %s SET %s = %L', tab, col, value)) LIKE '%the hash is not%', format('%s: %s', col, value))
-FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
+FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at'), ('entry', 'clock_end')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
 SELECT isnt(pg_temp.behind('act', format('UPDATE lot SET expires_at = %L WHERE by_activity', value)), 'nothing', 'ends: ' || value)
 FROM unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
 

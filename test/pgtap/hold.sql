@@ -235,7 +235,12 @@ $$;
 CREATE FUNCTION pg_temp.last(who text, n int DEFAULT 1) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(what, ', ' ORDER BY entry_no)
 	FROM (SELECT e.entry_no, format('%s %s forgiven %s', e.kind, trim_scale(e.points::numeric), coalesce(trim_scale(e.forgiven::numeric), 0)) AS what
-		FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE a.member_key = who AND a.currency_id = ANY (pg_temp.kind_ones()) ORDER BY e.entry_no DESC LIMIT n) e
+		FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE a.member_key = who AND a.currency_id = ANY (pg_temp.kind_ones()) AND e.kind <> 'waive' ORDER BY e.entry_no DESC LIMIT n) e
+$$;
+-- What is owed is said by an entry each time it changes: of which hold and lot, and how much it is from then on.
+CREATE FUNCTION pg_temp.waived(who text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s of hold %s, lot %s', coalesce(trim_scale(e.base::numeric), 0), (SELECT count(*) FROM loyalty.entry h WHERE h.account_id = e.account_id AND h.kind = 'hold' AND h.entry_no <= e.reverses), e.lot_no), '; ' ORDER BY e.entry_no)
+	FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE a.member_key = who AND a.currency_id = ANY (pg_temp.kind_ones()) AND e.kind = 'waive'
 $$;
 INSERT INTO public.orders (id, who, amount, at) VALUES (100, 'oda', 100, now());
 CREATE TEMP TABLE o AS SELECT hold('club', 'oda', 100, '1 day') AS h;
@@ -245,6 +250,7 @@ SELECT results_eq($$ SELECT balance('club', 'oda')::numeric, balance('club', 'od
 SELECT is(release(h)::numeric, 100.0, 'released') FROM o;
 SELECT is(pg_temp.free('oda'), '0 free, 0 held, 0 redeemed, 0 expired', 'nothing is free');
 SELECT is(pg_temp.last('oda'), 'reverse -100 forgiven -100', 'what was let off is taken');
+SELECT is(pg_temp.waived('oda'), '100 of hold 1, lot 1; 0 of hold 1, lot 1', 'and no longer owed');
 SELECT pg_temp.proved('held, refunded, released');
 
 -- The hold ends by the clock: the same, whether anybody has come by or not.
@@ -280,6 +286,7 @@ DELETE FROM public.orders WHERE id = 103;
 SELECT is(pg_temp.last('rosa') || '; ' || pg_temp.open_holds('rosa'), 'reverse -30 forgiven 70; 10 of 60, 60 of 60', '30 were free, 70 are owed');
 SELECT capture(soon, 45) > 0 FROM od;
 SELECT is(pg_temp.open_holds('rosa'), '55 of 60, 15 of 15', 'what is captured of one is owed by the other');
+SELECT is(pg_temp.waived('rosa'), '10 of hold 1, lot 1; 60 of hold 2, lot 1; 55 of hold 1, lot 1; 15 of hold 2, lot 1', 'as the entries say');
 SELECT is(release(late)::numeric, 60.0, 'that is released before') FROM od;
 SELECT is(pg_temp.open_holds('rosa') || '; ' || pg_temp.free('rosa'), '10 of 15; 0 free, 15 held, 45 redeemed, 0 expired', '60 of 70 taken from it');
 SELECT is(release(soon)::numeric, 15.0, 'then the first') FROM od;

@@ -258,9 +258,9 @@ SELECT is(pg_temp.chain('pia'), 'earn 80, redeem -20, forfeit -60', 'orders that
 SELECT is(pg_temp.chain('quin'), 'earn 50, reverse -50', 'though the other has lost it');
 UPDATE public.orders SET refunded = 5 WHERE id = 62;
 UPDATE public.orders SET refunded = 70 WHERE id = 60;
-SELECT is(pg_temp.chain('pia'), 'earn 80, redeem -20, forfeit -60, reverse -10 forgave 60', 'a refund takes what was not forfeited, for which nothing is left');
+SELECT is(pg_temp.chain('pia'), 'earn 80, redeem -20, forfeit -60, reverse -10 forgave 60, waive 0', 'a refund takes what was not forfeited, for which nothing is left');
 UPDATE public.orders SET amount = 110, refunded = 0 WHERE id = 60;
-SELECT is(pg_temp.chain('pia'), 'earn 80, redeem -20, forfeit -60, reverse -10 forgave 60, earn 40 forgave -60, forfeit -30', 'what comes to an earlier order repays, and is forfeited');
+SELECT is(pg_temp.chain('pia'), 'earn 80, redeem -20, forfeit -60, reverse -10 forgave 60, waive 0, earn 40 forgave -60, forfeit -30, waive 0', 'what comes to an earlier order repays, and is forfeited');
 SELECT giveback(spent) > 0 FROM p;
 SELECT is(pg_temp.has('pia'), '0 free, 0 pending, 0 debt, 110 earned, 0 redeemed, 110 expired', 'what is given back is, too');
 SELECT pg_temp.proved('closed');
