@@ -522,59 +522,61 @@ COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against th
 -- Clocks: each ends when the last entry that moved it says. Who was merged lives by the clock of who
 -- has the points, and that by what both do; what they did together moved the clocks that they have when
 -- they came apart. And lots: each ended with a clock that ran out, and none lives on by the next.
+-- Of what is read once the planner knows nothing: nested loops would take the square.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
-    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp AS $$
+    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
-    WITH RECURSIVE said AS MATERIALIZED (
-        SELECT b.account_id, b.entry_no, b.recorded_at, b.clock_end, lead(b.entry_no) OVER entries IS NULL AS is_last,
-               max(b.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    WITH RECURSIVE mark AS MATERIALIZED (
+        SELECT b.account_id, b.entry_no, b.recorded_at, b.clock_end, CASE WHEN b.kind = 'merge' AND b.line ~ '^[0-9]{9,18}$' THEN left(b.line, -8)::bigint END AS other
         FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT * FROM loyalty._book b WHERE b.account_id = a.account_id AND b.clock_end IS NOT NULL OFFSET 0) b
-        WHERE a.clock_end IS NOT NULL OR a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL)
-        WINDOW entries AS (PARTITION BY b.account_id ORDER BY b.entry_no)
+        CROSS JOIN LATERAL (SELECT * FROM loyalty._book b WHERE b.account_id = a.account_id AND (b.clock_end IS NOT NULL OR b.kind = 'merge') OFFSET 0) b
+        WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL
+                                UNION ALL SELECT k.currency_id FROM loyalty.account k WHERE k.clock_end IS NOT NULL)
+    ), said AS MATERIALIZED (
+        SELECT k.account_id, k.entry_no, k.recorded_at, k.clock_end, lead(k.entry_no) OVER entries IS NULL AS is_last,
+               max(k.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM mark k WHERE k.clock_end IS NOT NULL
+        WINDOW entries AS (PARTITION BY k.account_id ORDER BY k.entry_no)
     ), met AS (
         -- Those with whom it ever was one.
         SELECT a.account_id, a.account_id AS other FROM loyalty.account a WHERE a.clock_end IS NOT NULL
         UNION
-        SELECT m.account_id, left(e.line, -8)::bigint FROM met m JOIN loyalty._book e ON e.account_id = m.other
-        WHERE e.kind = 'merge' AND e.line ~ '^[0-9]{9,18}$'
-    ), alone AS (
-        SELECT m.account_id FROM met m GROUP BY m.account_id HAVING count(*) = 1
-    ), unknown AS (
-        SELECT m.account_id FROM met m JOIN loyalty._discarded d ON d.account_id = m.other
+        SELECT m.account_id, k.other FROM met m JOIN mark k ON k.account_id = m.other WHERE k.other IS NOT NULL
+    ), clock AS MATERIALIZED (
+        SELECT a.account_id, a.clock_end, count(*) = 1 AS alone
+        FROM loyalty.account a JOIN met m USING (account_id) LEFT JOIN loyalty._discarded d ON d.account_id = m.other
+        GROUP BY a.account_id, a.clock_end HAVING count(d.account_id) = 0
+    ), told AS MATERIALIZED (
+        SELECT m.account_id, s.clock_end, bool_or(s.is_last) AS is_last FROM met m JOIN said s ON s.account_id = m.other GROUP BY m.account_id, s.clock_end
     ), lot AS MATERIALIZED (
-        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
-        FROM loyalty.lot l WHERE l.by_activity AND l.account_id NOT IN (SELECT u.account_id FROM unknown u)
+        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock, k.alone
+        FROM loyalty.lot l JOIN clock k USING (account_id) WHERE l.by_activity
     )
     SELECT a.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('its clock ends at %s, by the entry at %s', coalesce(a.clock_end::text, 'no time'), s.clock_end)
-    FROM loyalty.account a
-    LEFT JOIN loyalty._person p USING (account_id)
-    CROSS JOIN LATERAL unnest(coalesce(p.accounts, ARRAY[a.account_id])) o (account_id)
-    JOIN said s ON s.account_id = o.account_id AND s.is_last
-    WHERE a.merged_into IS NULL AND coalesce(a.clock_end, '-infinity') < s.clock_end AND s.clock_end > a.as_of
+    FROM (SELECT a.account_id, a.clock_end, a.as_of, unnest(coalesce(p.accounts, ARRAY[a.account_id])) AS other
+          FROM loyalty.account a LEFT JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL) a
+    JOIN said s ON s.account_id = a.other AND s.is_last AND s.clock_end > a.as_of AND s.clock_end > coalesce(a.clock_end, '-infinity')
     UNION ALL
-    SELECT a.account_id, NULL, format('its clock ends at %s, which no entry says', a.clock_end)
-    FROM loyalty.account a
-    WHERE a.clock_end IS NOT NULL AND a.merged_into IS NULL AND a.account_id NOT IN (SELECT u.account_id FROM unknown u)
-      AND NOT EXISTS (SELECT FROM met m JOIN said s ON s.account_id = m.other
-                      WHERE m.account_id = a.account_id AND s.clock_end = a.clock_end
-                        AND (s.is_last OR a.account_id NOT IN (SELECT n.account_id FROM alone n)))
+    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
+    FROM clock k JOIN loyalty.account a ON a.account_id = k.account_id AND a.merged_into IS NULL
+    LEFT JOIN told t ON t.account_id = k.account_id AND t.clock_end = k.clock_end
+    WHERE t.account_id IS NULL OR (k.alone AND NOT t.is_last)
     UNION ALL
-    SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
-           format('lot %s ended by activity at %s, when by the entries no clock ran out', l.lot_no, l.expires_at)
-    -- Those that ended together are asked for once.
-    FROM (SELECT DISTINCT ON (l.account_id, l.expires_at) l.* FROM lot l WHERE NOT l.on_clock ORDER BY l.account_id, l.expires_at, l.lot_no) l
-    WHERE NOT EXISTS (SELECT FROM met m JOIN said s ON s.account_id = m.other WHERE m.account_id = l.account_id AND s.clock_end = l.expires_at)
-       -- Before it ran out it was moved.
-       OR EXISTS (SELECT FROM said s WHERE s.account_id = l.account_id AND s.recorded_at < l.expires_at AND s.clock_end > l.expires_at)
+    SELECT l.account_id, loyalty._entry_id(l.account_id, min(l.opened_by)),
+           format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)
+    FROM lot l
+    LEFT JOIN told t ON t.account_id = l.account_id AND t.clock_end = l.expires_at
+    -- Before it ran out it was moved.
+    LEFT JOIN said s ON s.account_id = l.account_id AND s.recorded_at < l.expires_at AND s.clock_end > l.expires_at
+    WHERE NOT l.on_clock AND (t.account_id IS NULL OR s.account_id IS NOT NULL)
+    GROUP BY l.account_id, l.expires_at
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
     -- The last that found the clock run out. Others may have moved that of who was one with them.
-    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s JOIN alone USING (account_id)
-          WHERE s.before < s.recorded_at GROUP BY s.account_id) s
-    JOIN lot l ON l.account_id = s.account_id AND l.on_clock AND l.opened_by < s.entry_no;
+    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.before < s.recorded_at GROUP BY s.account_id) s
+    JOIN lot l ON l.account_id = s.account_id AND l.alone AND l.on_clock AND l.opened_by < s.entry_no;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 
