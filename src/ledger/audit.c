@@ -1041,30 +1041,42 @@ account_agrees(Walk *walk)
  *		The functions
  * ---------------------------------------------------------------- */
 
+#define CURSORS		8
+
+/* All of them, those first whose rows say in both walks which accounts there are. */
 static Cursor *
 cursor_of(Walk *walk, int n)
 {
-	Cursor	   *cursors[] = {&walk->account, &walk->entry, &walk->allocation, &walk->checkpoint, &walk->anchor,
+	Cursor	   *cursors[CURSORS] = {&walk->account, &walk->entry, &walk->allocation, &walk->checkpoint, &walk->anchor,
 		&walk->anchor_lot, &walk->lot, &walk->hold
 	};
 
-	/* Lots and holds are not the archive's: they are looked for where an account has an anchor. */
-	return n < (int) lengthof(cursors) - (walk->archived ? 2 : 0) ? cursors[n] : NULL;
+	return cursors[n];
+}
+
+/* Lots and holds are not the archive's: they are looked for where an account has an anchor. */
+static int
+leading_cursors(const Walk *walk)
+{
+	return walk->archived ? CURSORS - 2 : CURSORS;
 }
 
 /* The least account of which any table has a row; false: there is none left. */
 static bool
 next_account(Walk *walk, int64 *account_id)
 {
-	const Cursor *cursor;
 	bool		found = false;
 
-	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
+	for (int i = 0; i < leading_cursors(walk); i++)
+	{
+		const Cursor *cursor = cursor_of(walk, i);
+
 		if (cursor->there && (!found || cursor->account_id < *account_id))
 		{
 			*account_id = cursor->account_id;
 			found = true;
 		}
+	}
 	return found;
 }
 
@@ -1081,18 +1093,19 @@ is_left_out(const Walk *walk, int64 account_id)
 static void
 leave_out(Walk *walk, int64 account_id)
 {
-	Cursor	   *cursor;
+	for (int i = 0; i < leading_cursors(walk); i++)
+	{
+		Cursor	   *cursor = cursor_of(walk, i);
 
-	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
-		if (cursor->there && cursor->account_id == account_id)
-		{
-			if (account_id == walk->last)
-				cursor->there = false;
-			else if (cursor == &walk->account)
-				advance(walk, cursor);
-			else
-				move_to(walk, cursor, account_id + 1);
-		}
+		if (!cursor->there || cursor->account_id != account_id)
+			continue;
+		if (account_id == walk->last)
+			cursor->there = false;
+		else if (cursor == &walk->account)
+			advance(walk, cursor);
+		else
+			move_to(walk, cursor, account_id + 1);
+	}
 }
 
 /* What both walks are given: see loyalty_audit_walk(). */
@@ -1158,7 +1171,6 @@ static void
 walk_accounts(Walk *walk, void (*walk_account) (Walk *walk))
 {
 	int64		account_id = 0;
-	Cursor	   *cursor;
 
 	while (next_account(walk, &account_id))
 	{
@@ -1175,9 +1187,8 @@ walk_accounts(Walk *walk, void (*walk_account) (Walk *walk))
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(walk->scratch);
 	}
-	walk->archived = false;
-	for (int i = 0; (cursor = cursor_of(walk, i)) != NULL; i++)
-		end_cursor(cursor);
+	for (int i = 0; i < CURSORS; i++)
+		end_cursor(cursor_of(walk, i));
 	for (int i = 0; i < (int) lengthof(walk->extensions); i++)
 		if (walk->extensions[i].rel != NULL)
 			table_finish(&walk->extensions[i]);
