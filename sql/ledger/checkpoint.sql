@@ -177,7 +177,7 @@ CREATE FUNCTION loyalty.proof(entry_id bigint, number int DEFAULT NULL) RETURNS 
     SET search_path = pg_catalog, loyalty, pg_temp SET jit = off AS $$
 DECLARE
     -- What one of each takes, about.
-    entry_length constant int := 134;
+    entry_length constant int := 90;
     checkpoint_length constant int := 88;
     account bigint := entry_id / 100000000;
     first int := entry_id % 100000000;
