@@ -34,11 +34,12 @@ CREATE VIEW loyalty._hashed_effect AS
           UNION ALL
           SELECT e.account_id, e.entry_no, 8, timestamptz_send(e.clock_end) FROM loyalty._book e WHERE e.clock_end IS NOT NULL
           UNION ALL
-          -- When the lots that it opened begin, and were to end, and their month.
+          -- When the lots that it opened begin, and were to end, and their month; nothing where damage left no end.
           SELECT l.account_id, l.opened_by, 16,
                  string_agg(CASE WHEN l.valid_from = '-infinity' THEN '\x00' ELSE '\x01' || timestamptz_send(l.valid_from) END
                             || timestamptz_send(CASE WHEN l.by_activity THEN '294276-12-31 23:59:59.999999+00'
-                                   WHEN l.extended THEN (SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
+                                   WHEN l.extended THEN (SELECT CASE WHEN e.line ~ '^(infinity|\d{4,6}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3])(:[0-5]\d){2}\.\d{6}Z) '
+                                                                   THEN split_part(e.line, ' ', 1)::timestamptz END FROM loyalty._book e
                                                          WHERE e.account_id = l.account_id AND e.kind = 'extend' AND e.lot_no = l.lot_no
                                                          ORDER BY e.entry_no LIMIT 1)
                                    ELSE l.expires_at END) || date_send(l.issued), '' ORDER BY l.lot_no)

@@ -266,6 +266,8 @@ SELECT ok(pg_temp.behind('long', $$ ALTER TABLE entry ALTER kind DROP NOT NULL; 
 	LIKE '%lot N says that its end was moved, no entry does%', 'extensions that do not say what they are');
 SELECT ok(pg_temp.behind('long', format($$ UPDATE entry SET line = %L WHERE kind = 'extend' $$, line)) LIKE '%lot N says that its end was moved, no entry does%', 'or from when: ' || left(line, 20))
 FROM unnest(ARRAY['', 'x', '2147483647-2147483647-2147483647T2147483647:2147483647:2147483647.999999Z', repeat('9', 40) || '-01-01T00:00:00.000000Z']) line;
+SELECT lives_ok(format($$ SELECT pg_temp.behind('long', $b$ UPDATE entry SET line = %L WHERE kind = 'extend'; SELECT sum(octet_length(effects)) FROM _hashed_effect $b$) $$, line), 'and stop no export: ' || left(line, 20))
+FROM unnest(ARRAY['', 'x', '2147483647-2147483647-2147483647T2147483647:2147483647:2147483647.999999Z', repeat('9', 40) || '-01-01T00:00:00.000000Z']) line;
 
 -- Lots that live by activity: said to have ended, or, where a clock ran out and nobody booked it yet, to have ended
 -- by one that had been moved, or to live on by the next. The totals agree.
