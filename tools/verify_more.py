@@ -156,7 +156,7 @@ class Story:
             allocations = [(lot_no, number(entry[2]))]
         self.recorded_at = max(self.recorded_at, number(entry[4]))
         if clock is not None:
-            if self.clock <= self.recorded_at:
+            if self.clock <= self.recorded_at and not self.merged:
                 self.end_by_clock()
             self.clock = clock
         self.merged |= kind == b'merge'
@@ -224,13 +224,16 @@ def balance_faults(folder, moment=None):
     at = microseconds(moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc))
     discarded = starts(folder)
     for account_id, files in of_accounts(folder):
-        lots = {number(lot[1]): [number(field) for field in lot[2:]] for lot in files['lot']}
+        lots = {number(lot[1]): [number(field or b'') for field in lot[2:]] for lot in files['lot']}
         holds = {(number(hold[1]), number(hold[2])): [number(field) for field in hold[3:]] for hold in files['hold']}
         posted = sum(number(account[2]) for account in files['account'])
         late = next((number(entry[1]) for entry in files['entry'] if number(entry[4]) > at), None)
         found = [f'entry {late} was booked after that moment'] if late else []
         if not late and account_id not in discarded:
-            found = [*Story(files['entry']).faults(lots, holds, posted)]
+            try:
+                found = [*Story(files['entry']).faults(lots, holds, posted)]
+            except (LookupError, TypeError, ValueError, struct.error):
+                found = ['its entries name lots or holds that are not there, or can\'t be read']
         yield from (f'account {number(account_id)}: {fault}' for fault in found)
         if not found:
             held = collections.Counter()

@@ -529,13 +529,15 @@ CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id
 BEGIN
     RETURN QUERY
     WITH RECURSIVE mark AS MATERIALIZED (
-        SELECT b.account_id, b.entry_no, b.recorded_at, b.clock_end, CASE WHEN b.kind = 'merge' AND b.line ~ '^[0-9]{9,18}$' THEN left(b.line, -8)::bigint END AS other
+        -- Whoever began before may have come after one that began later: latest is when it was at least.
+        SELECT b.account_id, b.entry_no, b.latest, b.clock_end, CASE WHEN b.kind = 'merge' AND b.line ~ '^[0-9]{9,18}$' THEN left(b.line, -8)::bigint END AS other
         FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT * FROM loyalty._book b WHERE b.account_id = a.account_id AND (b.clock_end IS NOT NULL OR b.kind = 'merge') OFFSET 0) b
+        CROSS JOIN LATERAL (SELECT b.*, max(b.recorded_at) OVER (ORDER BY b.entry_no) AS latest FROM loyalty._book b WHERE b.account_id = a.account_id OFFSET 0) b
         WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL
                                 UNION ALL SELECT k.currency_id FROM loyalty.account k WHERE k.clock_end IS NOT NULL)
+          AND (b.clock_end IS NOT NULL OR b.kind = 'merge')
     ), said AS MATERIALIZED (
-        SELECT k.account_id, k.entry_no, k.recorded_at, k.clock_end, lead(k.entry_no) OVER entries IS NULL AS is_last,
+        SELECT k.account_id, k.entry_no, k.latest, k.clock_end, lead(k.entry_no) OVER entries IS NULL AS is_last,
                max(k.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
         FROM mark k WHERE k.clock_end IS NOT NULL
         WINDOW entries AS (PARTITION BY k.account_id ORDER BY k.entry_no)
@@ -545,14 +547,14 @@ BEGIN
         UNION
         SELECT m.account_id, k.other FROM met m JOIN mark k ON k.account_id = m.other WHERE k.other IS NOT NULL
     ), clock AS MATERIALIZED (
-        SELECT a.account_id, a.clock_end, count(*) = 1 AS alone
+        SELECT a.account_id, a.clock_end, count(*) = 1 AS alone, count(d.account_id) = 0 AS known
         FROM loyalty.account a JOIN met m USING (account_id) LEFT JOIN loyalty._discarded d ON d.account_id = m.other
-        GROUP BY a.account_id, a.clock_end HAVING count(d.account_id) = 0
+        GROUP BY a.account_id, a.clock_end
     ), told AS MATERIALIZED (
         SELECT m.account_id, s.clock_end, bool_or(s.is_last) AS is_last FROM met m JOIN said s ON s.account_id = m.other GROUP BY m.account_id, s.clock_end
     ), lot AS MATERIALIZED (
         SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock, k.alone
-        FROM loyalty.lot l JOIN clock k USING (account_id) WHERE l.by_activity
+        FROM loyalty.lot l JOIN clock k USING (account_id) WHERE l.by_activity AND k.known
     )
     SELECT a.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('its clock ends at %s, by the entry at %s', coalesce(a.clock_end::text, 'no time'), s.clock_end)
     FROM (SELECT a.account_id, a.clock_end, a.as_of, unnest(coalesce(p.accounts, ARRAY[a.account_id])) AS other
@@ -562,21 +564,30 @@ BEGIN
     SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
     FROM clock k JOIN loyalty.account a ON a.account_id = k.account_id AND a.merged_into IS NULL
     LEFT JOIN told t ON t.account_id = k.account_id AND t.clock_end = k.clock_end
-    WHERE t.account_id IS NULL OR (k.alone AND NOT t.is_last)
+    -- Of what was discarded the last that stayed tells still.
+    WHERE CASE WHEN k.known THEN t.account_id IS NULL OR (k.alone AND NOT t.is_last)
+          ELSE k.alone AND t.is_last IS NOT TRUE AND k.account_id IN (SELECT s.account_id FROM said s) END
+    UNION ALL
+    -- Awards of a merged member that wait live by the clock of who has the points.
+    SELECT d.account_id, NULL, format('its clock ends at %s, that of account %s, which has its points, at %s',
+                                      coalesce(d.clock_end::text, 'no time'), i.account_id, coalesce(i.clock_end::text, 'no time'))
+    FROM (SELECT p.account_id, unnest(p.accounts) AS other FROM loyalty._person p) p
+    JOIN loyalty.account i ON i.account_id = p.account_id
+    JOIN loyalty.account d ON d.account_id = p.other AND d.merged_into IS NOT NULL AND d.pending > 0 AND d.clock_end IS DISTINCT FROM i.clock_end
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, min(l.opened_by)),
            format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)
     FROM lot l
     LEFT JOIN told t ON t.account_id = l.account_id AND t.clock_end = l.expires_at
-    -- Before it ran out it was moved.
-    LEFT JOIN said s ON s.account_id = l.account_id AND s.recorded_at < l.expires_at AND s.clock_end > l.expires_at
+    -- Before it ran out it was moved. One that began not long before may have come after one that wrote no entry.
+    LEFT JOIN said s ON s.account_id = l.account_id AND s.latest < greatest(l.expires_at, '0001-01-01 00:00+00') - interval '1 hour' AND s.clock_end > l.expires_at
     WHERE NOT l.on_clock AND (t.account_id IS NULL OR s.account_id IS NOT NULL)
     GROUP BY l.account_id, l.expires_at
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
     -- The last that found the clock run out. Others may have moved that of who was one with them.
-    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.before < s.recorded_at GROUP BY s.account_id) s
+    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.before < s.latest GROUP BY s.account_id) s
     JOIN lot l ON l.account_id = s.account_id AND l.alone AND l.on_clock AND l.opened_by < s.entry_no;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';

@@ -279,8 +279,10 @@ INSERT INTO public.act (id, who, amount, at) VALUES (21, 'leo', 2, pg_temp.day(-
 INSERT INTO public.act (id, who, amount, at) VALUES (18, 'leo', 5, pg_temp.day(0));
 SELECT is((SELECT string_agg(coalesce((e.clock_end::date - now()::date)::text, 'unmoved'), ', ' ORDER BY e.entry_no) FROM entry e JOIN account a USING (account_id) WHERE a.member_key = 'leo'), '11, unmoved, 31',
 	'entries say where to they moved the clock');
+INSERT INTO public.act (id, who, amount, at) VALUES (23, 'lew', 10, pg_temp.day(-20));
 SELECT pg_temp.pass_time('40 days');
-INSERT INTO public.act (id, who, amount, at) VALUES (19, 'leo', 3, pg_temp.day(0));
+INSERT INTO public.act (id, who, amount, at) VALUES (24, 'lew', 1, pg_temp.day(-90));
+INSERT INTO public.act (id, who, amount, at) VALUES (19, 'leo', 3, pg_temp.day(0)), (25, 'lew', 3, pg_temp.day(0));
 SELECT is(pg_temp.clock('act', 'leo') || ' ' || (SELECT string_agg(DISTINCT l.expires_at::date - now()::date || ' ' || l.state, ', ') FROM lots l WHERE l.program = 'act' AND l.member = 'leo'), '31 -9 expired, 31 live',
 	'the last of 40 days ago runs out on day 31; then another starts');
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'all is well');
@@ -289,6 +291,8 @@ SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - 
 SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '294276-12-31 23:59:59.999999+00' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() RETURNING lot.*)
 	UPDATE account a SET live = a.live + e.remaining FROM (SELECT account_id, sum(remaining::numeric)::points AS remaining FROM dead GROUP BY 1) e WHERE e.account_id = a.account_id $$),
 	'lot N lives by activity, its clock ran out before entry N', 'the dead alive');
+SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '50 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'lew' AND entry.event = '25'; SELECT pg_temp.rehash() $$),
+	'nothing', 'who began before a clock ran out, and came after one who began later, found it run out');
 
 INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 12:00+00');
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');

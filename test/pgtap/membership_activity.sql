@@ -227,5 +227,17 @@ SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval 
 	'its clock ends at N, by the entry at N; its clock ends at N, which no entry says', 'set back');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, which no entry says', 'or forward');
 
+-- What waits under a merged key lives by the clock of who has the points.
+SELECT create_currency('act', 'stays', validity => '300 days', confirm => true, activity => '{earn}') > 0, add_rule('act', 'stay', points_per => 1, currency => 'stays', kind => 'stay') > 0, enrol('act', 'lou') > 0;
+CREATE TABLE public.stays (LIKE public.act INCLUDING ALL);
+SELECT attach('public.stays', 'act', 'who', 'amount', 'at', kind => 'stay') > 0;
+INSERT INTO public.stays VALUES (1, 'kit', 20, pg_temp.day(-5));
+SELECT merge_members('act', 'kit', 'lou') > 0;
+INSERT INTO public.stays VALUES (2, 'lou', 1, pg_temp.day(-3));
+SELECT is((SELECT pending FROM account WHERE member_key = 'kit' AND state = 1 AND pending > 0), '20', 'kit''s stay waits');
+SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
+SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval '1 day', next_change = next_change - interval '1 day' WHERE member_key = 'kit' AND pending > 0 $$),
+	'its clock ends at N, that of account N, which has its points, at N', 'a clock of its own is told');
+
 SELECT * FROM finish();
 ROLLBACK;
