@@ -58,6 +58,7 @@ CREATE TABLE loyalty.deferred (
     state       text NOT NULL,
     message     text NOT NULL,
     deferred_at timestamptz NOT NULL,
+    event_time  timestamptz,
     PRIMARY KEY (source_id, event, line, member)
 );
 COMMENT ON TABLE loyalty.deferred IS 'Rows that were kept though their points could not be booked; retry_deferred() works them off';
@@ -68,6 +69,7 @@ COMMENT ON COLUMN loyalty.deferred.member IS 'the member''s key in the row';
 COMMENT ON COLUMN loyalty.deferred.state IS 'SQLSTATE of what went wrong, the last time';
 COMMENT ON COLUMN loyalty.deferred.message IS 'what went wrong, the last time';
 COMMENT ON COLUMN loyalty.deferred.deferred_at IS 'when it was kept first';
+COMMENT ON COLUMN loyalty.deferred.event_time IS 'the event''s time in the row; NULL: none that can be';
 
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');

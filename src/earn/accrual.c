@@ -47,8 +47,8 @@
 enum
 {
 	DEFERRED_SOURCE = 1, DEFERRED_EVENT, DEFERRED_LINE, DEFERRED_MEMBER, DEFERRED_STATE, DEFERRED_MESSAGE,
-	DEFERRED_AT,
-	DEFERRED_NATTS = DEFERRED_AT
+	DEFERRED_AT, DEFERRED_TIME,
+	DEFERRED_NATTS = DEFERRED_TIME
 };
 
 /* A row as it was collected: its members are not resolved yet. */
@@ -205,7 +205,7 @@ static void
 defer(const Source *source, const Image *image, int state, const char *message)
 {
 	static OwnerPlan plan;
-	Datum		args[6];
+	Datum		args[7];
 
 	if (image == NULL || image->member == NULL)
 		return;
@@ -215,12 +215,13 @@ defer(const Source *source, const Image *image, int state, const char *message)
 	args[3] = PointerGetDatum(image->member);
 	args[4] = CStringGetTextDatum(unpack_sql_state(state));
 	args[5] = CStringGetTextDatum(message);
+	args[6] = TimestampTzGetDatum(image->time);
 	owner_execute(&plan,
-				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
-				  " VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())"
+				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at, event_time)"
+				  " VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now(), CASE WHEN pg_catalog.isfinite($7) THEN $7 END)"
 				  " ON CONFLICT (source_id, event, line, member) DO UPDATE"
-				  " SET state = EXCLUDED.state, message = EXCLUDED.message", 6,
-				  (Oid[]) {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}, args);
+				  " SET state = EXCLUDED.state, message = EXCLUDED.message, event_time = LEAST(deferred.event_time, EXCLUDED.event_time)", 7,
+				  (Oid[]) {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, args);
 }
 
 /* A row of the queue. */
@@ -229,6 +230,7 @@ typedef struct Noted
 	text	   *event;
 	text	   *line;
 	text	   *member;
+	TimestampTz time;			/* of what may be booked for it */
 	bool		seen;			/* the row is there and is that member's */
 	int			next;			/* of the same row, noted with another member; -1: none */
 } Noted;
@@ -271,8 +273,8 @@ follow_key(Accrual *accrual, const Image *before, const Image *after)
 	args[4] = queued_line(after);
 	args[5] = PointerGetDatum(after->member);
 	owner_execute(&plan,
-				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at)"
-				  " SELECT source_id, $4, $5, $6, state, message, deferred_at FROM loyalty.deferred"
+				  "INSERT INTO loyalty.deferred (source_id, event, line, member, state, message, deferred_at, event_time)"
+				  " SELECT source_id, $4, $5, $6, state, message, deferred_at, event_time FROM loyalty.deferred"
 				  " WHERE source_id OPERATOR(pg_catalog.=) $1 AND event OPERATOR(pg_catalog.=) $2"
 				  " AND line OPERATOR(pg_catalog.=) $3"
 				  " ORDER BY deferred_at LIMIT 1"
@@ -307,6 +309,8 @@ accrual_only_deferred(Accrual *accrual)
 		if (VARSIZE_ANY_EXHDR(DatumGetTextPP(values[DEFERRED_LINE])) > 0)
 			noted->line = DatumGetTextPCopy(values[DEFERRED_LINE]);
 		noted->member = DatumGetTextPCopy(values[DEFERRED_MEMBER]);
+		noted->time = table.slot->tts_isnull[DEFERRED_TIME - 1] ? GetCurrentTransactionStartTimestamp() :
+			DatumGetTimestampTz(values[DEFERRED_TIME]);
 		accrual->noted = array_grow(accrual->noted, accrual->nnoted, &room, sizeof(Noted *));
 		first = texts_insert(accrual->only, row_key(noted->event, noted->line), &found);
 		noted->next = found ? first->number : -1;
@@ -359,7 +363,8 @@ add_gone_ones(Accrual *accrual)
 		row.before->member = noted->member;
 		row.before->event = noted->event;
 		row.before->line = noted->line;
-		row.before->time = GetCurrentTransactionStartTimestamp();
+		row.before->time = noted->time;
+		row.before->gone = true;
 		add_row(accrual, &row);
 	}
 }

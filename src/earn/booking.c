@@ -134,7 +134,7 @@ booked_refuse_discarded(const Booking *booking, Post *post, int64 account_id, co
 {
 	TimestampTz time = DT_NOEND;
 
-	if (nbooked == 0 && image->earning)
+	if (nbooked == 0 && (image->earning || image->gone))
 		time = booking->source->event_time == NULL ? DT_NOBEGIN : image->time;
 	for (int i = 0; i < nbooked; i++)
 	{

@@ -70,6 +70,7 @@ typedef struct Image
 	int			member_no;		/* its place among a batch's members */
 	bool		earning;
 	bool		refused;		/* it could not be rated */
+	bool		gone;			/* nothing of the row is known but its key, and when it was */
 	Points		amount;
 	Points		refunded;
 	TimestampTz time;

@@ -329,5 +329,25 @@ SELECT release(:promised);
 SELECT is(balance('mild', 'meg'), '5', 'and pays');
 SELECT is_empty('SELECT * FROM verify() UNION ALL SELECT * FROM verify_archive()', 'and all holds');
 
+-- What can't be booked since its award was discarded stays in the queue, be the row still there or not.
+SELECT create_program('queue') > 0, add_rule('queue', 'base', points_per => 1) > 0;
+CREATE TABLE queued (id int PRIMARY KEY, who text, amount int, at timestamptz, refunded int DEFAULT 0);
+SELECT attach('queued', 'queue', 'who', 'amount', 'at', refunded => 'refunded', on_error => 'defer') > 0;
+INSERT INTO queued VALUES (1, 'pat', 100, now() - interval '2 days'), (2, 'quin', 100, now() - interval '2 days');
+SELECT number FROM checkpoint();
+SELECT pg_temp.run('queue', now() + interval '1 second'), discard_archive();
+DELETE FROM queued WHERE id = 1;
+UPDATE queued SET refunded = 50 WHERE id = 2;
+UPDATE queued SET refunded = -1 WHERE id = 2;
+SELECT is((SELECT string_agg(event || ' ' || state, ', ' ORDER BY event) FROM deferred), '1 LY020, 2 LY201', 'a delete and a refund wait');
+SELECT is(retry_deferred('queued', 'queue'), 0::bigint, 'nothing can be booked');
+UPDATE queued SET refunded = 60 WHERE id = 2;
+SELECT is(retry_deferred('queued', 'queue'), 0::bigint, 'nor now');
+SELECT is((SELECT string_agg(event || ' ' || state, ', ' ORDER BY event) FROM deferred), '1 LY020, 2 LY020', 'both wait still');
+DELETE FROM queued;
+SELECT is(retry_deferred('queued', 'queue'), 0::bigint, 'and when both are gone');
+SELECT is((SELECT string_agg(event || ' ' || state, ', ' ORDER BY event) FROM deferred), '1 LY020, 2 LY020', 'for as long as nobody decides');
+SELECT is(balance('queue', 'pat') || ' ' || balance('queue', 'quin'), '100 100', 'what they earned is theirs');
+
 SELECT * FROM finish();
 ROLLBACK;
