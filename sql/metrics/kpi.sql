@@ -34,10 +34,12 @@ COMMENT ON FUNCTION loyalty._history_orders(bytea) IS
 COMMENT ON FUNCTION loyalty._history_periods(bytea, interval, text) IS 'What happened to an account in each day or month in which something did';
 
 -- Members who are one person have one history, under the account that has the points. All views of
--- orders read this one. Where nobody was merged the second part finds nothing, and the first leaves nothing out.
+-- orders read this one. A row of a source without an amount counts as one of something, not as money.
+-- Where nobody was merged the second part finds nothing, and the first leaves nothing out.
 CREATE VIEW loyalty._history AS
     SELECT h.account_id, h.history
-    FROM (SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
+    FROM (SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points,
+                                 CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN NULL ELSE e.base END, e.refunded) AS history
           FROM loyalty._book e
           GROUP BY e.account_id) h
     WHERE NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = h.account_id AND a.merged_into IS NOT NULL)
@@ -46,7 +48,8 @@ CREATE VIEW loyalty._history AS
     SELECT p.account_id, h.history
     FROM loyalty._person p
     CROSS JOIN LATERAL (
-        SELECT loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded) AS history
+        SELECT loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points,
+                                 CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN NULL ELSE e.base END, e.refunded) AS history
         FROM loyalty._book e WHERE e.account_id = ANY (p.accounts)) h;
 COMMENT ON VIEW loyalty._history IS 'What each person''s entries say of its orders and points, for _history_orders() and _history_periods()';
 
@@ -271,7 +274,8 @@ CREATE VIEW loyalty.campaign_results AS
         SELECT o.program_id, o.name, count(DISTINCT coalesce(i.account_id, o.account_id)) AS members, count(*) AS orders,
                loyalty.sum(o.revenue)::numeric AS revenue, loyalty.sum(o.points)::numeric AS points
         FROM (SELECT r.program_id, r.name, e.account_id, e.event, e.source_id, loyalty.sum(e.points) AS points,
-                     coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) AS revenue
+                     CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN '0'
+                          ELSE coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) END AS revenue
               FROM loyalty._book e JOIN loyalty.rule r USING (rule_id)
               WHERE e.source_id IS NOT NULL
               GROUP BY r.program_id, r.name, e.account_id, e.event, e.source_id

@@ -204,6 +204,13 @@ typedef struct Visit
 	int			nstrays;		/* there were before it */
 } Visit;
 
+/* What was spent: a row of a source without amounts counts as 1 for the rules, and as no money. */
+static Points
+money(const Visit *visit, Points base, Points refunded)
+{
+	return visit->booking->source->amount == NULL ? 0 : base - refunded;
+}
+
 static void
 describe(Entry *entry, const Visit *visit, const Rule *rule, const Image *image, Points base, Points refunded)
 {
@@ -306,7 +313,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		if (counts)
 		{
 			entry->visits = 1;
-			entry->spend = image->amount - image->refunded;
+			entry->spend = money(visit, image->amount, image->refunded);
 			counts = false;
 		}
 		if (points > 0)
@@ -398,12 +405,12 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	change.refunded = refunded - booked->refunded;
 	if (aim->counts)
 	{
-		change.spend += base - refunded;
+		change.spend += money(visit, base, refunded);
 		change.visits++;
 	}
 	if (aim->counted)
 	{
-		change.spend -= booked->base - booked->refunded;
+		change.spend -= money(visit, booked->base, booked->refunded);
 		change.visits--;
 	}
 	if (rule->by_event && image->line != NULL)

@@ -256,5 +256,23 @@ SELECT throws_ok($$ SELECT * FROM loyalty.liability('kpi', 1) $$, '42501');
 SELECT throws_ok($$ SELECT * FROM loyalty.breakage('kpi') $$, '42501');
 RESET ROLE;
 
+-- ---- A source without amounts: its rows earn by ones, and are no money. 50 spent in the shop are; a visit made and undone is nothing.
+SELECT create_program('gym', tier_metric => 'spend', ladder => 'guest:0,friend:40,star:52') > 0, add_rule('gym', 'present', bonus => 5, kind => 'visit') > 0, add_rule('gym', 'each', points_per => 2, kind => 'visit') > 0, add_rule('gym', 'shop', points_per => 1, kind => 'purchase') > 0;
+SELECT create_program('late', tier_metric => 'spend') > 0, add_rule('late', 'each', points_per => 2) > 0;
+CREATE TABLE public.gym_visit (id int PRIMARY KEY, who text, state text DEFAULT 'in');
+CREATE TABLE public.gym_sale (id int PRIMARY KEY, who text, amount int);
+SELECT attach('public.gym_visit', 'gym', 'who', status => 'state', earning => '{in}', kind => 'visit') > 0, attach('public.gym_sale', 'gym', 'who', 'amount') > 0,
+       attach('public.gym_visit', 'late', 'who', status => 'state', earning => '{in}', kind => 'visit') > 0, attach('public.gym_sale', 'late', 'who', 'amount') > 0;
+INSERT INTO public.gym_visit VALUES (1, 'ida'), (2, 'ida'), (3, 'ida');
+INSERT INTO public.gym_sale VALUES (1, 'ida', 50);
+UPDATE public.gym_visit SET state = 'out' WHERE id = 3;
+SELECT is((SELECT available || ' ' || tier FROM balances WHERE program = 'gym' AND member = 'ida'), '64 friend', 'two visits of 5 + 2 and 50: 64 points, of 50 spent');
+SELECT is((SELECT metric FROM tier_progress('gym', 'ida')), 50.0, 'the metric is money');
+SELECT results_eq($$ SELECT sum(orders)::int, sum(revenue)::numeric FROM kpi_daily WHERE program = 'gym' $$, $$ VALUES (3, 50.0) $$, 'three rows that earned, 50 of revenue');
+SELECT results_eq($$ SELECT rule, revenue FROM campaign_results WHERE program = 'gym' ORDER BY rule COLLATE "C" $$, $$ VALUES ('each', 0.0), ('present', 0), ('shop', 50) $$, 'of the shop''s rule');
+SELECT is((SELECT sum(sales) FROM deferred_revenue('gym', 0.05)), 50.0, 'and that was sold');
+SELECT set_ladder('late', 'guest:0,friend:40,star:52');
+SELECT is((SELECT metric FROM tier_progress('late', 'ida')), 50.0, 'and so it is where it is counted afterwards');
+
 SELECT finish();
 ROLLBACK;
