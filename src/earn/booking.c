@@ -770,6 +770,58 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 		award(visit, account, task->image, rules, nrules, true);
 }
 
+/* Whether a task is of a row that is new to the account, and a rule gives it something, be it nothing. */
+static bool
+is_new_event(Visit *visit, Account *account, const Task *task)
+{
+	const Source *source = visit->booking->source;
+	const Image *image = task->image;
+	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
+	const Rule **matches;
+	int			n;
+	Booked	   *booked;
+
+	if ((task->role == ROLE_SETTLE && is_booked(visit, account, task)) ||
+		(task->role == ROLE_FIRST && booked_load(visit->booking, account->post, account->account_id, image, false, &booked) > 0) ||
+		(task->role != ROLE_NEW && task->role != ROLE_SETTLE && task->role != ROLE_FIRST))
+		return false;
+	n = rules_for(source->program_id, &event, &matches);
+	while (n > 0 && matches[n - 1]->currency->currency_id != account->currency->currency_id)
+		n--;
+	return n > 0;
+}
+
+/*
+ * Rows of long ago and of today may come together, as in a backfill.  Where no
+ * clock runs they start it together: each keeps those before it alive that had
+ * not ended when it came.
+ */
+static void
+start_clock(Visit *visit, Account *account, int64 via)
+{
+	const Account *root = account_root(account);
+	TimestampTz since = DT_NOEND;
+	TimestampTz end = DT_NOBEGIN;
+
+	if ((account->currency->activity & ACTIVITY_EARN) == 0 || root->clock_end > root->as_of)
+		return;
+	for (int i = visit->ntasks - 1; i >= 0; i--)
+	{
+		const Task *task = &visit->tasks[i];
+		TimestampTz lives_to;
+
+		if (task->via != via || !is_new_event(visit, account, task))
+			continue;
+		lives_to = clock_end(account->currency, task->image->time);
+		if (lives_to <= (since == DT_NOEND ? root->as_of : since))
+			break;
+		end = Max(end, lives_to);
+		since = task->image->time;
+	}
+	if (since != DT_NOEND)
+		account_start_clock(account, since, end);
+}
+
 /* The tasks of one account, which is the one visited or was merged into it; NULL: it is neither any more. */
 static void
 visit_via(Visit *visit, Account *account, int64 via)
@@ -783,6 +835,8 @@ visit_via(Visit *visit, Account *account, int64 via)
 
 	visit->event = NULL;
 	visit->met = NULL;
+	if (account != NULL && !closed)
+		start_clock(visit, account, via);
 	for (int i = 0; i < visit->ntasks; i++)
 	{
 		const Task *task = &visit->tasks[i];

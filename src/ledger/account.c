@@ -94,6 +94,7 @@ account_read(Post *post, TupleTableSlot *slot)
 	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
 	account->clock_end = nulls[ACCOUNT_CLOCK_END] ? DT_NOBEGIN : DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
 	account->clock_before = account->clock_end;
+	account->clock_since = DT_NOBEGIN;
 	if (!nulls[ACCOUNT_TIER])
 		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
 	if (!nulls[ACCOUNT_TIER_SINCE])
@@ -347,7 +348,8 @@ takes_award(const Account *account, const Lot *lot, const LotDates *dates)
 
 /*
  * The end of a lot by the clock.  Any credit starts a clock that does not run;
- * what is too late even for a new one ended when that would have.
+ * what is too late even for a new one, or for what this visit started it with,
+ * ended when that would have.
  */
 static LotDates
 dates_by_clock(Account *account, const LotDates *dates)
@@ -361,6 +363,8 @@ dates_by_clock(Account *account, const LotDates *dates)
 		else
 			result.expires_at = dates->own_end;
 	}
+	else if (dates->own_end <= account_root(account)->clock_since)
+		result.expires_at = dates->own_end;
 	return result;
 }
 
@@ -625,6 +629,13 @@ account_set_clock(Account *account, TimestampTz end)
 		end_lots_of_clock(root);
 	move_clock(root, end);
 	root->changed = true;
+}
+
+void
+account_start_clock(Account *account, TimestampTz since, TimestampTz end)
+{
+	account_set_clock(account, end);
+	account_root(account)->clock_since = since;
 }
 
 void

@@ -138,6 +138,7 @@ typedef struct Account
 	TimestampTz next_change;
 	TimestampTz clock_end;		/* -infinity: there never was a clock */
 	TimestampTz clock_before;	/* as it was read */
+	TimestampTz clock_since;	/* what had ended by then is not of the clock that this visit started; -infinity: it started none */
 	Datum		tier;			/* 0: none */
 	TimestampTz tier_since;
 	TimestampTz tier_until;		/* 0: none */
@@ -212,6 +213,9 @@ extern bool account_is_below(const Account *account, const Account *other);
 
 /* Whether the one who has the account's points is a member no more. */
 extern bool account_is_closed(Account *account);
+
+/* Starts a clock that is kept running from that time on; what had ended before stays dead. */
+extern void account_start_clock(Account *account, TimestampTz since, TimestampTz end);
 
 /* The clock ends then; lots of one that ran out before stay dead. */
 extern void account_set_clock(Account *account, TimestampTz end);

@@ -294,6 +294,16 @@ SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '29
 SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '50 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'lew' AND entry.event = '25'; SELECT pg_temp.rehash() $$),
 	'nothing', 'who began before a clock ran out, and came after one who began later, found it run out');
 
+-- A history that comes at once is judged as it happened: each order keeps alive those before it that had not ended, however they are ordered.
+INSERT INTO public.act (id, who, amount, at) VALUES (30, 'nia', 10, pg_temp.day(-5)), (31, 'nia', 10, pg_temp.day(-50)), (32, 'nia', 10, pg_temp.day(-25)),
+	(33, 'ned', 10, pg_temp.day(-20)), (34, 'ned', 10, pg_temp.day(-45)), (35, 'ned', 10, pg_temp.day(-80)), (36, 'nat', 10, pg_temp.day(-60)), (37, 'nat', 10, pg_temp.day(-40));
+SELECT is(balance('act', 'nia') || ' to ' || pg_temp.clock('act', 'nia'), '30 to 26', 'never away for 30 days: all of them, for 30 more from the last');
+SELECT is(balance('act', 'ned') || ' to ' || pg_temp.clock('act', 'ned'), '20 to 11', 'what was 35 days before the next is gone');
+SELECT is(balance('act', 'nat'), '0', 'the last of 40 days ago: nothing is left');
+CREATE TABLE public.old_act (LIKE public.act INCLUDING ALL);
+INSERT INTO public.old_act (id, who, amount, at) VALUES (1, 'nora', 10, pg_temp.day(-50)), (2, 'nora', 10, pg_temp.day(-25)), (3, 'nora', 10, pg_temp.day(-5)), (4, 'nils', 10, pg_temp.day(-80)), (5, 'nils', 10, pg_temp.day(-20));
+SELECT attach('public.old_act', 'act', 'who', amount => 'amount', event_time => 'at') > 0, backfill('public.old_act', 'act') = 5;
+SELECT is(balance('act', 'nora') || ' ' || balance('act', 'nils'), '30 10', 'a backfill is one');
 INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 12:00+00');
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');
 -- Times that no calendar has are told, too, and stop nothing.

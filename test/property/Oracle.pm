@@ -502,8 +502,8 @@ sub credit
 	{
 		# Any credit starts a clock if none runs; if even that would have run out, the points end alone.
 		set_clock($world, $entry->{account}, $dates->{to}) if $account->{clock} <= $account->{now} && $dates->{to} > $account->{now};
-		if ($account->{clock} > $account->{now}) { $dates = { %$dates, to => $account->{clock} } }
-		else { $on_clock = 0 }
+		if ($account->{clock} <= $account->{now} || $dates->{to} <= ($world->{since} // ALWAYS)) { $on_clock = 0 }
+		else { $dates = { %$dates, to => $account->{clock} } }
 	}
 	my ($lot) = in_order_of_paying(
 		grep {
@@ -1062,11 +1062,11 @@ sub statement
 				my $awards = $account ? $account->{awards}{"$source->{name}/$after->{key}"} : undef;
 				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after)
 				  if $after->{earning} && !$world->{closed}{ member_of(root($world, "$currency/$after->{member}")) } && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
-				$add->('award', $after) if $after->{earning} && !$awards;
+				$add->('award', $after, new => 1) if $after->{earning} && !$awards;
 			}
 			elsif (!$before)
 			{
-				$add->('award', $after) if $after->{earning};
+				$add->('award', $after, new => 1) if $after->{earning};
 			}
 			elsif ($after && $before->{member} eq $after->{member})
 			{
@@ -1106,6 +1106,7 @@ sub statement
 		}
 		$self->reverse_award($world, $now, @$_) foreach @reversals;
 		$self->end_visit($world, $root, $now, \@joined);
+		delete $world->{since};
 	}
 }
 
@@ -1140,6 +1141,22 @@ sub work_off
 			$award->{own} = $own if $own;
 		}
 	};
+
+	# Events that come together start a clock that does not run together: each keeps alive what had not ended when it came.
+	if (!$closed && $account->{clock} <= $account->{now} && grep { $_ eq 'earn' } @{ $self->{config}{currencies}{$currency}{activity} // [] })
+	{
+		my ($since, $clock);
+		foreach my $at (reverse map { $_->{image}{at} } grep { $_->{new} } @tasks)
+		{
+			next if !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $at);
+			my $end = $self->dates($currency, $at)->{to};
+			last if $end <= ($since // $account->{now});
+			$clock //= $end;
+			$since = $at;
+		}
+		set_clock($world, $key, $clock) if defined $since;
+		$world->{since} = $since if defined $since;
+	}
 
 	foreach my $task (@tasks)
 	{
