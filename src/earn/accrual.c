@@ -398,7 +398,7 @@ accrual_add(Accrual *accrual, ChangeKind kind,
 	if (!fine && !(accrual->only != NULL && !was_deferred(accrual, row.after)))
 	{
 		if (!accrual->source->defer || row.after->event == NULL)
-			refuse(&refusal);
+			refuse(&refusal, accrual->source, after_columns, after, row.after);
 		defer(accrual->source, row.before, refusal.state, refusal.message);
 		defer(accrual->source, row.after, refusal.state, refusal.message);
 		accrual->has_changes = true;

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "base/array.h"
+#include "base/errors.h"
 #include "earn/booking.h"
 #include "earn/rule.h"
 #include "earn/texts.h"
@@ -160,6 +161,73 @@ own_lot(Account *account, const Booked *booked)
 }
 
 /* ----------------------------------------------------------------
+ *		What a row comes to; if it is too much, which row
+ * ---------------------------------------------------------------- */
+
+static Points
+due_points(const Rule *rule, const Image *image, Points base, Points refunded)
+{
+	Points		points;
+
+	if (!rule_points(rule, base, refunded, &points))
+	{
+		char		amount[POINTS_MAXLEN];
+
+		points_print(base, amount);
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_AMOUNT),
+				 errmsg("an event would earn more points than can be counted"),
+				 errdetail("The most is 922337203685477.5807. The row is of %s, rated amount %s.",
+						   image_name(image), amount),
+				 errhint("Correct the event's amount, or let the rule give fewer points.")));
+	}
+	return points;
+}
+
+/* With the row's, those of all lines of its event. */
+static Points
+event_amount(const Image *image, Points others, Points amount)
+{
+	Points		sum;
+
+	if (pg_add_s64_overflow(others, amount, &sum))
+		ereport(ERROR,
+				(errcode(ERRCODE_LY_INVALID_AMOUNT),
+				 errmsg("the amounts of an event come to more than can be counted"),
+				 errdetail("The most is 922337203685477.5807. The row is of %s.", image_name(image)),
+				 errhint("Correct the amounts of the event's rows.")));
+	return sum;
+}
+
+typedef struct DatedRow
+{
+	const Image *image;
+	TimestampTz time;
+} DatedRow;
+
+static void
+tell_dated_row(void *arg)
+{
+	const DatedRow *row = arg;
+
+	errdetail("Points of an event at %s would begin or end beyond what can be counted. The row is of %s.",
+			  timestamptz_to_str(row->time), image_name(row->image));
+	errhint("Record when the event happened.");
+}
+
+/* When the points of a row begin and end. */
+static void
+row_dates(const Account *account, const Image *image, TimestampTz time, LotDates *dates)
+{
+	DatedRow	row = {image, time};
+	ErrorContextCallback callback = {error_context_stack, tell_dated_row, &row};
+
+	error_context_stack = &callback;
+	lot_dates(account->currency, time, dates);
+	error_context_stack = callback.previous;
+}
+
+/* ----------------------------------------------------------------
  *		A visit
  * ---------------------------------------------------------------- */
 
@@ -292,16 +360,16 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		{
 			/* The event's award after this line, less its award before it. */
 			group = group_sums(visit, account, rule, image);
-			group->base = points_add(group->base, image->amount);
-			group->refunded = points_add(group->refunded, image->refunded);
-			points = points_sub(rule_points(rule, group->base, group->refunded),
+			group->base = event_amount(image, group->base, image->amount);
+			group->refunded = event_amount(image, group->refunded, image->refunded);
+			points = points_sub(due_points(rule, image, group->base, group->refunded),
 								points_sub(group->points, group->forgiven));
 			/* A line that comes refunded may leave the event with less; what is to be confirmed is so at once. */
 			if (points < 0 || account->currency->confirm)
 				own = own_lot(account, group);
 		}
 		else
-			points = rule_points(rule, image->amount, image->refunded);
+			points = due_points(rule, image, image->amount, image->refunded);
 
 		if (points < 0)
 			merged_recall(account, -points, own);
@@ -319,7 +387,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		if (points > 0)
 		{
 			if (!dated)
-				lot_dates(account->currency, image->time, &dates);
+				row_dates(account, image, image->time, &dates);
 			dated = true;
 			if (own != NULL && own->dates.valid_from == DT_NOEND && own->dates.expires_at > account->as_of)
 				account_credit_lot(account, entry, points, own);
@@ -416,14 +484,14 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 	if (rule->by_event && image->line != NULL)
 	{
 		group = group_sums(visit, account, rule, image);
-		group->base = points_add(group->base, change.base);
-		group->refunded = points_add(group->refunded, change.refunded);
+		group->base = event_amount(image, group->base, change.base);
+		group->refunded = event_amount(image, group->refunded, change.refunded);
 		sums = *group;
 		base = sums.base;
 		refunded = sums.refunded;
 		earning = earning || base > 0;
 	}
-	target = earning ? rule_points(rule, base, refunded) : 0;
+	target = earning ? due_points(rule, image, base, refunded) : 0;
 
 	if (target < sums.points - sums.forgiven)
 	{
@@ -473,7 +541,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		account_credit_lot(account, entry, target - sums.points, own);
 	else if (target > sums.points)
 	{
-		lot_dates(account->currency, booked_time(visit->booking, image, booked), &dates);
+		row_dates(account, image, booked_time(visit->booking, image, booked), &dates);
 		account_credit(account, entry, target - sums.points, &dates);
 	}
 	if (group != NULL)

@@ -158,19 +158,9 @@ rule_by_id(int32 rule_id)
 			 errhint("Restore the row of loyalty.rule.")));
 }
 
-static void
-too_many_points(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_LY_INVALID_AMOUNT),
-			 errmsg("an event would earn more points than can be counted"),
-			 errdetail("The most is 922337203685477.5807."),
-			 errhint("Correct the event's amount, or let the rule give fewer points.")));
-}
-
-/* numerator / denominator, rounded to a multiple of unit; nothing here is negative. */
-static Points
-divide(const Rule *rule, int128 numerator, int128 denominator)
+/* numerator / denominator, rounded to a multiple of unit; nothing here is negative.  False: it is too much. */
+static bool
+divide(const Rule *rule, int128 numerator, int128 denominator, Points *result)
 {
 	Points		unit = rule->currency->unit;
 	int128		quotient;
@@ -196,28 +186,29 @@ divide(const Rule *rule, int128 numerator, int128 denominator)
 	}
 	quotient += up;
 	if (quotient > POINTS_MAX / unit)
-		too_many_points();
-	return (Points) quotient * unit;
+		return false;
+	*result = (Points) quotient * unit;
+	return true;
 }
 
-Points
-rule_points(const Rule *rule, Points base, Points refunded)
+bool
+rule_points(const Rule *rule, Points base, Points refunded, Points *points)
 {
-	Points		earned;
+	Points		earned = rule->bonus;
 	Points		taken = 0;
 
-	if (rule->factor == 0)
-		earned = rule->bonus;
-	else
-		earned = divide(rule, (int128) base * rule->factor, FACTOR_SCALE);
+	if (rule->factor != 0 && !divide(rule, (int128) base * rule->factor, FACTOR_SCALE, &earned))
+		return false;
 
 	if (refunded > 0)
 	{
 		switch (rule->reversal)
 		{
 			case REVERSAL_PROPORTIONAL:
-				taken = refunded >= base ? earned :
-					divide(rule, (int128) earned * refunded, base);
+				if (refunded >= base)
+					taken = earned;
+				else if (!divide(rule, (int128) earned * refunded, base, &taken))
+					return false;
 				break;
 			case REVERSAL_ALL_OR_NOTHING:
 				taken = refunded >= base ? earned : 0;
@@ -226,5 +217,6 @@ rule_points(const Rule *rule, Points base, Points refunded)
 				break;
 		}
 	}
-	return earned - Min(taken, earned);
+	*points = earned - Min(taken, earned);
+	return true;
 }

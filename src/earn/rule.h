@@ -57,7 +57,7 @@ extern const Rule *rule_by_id(int32 rule_id);
 /* The currencies the program's rules give or gave, its default one first. */
 extern int	rule_currencies(int32 program_id, const Currency ***currencies);
 
-/* The points a rule gives for that base, less what is refunded of it. */
-extern Points rule_points(const Rule *rule, Points base, Points refunded);
+/* The points a rule gives for that base, less what is refunded of it.  False: they are beyond what can be counted. */
+extern bool rule_points(const Rule *rule, Points base, Points refunded, Points *points);
 
 #endif							/* LOYALTY_RULE_H */

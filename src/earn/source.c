@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -501,14 +502,14 @@ read_time(const Source *source, const ColumnNumber *column, TupleTableSlot *slot
 }
 
 static bool
-read_amount(const ColumnNumber *column, TupleTableSlot *slot, Points *amount, const char *which, Refusal *refusal)
+read_amount(const ColumnNumber *column, TupleTableSlot *slot, Points *amount, const char *message, Refusal *refusal)
 {
 	PointsStatus status = read_number(column, slot, amount);
 
 	if (status == POINTS_OK && *amount >= 0)
 		return true;
 	refusal->state = ERRCODE_LY_INVALID_AMOUNT;
-	refusal->message = psprintf("the %s of an event can't be used", which);
+	refusal->message = message;
 	switch (status)
 	{
 		case POINTS_NOT_FINITE:
@@ -601,11 +602,12 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 
 	if (columns->amount.attnum == 0)
 		image->amount = POINTS_SCALE;
-	else if (!read_amount(&columns->amount, slot, &image->amount, "amount", refusal))
+	else if (!read_amount(&columns->amount, slot, &image->amount, "the amount of an event can't be used", refusal))
 		return false;
 	if (columns->refunded.attnum != 0)
 	{
-		if (!read_amount(&columns->refunded, slot, &image->refunded, "refunded amount", refusal))
+		if (!read_amount(&columns->refunded, slot, &image->refunded,
+						 "the refunded amount of an event can't be used", refusal))
 			return false;
 		if (image->refunded > image->amount)
 		{
@@ -618,12 +620,86 @@ image_read(const Source *source, const SourceColumns *columns, TupleTableSlot *s
 	return true;
 }
 
-void
-refuse(const Refusal *refusal)
+/* ----------------------------------------------------------------
+ *		Refused rows
+ * ---------------------------------------------------------------- */
+
+#define QUOTED_BYTES	100		/* at most, of each key or value in an error */
+
+static void
+append_cut(StringInfo to, const char *data, int len)
 {
+	int			kept = pg_mbcliplen(data, len, QUOTED_BYTES);
+
+	appendBinaryStringInfo(to, data, kept);
+	if (kept < len)
+		appendStringInfoString(to, "...");
+}
+
+static void
+append_key(StringInfo to, const char *what, const char *key, int len)
+{
+	appendStringInfo(to, "%s \"", what);
+	append_cut(to, key, len);
+	appendStringInfoChar(to, '"');
+}
+
+char *
+image_name(const Image *image)
+{
+	StringInfoData name;
+
+	initStringInfo(&name);
+	append_key(&name, "event", VARDATA_ANY(image->event), VARSIZE_ANY_EXHDR(image->event));
+	if (image->line != NULL)
+		append_key(&name, ", line", VARDATA_ANY(image->line), VARSIZE_ANY_EXHDR(image->line));
+	return name.data;
+}
+
+/* A column, if it is named, and what the row has in it. */
+static void
+append_column(StringInfo to, const char *name, const ColumnNumber *column, TupleTableSlot *slot)
+{
+	bool		isnull;
+	Datum		value;
+	Oid			output;
+	bool		varlena;
+	char	   *text;
+
+	if (column->attnum == 0)
+		return;
+	appendStringInfo(to, ", %s ", name);
+	value = slot_getattr(slot, column->attnum, &isnull);
+	if (isnull)
+	{
+		appendStringInfoString(to, "NULL");
+		return;
+	}
+	getTypeOutputInfo(column->type, &output, &varlena);
+	text = OidOutputFunctionCall(output, value);
+	append_cut(to, text, strlen(text));
+}
+
+void
+refuse(const Refusal *refusal, const Source *source, const SourceColumns *columns, TupleTableSlot *slot,
+	   const Image *image)
+{
+	StringInfoData row;
+	char		number[TEXT_BUFFER];
+	const char *member;
+	int			len;
+
+	initStringInfo(&row);
+	if (image->event != NULL)
+		appendStringInfoString(&row, image_name(image));
+	else if ((member = read_text(&columns->member, slot, number, &len)) != NULL)
+		append_key(&row, "member", member, len);
+	append_column(&row, source->amount, &columns->amount, slot);
+	append_column(&row, source->refunded, &columns->refunded, slot);
+	append_column(&row, source->event_time, &columns->event_time, slot);
 	ereport(ERROR,
 			(errcode(refusal->state),
 			 errmsg("%s", refusal->message),
-			 refusal->detail ? errdetail("%s", refusal->detail) : 0,
-			 refusal->hint ? errhint("%s", refusal->hint) : 0));
+			 errdetail("%s The row is of %s.", refusal->detail, row.data),
+			 errhint("%s", refusal->hint)));
 }

@@ -78,7 +78,7 @@ typedef struct Image
 	text	   *line;			/* NULL when a row is an event of its own */
 } Image;
 
-/* Why a row can't be rated. */
+/* Why a row can't be rated; which row it is, and what is in it, is made out when that is raised. */
 typedef struct Refusal
 {
 	int			state;
@@ -118,6 +118,10 @@ extern bool image_read(const Source *source, const SourceColumns *columns, Tuple
 /* The text of a row's key; NULL: a part of it is. */
 extern text *source_key(const SourceColumns *columns, TupleTableSlot *slot, Arena *arena);
 
-extern _Noreturn void refuse(const Refusal *refusal);
+/* For an error's detail: a row's event and line, as entries have them, but cut where they are long. */
+extern char *image_name(const Image *image);
+
+extern _Noreturn void refuse(const Refusal *refusal, const Source *source, const SourceColumns *columns,
+							 TupleTableSlot *slot, const Image *image);
 
 #endif							/* LOYALTY_SOURCE_H */

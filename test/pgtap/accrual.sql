@@ -4,7 +4,7 @@ BEGIN;
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 
-SELECT plan(261);
+SELECT plan(281);
 
 -- Program club gives a point for each unit, floored; nothing expires.
 SELECT loyalty.create_program('club') AS club \gset
@@ -831,6 +831,58 @@ SELECT is(t.has('most'), 922337203685477::numeric, 'the largest amount');
 DELETE FROM wild;
 SELECT is(t.has('most'), 0::numeric, 'taken back');
 
+-- Which row it was, and what is in it
+
+CREATE FUNCTION t.row_of(statement text) RETURNS text LANGUAGE sql AS $$ SELECT regexp_replace(t.detail(statement), '^.* (?=The row is )', '') $$;
+SELECT is(t.detail($$INSERT INTO wild VALUES (1, 'fine', '2024-01-01', 1, 0), (2, 'bad', '2024-01-02', -0.01, 0)$$),
+          'It is negative. The row is of event "2", total -0.01, refunded 0, at 2024-01-02.', 'the second of two rows is named, with its numbers');
+SELECT is(t.detail($$INSERT INTO wild VALUES (1, 'bad', '2024-01-01', 1, 1.0001)$$),
+          'What is refunded is a part of the amount, counted from the start. The row is of event "1", total 1, refunded 1.0001, at 2024-01-01.', 'both amounts are told');
+SELECT is(t.row_of($$INSERT INTO wild VALUES (1, 'bad', '2024-01-01', NULL, 2)$$), 'The row is of event "1", total NULL, refunded 2, at 2024-01-01.', 'NULL is told as such');
+SELECT is(t.row_of($$INSERT INTO wild VALUES (3, 'bad', 'infinity', 1)$$), 'The row is of event "3", total 1, refunded NULL, at infinity.', 'a time');
+SELECT is(t.row_of($$INSERT INTO wild VALUES (4, '', '2024-01-01', 1)$$), 'The row is of event "4", total 1, refunded NULL, at 2024-01-01.', 'a member of no letters');
+SELECT is(t.row_of($$INSERT INTO wild VALUES (5, 'bad', '2024-01-01', 1e200)$$),
+          format('The row is of event "5", total 1%s..., refunded NULL, at 2024-01-01.', repeat('0', 99)), 'of a long number the first 100 digits');
+INSERT INTO wild VALUES (6, 'good', '2024-01-01', 10, 0);
+SELECT is(t.row_of('UPDATE wild SET refunded = 11'), 'The row is of event "6", total 10, refunded 11, at 2024-01-01.', 'an update');
+DELETE FROM wild;
+
+CREATE TABLE parts (id text, line int, customer text, total numeric, PRIMARY KEY (id, line));
+SELECT loyalty.create_program('parts', validity => '1000 years') AS x, loyalty.add_rule('parts', 'base', points_per => 0.000000001, stage => 'event') AS y,
+       loyalty.attach('parts', 'parts', 'customer', 'total', event => 'id') AS z \gset
+SELECT is(t.row_of($$INSERT INTO parts VALUES ('B,2', 1, 'ann', 5), ('B,2', 7, 'ann', -5)$$), 'The row is of event "B,2", line "B\,2,7", total -5.',
+          'event and line are as entries have them');
+SELECT is(t.row_of($$INSERT INTO parts VALUES (repeat('é', 51), 7, 'ann', -5)$$),
+          format('The row is of event "%1$s...", line "%1$s...", total -5.', repeat('é', 50)), 'but a long one is cut after 100 bytes, between characters');
+INSERT INTO parts VALUES (repeat('é', 51), 7, 'ann', 5), ('C', 1, 'ann', 900000000000000);
+SELECT is((SELECT event FROM loyalty.entries WHERE program = 'parts' AND line LIKE 'é%'), repeat('é', 51), 'entries have all of it');
+SELECT is(t.refusal($$INSERT INTO parts VALUES ('C', 2, 'ann', 30000000000000)$$), 'LY201', 'an event of 930000000000000 in two rows is too large');
+SELECT is(t.detail($$INSERT INTO parts VALUES ('C', 2, 'ann', 30000000000000)$$),
+          'The most is 922337203685477.5807. The row is of event "C", line "C,2".', 'and the second is named');
+DELETE FROM parts;
+
+CREATE TABLE far (id int PRIMARY KEY, customer text, total numeric, at timestamptz);
+SELECT loyalty.create_program('far', validity => '1000 years') AS x, loyalty.add_rule('far', 'base', points_per => 1000) AS y,
+       loyalty.attach('far', 'far', 'customer', 'total', event_time => 'at') AS z \gset
+SELECT is(t.detail($$INSERT INTO far VALUES (1, 'ann', 1, '2024-01-01'), (2, 'bob', 922337203686, '2024-01-01')$$),
+          'The most is 922337203685477.5807. The row is of event "2", rated amount 922337203686.', '1000 points for each of 922337203686 are too many');
+INSERT INTO far VALUES (1, 'ann', 922337203685, '2024-01-01');
+SELECT is(t.detail('UPDATE far SET total = total + 1'),
+          'The most is 922337203685477.5807. The row is of event "1", rated amount 922337203686.', 'of one more than 922337203685, too');
+SELECT is(t.refusal($$INSERT INTO far VALUES (2, 'bob', 1, '294000-01-01')$$), '22008', 'points that would end after all time');
+SELECT is(t.detail($$INSERT INTO far VALUES (2, 'bob', 1, '294000-01-01')$$),
+          'Points of an event at 294000-01-01 00:00:00+00 would begin or end beyond what can be counted. The row is of event "2".', 'say of which row');
+DELETE FROM far;
+
+CREATE TABLE rowwise (id int, customer text, total int);
+SELECT loyalty.attach('rowwise', 'club', 'customer', 'total', key => '{id}', for_each => 'row') AS x \gset
+SELECT is(t.row_of($$INSERT INTO rowwise VALUES (1, 'ann', 5), (2, 'ann', -5)$$), 'The row is of event "2", total -5.', 'a trigger for each row');
+SELECT is(t.detail($$INSERT INTO rowwise VALUES (NULL, 'yul', 5)$$), 'Points are tied to the row by its key. The row is of member "yul", total 5.', 'a row without a key has a member');
+CREATE TABLE old_rows (id int PRIMARY KEY, customer text, total numeric);
+INSERT INTO old_rows VALUES (1, 'ann', 5), (2, 'ann', 'NaN');
+SELECT loyalty.attach('old_rows', 'club', 'customer', 'total') AS x \gset
+SELECT is(t.detail($$SELECT loyalty.backfill('old_rows', 'club')$$), 'It is not a finite number. The row is of event "2", total NaN.', 'a backfill');
+
 -- Kept rows
 
 SELECT loyalty.create_program('late', decimals => 2) AS late \gset
@@ -843,6 +895,8 @@ SELECT is((SELECT count(*) FROM late), 9::bigint, 'all rows are kept');
 SELECT is(t.rows('SELECT event, member, state FROM loyalty.deferred ORDER BY 1'),
     '(2,ann,LY201) (4,"",LY202) (5,bob,LY201) (6,cat,LY201) (8,dot,LY201)',
     'the bad ones are noted');
+SELECT is((SELECT string_agg(DISTINCT message, '; ' ORDER BY message) FROM loyalty.deferred),
+    'an event would earn more points than can be counted; the amount of an event can''t be used; the member of an event is empty', 'with messages, which name no row');
 SELECT is(ARRAY[t.has('ann', 'late'), t.has('bob', 'late'), t.has('dot', 'late')], ARRAY[1000000, 2000000, 4000000]::numeric[],
           'the good ones earned');
 SELECT is(loyalty.retry_deferred('late', 'late'), 0::bigint, 'nothing was corrected: nothing is booked');
