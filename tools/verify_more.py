@@ -11,6 +11,7 @@ import collections
 import datetime
 import heapq
 import itertools
+import os
 import struct
 import sys
 
@@ -256,6 +257,10 @@ if __name__ == '__main__':
         for fault in what[sys.argv[1]](*sys.argv[2:]):
             agrees = False
             print(fault)
+        sys.stdout.flush()
+    except BrokenPipeError:             # whoever reads has had enough; nothing is to be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, struct.error) as error:
         sys.exit(f'a file is damaged, or not what it should be: {error}')
     sys.exit(not agrees)

@@ -249,6 +249,10 @@ is("$status$output", "0account 1: 90 available, 0 pending, 0 held, 0 debt\naccou
 ($status, $output) = python('verify_more', 'balances', $small, '2020-01-01T00:00:00+00:00');
 is("$status$output", '1' . join('', map { "account $_: entry 1 was booked after that moment\n" } 1 .. 5),
 	'of the past it says nothing');
+# Somebody reads no more, as head does: that is no damage.
+my $closed = 'import os, subprocess, sys; r, w = os.pipe(); os.close(r); p = subprocess.run(sys.argv[1:], stdout=w, stderr=subprocess.PIPE); print(p.returncode, p.stderr)';
+ok(IPC::Run::run([ 'python3', '-c', $closed, 'python3', "$tools/verify_more.py", 'balances', $small ], '>', \$output), 'its output goes where nobody reads');
+is($output, "1 b''\n", 'and it ends without a word');
 foreach my $case (['lot', 0, 1, "account 1: by its lots and what is posted there are -0.0001 points, its entries come to 0\naccount 1: lot 1 has 90.0001 points, its entries come to 90\n"],
 	['lot', 0, 15, "account 1: lot 1 does not begin and end when its entries say\n"],
 	['lot', 3, 15, "account 4: lot 1 does not begin and end when its entries say\n"],
