@@ -298,6 +298,17 @@ COMMENT ON COLUMN loyalty.campaign_results.revenue IS 'their amount less what wa
 COMMENT ON COLUMN loyalty.campaign_results.points IS 'points the rule gave for them, less those taken back';
 COMMENT ON COLUMN loyalty.campaign_results.points_per_order IS 'points / orders';
 
+-- A fit of each of several programs, whose warnings say which it is of.
+CREATE FUNCTION loyalty._clv_fit_final(internal) RETURNS loyalty.clv_model
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_clv_final_quietly';
+CREATE AGGREGATE loyalty._clv_fit(customer loyalty.rfm, family text, spend boolean) (
+    STYPE = internal, SSPACE = 2048, SFUNC = loyalty.clv_fit_accum, FINALFUNC = loyalty._clv_fit_final, COMBINEFUNC = loyalty.clv_fit_combine,
+    SERIALFUNC = loyalty.clv_fit_serialize, DESERIALFUNC = loyalty.clv_fit_deserialize, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE loyalty._clv_fit(loyalty.rfm, text, boolean) IS 'clv_fit() without its warnings';
+CREATE FUNCTION loyalty._warn_of_fit(model loyalty.clv_model, program text) RETURNS loyalty.clv_model
+    LANGUAGE c STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_clv_warn';
+
 -- The value still to come of each member who has bought: a model of purchases and spend for
 -- each program, fitted to the orders that earned its first currency.
 CREATE MATERIALIZED VIEW loyalty._clv_by_member AS
@@ -312,7 +323,8 @@ CREATE MATERIALIZED VIEW loyalty._clv_by_member AS
         WHERE c.is_default AND (o.amount > o.refunded OR o.amount = 0)
         GROUP BY c.program_id, p.time_zone, a.member_key
     ), fitted AS MATERIALIZED (
-        SELECT h.program_id, loyalty.clv_fit(h.rfm, 'mbgnbd', true) AS model FROM history h GROUP BY 1
+        SELECT h.program_id, loyalty._warn_of_fit(loyalty._clv_fit(h.rfm, 'mbgnbd', true), p.code) AS model
+        FROM history h JOIN loyalty.program p USING (program_id) GROUP BY 1, p.code
     )
     SELECT p.code AS program, h.member_key AS member,
            loyalty.frequency(h.rfm) AS frequency,

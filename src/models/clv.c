@@ -68,7 +68,7 @@ PG_FUNCTION_INFO_V1(loyalty_clv_retention);
 
 /* ----- the value ----- */
 
-static ClvModel *
+ClvModel *
 clv_get_arg(FunctionCallInfo fcinfo, int argno)
 {
 	ClvModel   *model = (ClvModel *) PG_GETARG_POINTER(argno);

@@ -40,6 +40,7 @@ is_spend_family(ProcessFamily family)
 }
 
 extern ClvModel *clv_alloc(void);
+extern ClvModel *clv_get_arg(FunctionCallInfo fcinfo, int argno);
 
 /* What a reader of the whole speaks of: the purchases, if there are any. */
 extern const ModelPart *clv_main_part(const ClvModel *model);

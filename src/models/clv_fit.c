@@ -52,6 +52,8 @@ PG_FUNCTION_INFO_V1(loyalty_clv_combine);
 PG_FUNCTION_INFO_V1(loyalty_clv_serialize);
 PG_FUNCTION_INFO_V1(loyalty_clv_deserialize);
 PG_FUNCTION_INFO_V1(loyalty_clv_final);
+PG_FUNCTION_INFO_V1(loyalty_clv_final_quietly);
+PG_FUNCTION_INFO_V1(loyalty_clv_warn);
 
 
 /* ----- rows with counts ----- */
@@ -339,8 +341,9 @@ fit_part(RowSet *set, ProcessFamily family, ModelPart *part)
 	}
 }
 
+/* program: whose customers they are; NULL: nobody said. */
 static void
-warn_of_fit(const ClvModel *model)
+warn_of_fit(const ClvModel *model, const char *program)
 {
 	const char *texts[CLV_WARNING_COUNT];
 	int			n = clv_list_warnings(model, texts);
@@ -353,22 +356,16 @@ warn_of_fit(const ClvModel *model)
 		appendStringInfo(&buf, "%s%s", i == 0 ? "" : "; ", texts[i]);
 	ereport(WARNING,
 			(errcode(ERRCODE_WARNING),
-			 errmsg("clv_fit of family %s: %s", family_name(clv_main_part(model)->family), buf.data)));
+			 errmsg("clv_fit of family %s: %s", family_name(clv_main_part(model)->family), buf.data),
+			 program ? errdetail("The program is \"%s\".", program) : 0));
 }
 
-/* Collapses the state's rows, which changes nothing that it means. */
-Datum
-loyalty_clv_final(PG_FUNCTION_ARGS)
+/* Collapses the state's rows, which changes nothing that it means.  NULL: nothing could be fitted. */
+static ClvModel *
+fit_state(FitState *state)
 {
-	FitState   *state;
-	ClvModel   *model;
+	ClvModel   *model = clv_alloc();
 
-	(void) aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	state = (FitState *) PG_GETARG_POINTER(0);
-
-	model = clv_alloc();
 	if (state->purchases.n > 0)
 		fit_part(&state->purchases, state->family, &model->purchase);
 	if (state->spends.n > 0)
@@ -383,10 +380,44 @@ loyalty_clv_final(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WARNING),
 				 errmsg("clv_fit of family %s: no repeat buyer has a positive monetary value",
 						family_name(state->family))));
-		PG_RETURN_NULL();
+		return NULL;
 	}
 	else if (state->spend)
 		model->purchase.warnings |= FIT_NO_SPEND;
-	warn_of_fit(model);
+	return model;
+}
+
+static Datum
+final(FunctionCallInfo fcinfo, bool warns)
+{
+	ClvModel   *model = NULL;
+
+	(void) aggregate_context(fcinfo);
+	if (!PG_ARGISNULL(0))
+		model = fit_state((FitState *) PG_GETARG_POINTER(0));
+	if (model == NULL)
+		PG_RETURN_NULL();
+	if (warns)
+		warn_of_fit(model, NULL);
 	PG_RETURN_POINTER(model);
+}
+
+Datum
+loyalty_clv_final(PG_FUNCTION_ARGS)
+{
+	return final(fcinfo, true);
+}
+
+/* An aggregate does not know of which group it is: who does may warn. */
+Datum
+loyalty_clv_final_quietly(PG_FUNCTION_ARGS)
+{
+	return final(fcinfo, false);
+}
+
+Datum
+loyalty_clv_warn(PG_FUNCTION_ARGS)
+{
+	warn_of_fit(clv_get_arg(fcinfo, 0), text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }

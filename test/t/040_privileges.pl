@@ -146,6 +146,8 @@ for my $job ('CALL loyalty.expire()', 'CALL loyalty.review_tiers()', 'CALL loyal
 	my ($status) = $node->psql('postgres', "$path\n$job", stderr => \$error);
 	ok($status == 0, "nor by $job") or diag($error);
 }
+is(join(' ', sort $error =~ /WARNING:  clv_fit of family mbgnbd: [^\n]*\nDETAIL:  The program is "(\w+)"\./g), 'club other', 'a model of few customers is warned of by its program')
+	or diag($error);
 is($node->safe_psql('postgres', q{SELECT member, available, tier FROM loyalty.balances WHERE program = 'club' ORDER BY 1}),
 	"anna|50|bronze\nben|110|gold\ncarl|30|bronze\ndora|0|bronze\nmax|0|bronze\nmia|205|gold", 'and the books are right');
 
