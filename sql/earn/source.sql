@@ -226,6 +226,8 @@ DECLARE
     clash regclass;
     above regclass;
     part name;
+    odd text;
+    odd_of regtype;
     made int;
 BEGIN
     IF source IS NULL OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = source AND c.relkind IN ('r', 'p')
@@ -271,6 +273,17 @@ BEGIN
     PERFORM loyalty._check_column(source, 'event time', event_time,
         ARRAY['timestamptz', 'timestamp', 'date']::regtype[], 'Use a timestamptz, timestamp or date column.');
     PERFORM loyalty._check_column(source, 'status', status, NULL, NULL);
+    SELECT e.value, a.atttypid::regtype INTO odd, odd_of
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, unnest(earning) e (value)
+    WHERE a.attrelid = source AND a.attname = status
+      AND (a.atttypid = 'boolean'::regtype AND e.value NOT IN ('t', 'f')
+           OR t.typtype = 'e' AND NOT EXISTS (SELECT FROM pg_enum l WHERE l.enumtypid = t.oid AND l.enumlabel::text = e.value))
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM loyalty._refuse('LY103', format('no row can have the status %L', odd),
+            format('Column "%s" is of type %s, which has no value that is written so.', status, odd_of),
+            'Write the values that earn as the server prints them: t or f of a boolean, the labels of an enum.');
+    END IF;
     PERFORM loyalty._check_column(source, 'event', event, NULL, NULL);
     IF refunded IS NOT NULL AND amount IS NULL THEN
         PERFORM loyalty._refuse('LY103', 'a refunded column needs an amount column',

@@ -4,7 +4,7 @@ BEGIN;
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 
-SELECT plan(158);
+SELECT plan(161);
 
 SELECT loyalty.create_program('club') AS club \gset
 SELECT loyalty.add_rule('club', 'base', points_per => 1) AS base \gset
@@ -411,6 +411,11 @@ SELECT is(t.refusal($$SELECT loyalty.attach('counter', 'club', 'customer', 'tota
 SELECT is(t.refusal($$SELECT loyalty.attach('passing', 'club', 'customer')$$), 'LY103', 'a temporary table');
 SELECT is(t.refusal($$SELECT loyalty.attach('loyalty.member', 'club', 'member')$$), 'LY103', 'a table of the ledger');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total')$$), 'LY103', 'a table without a key');
+CREATE TYPE public.step AS ENUM ('paid', 'sent');
+CREATE TABLE public.stepped (id int PRIMARY KEY, customer text, fine boolean, state public.step);
+SELECT is(t.refusal($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'fine', earning => '{true}')$$), 'LY103', 'a status that a boolean is never written as');
+SELECT is(t.detail($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'state', earning => '{paid,payed}')$$), 'Column "state" is of type public.step, which has no value that is written so.', 'or an enum does not have');
+SELECT is(t.refusal($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'fine', earning => '{t}')$$), 'accepted', 'those that there are earn');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => '{}')$$), 'LY103', 'a key of nothing');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => ARRAY['id', 'nr'])$$), 'LY103', 'a key of a column that is not there');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => ARRAY['id', NULL])$$), 'LY103', 'a key of no column');
