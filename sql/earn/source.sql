@@ -49,6 +49,11 @@ COMMENT ON TABLE loyalty.source_table IS 'Tables that carry the triggers of a so
 COMMENT ON COLUMN loyalty.source_table.source_id IS 'the source';
 COMMENT ON COLUMN loyalty.source_table.relation IS 'table that carries its triggers';
 
+-- Their rows count as one of something each, and are no money.
+CREATE VIEW loyalty._unpriced AS SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL;
+COMMENT ON VIEW loyalty._unpriced IS 'Sources without a column for the amount';
+COMMENT ON COLUMN loyalty._unpriced.source_id IS 'the source';
+
 -- Rows whose points could not be booked, for sources attached with on_error => 'defer'.
 CREATE TABLE loyalty.deferred (
     source_id   int NOT NULL,
@@ -274,9 +279,14 @@ BEGIN
         ARRAY['timestamptz', 'timestamp', 'date']::regtype[], 'Use a timestamptz, timestamp or date column.');
     PERFORM loyalty._check_column(source, 'status', status, NULL, NULL);
     SELECT e.value, a.atttypid::regtype INTO odd, odd_of
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid, unnest(earning) e (value)
+    FROM pg_attribute a
+    CROSS JOIN LATERAL (WITH RECURSIVE base AS (
+                            SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
+                            UNION ALL SELECT t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON b.typtype = 'd' AND t.oid = b.typbasetype)
+                        SELECT * FROM base b WHERE b.typtype <> 'd') t,
+         unnest(earning) e (value)
     WHERE a.attrelid = source AND a.attname = status
-      AND (a.atttypid = 'boolean'::regtype AND e.value NOT IN ('t', 'f')
+      AND (t.oid = 'boolean'::regtype AND e.value NOT IN ('t', 'f')
            OR t.typtype = 'e' AND NOT EXISTS (SELECT FROM pg_enum l WHERE l.enumtypid = t.oid AND l.enumlabel::text = e.value))
     LIMIT 1;
     IF FOUND THEN
@@ -307,7 +317,15 @@ BEGIN
             format('Table %s is attached and has rows in common with it.', clash),
             'Detach that one first with loyalty.detach().');
     END IF;
-    -- Attached again, it is the same source: what its rows earned before is known by its id.
+    -- Attached again, it is the same source: what its rows earned before is known by its id, and whether that was of money.
+    IF EXISTS (SELECT FROM loyalty.source s
+               WHERE s.relation = _register_source.source AND s.program_id = owner AND (s.amount IS NULL) <> (_register_source.amount IS NULL)
+                 AND EXISTS (SELECT FROM loyalty._book e WHERE e.source_id = s.source_id)) THEN
+        PERFORM loyalty._refuse('LY104', format('what rows of table %s are worth can''t be changed', source),
+            CASE WHEN _register_source.amount IS NULL THEN 'It was attached with an amount column before, and rows earned by it.'
+                 ELSE 'It was attached without an amount column before, and its rows earned as one each.' END,
+            'Attach it as before, or what is new in a table of its own.');
+    END IF;
     UPDATE loyalty.source s
     SET kind = _register_source.kind, member = _register_source.member, amount = _register_source.amount,
         refunded = _register_source.refunded, event_time = _register_source.event_time,

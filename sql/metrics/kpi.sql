@@ -8,12 +8,12 @@
 -- One pass over the entries of an account in C: its orders, and what happened in each day
 -- or month. Nested groupings in SQL took five times as long. The result is opaque, lives
 -- within a query only, and is read by the two functions below.
-CREATE FUNCTION loyalty._history_accum(internal, int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points)
+CREATE FUNCTION loyalty._history_accum(internal, int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points, boolean)
     RETURNS internal LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_kpi_history_accum';
 CREATE FUNCTION loyalty._history_final(internal) RETURNS bytea
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'loyalty_kpi_history_final';
 CREATE AGGREGATE loyalty._history_agg(source_id int, event text, line text, rule_id int, kind text, event_time timestamptz,
-        points loyalty.points, base loyalty.points, refunded loyalty.points) (
+        points loyalty.points, base loyalty.points, refunded loyalty.points, priced boolean) (
     STYPE = internal, SSPACE = 2048,
     SFUNC = loyalty._history_accum,
     FINALFUNC = loyalty._history_final,
@@ -25,9 +25,9 @@ CREATE FUNCTION loyalty._history_periods(history bytea, unit interval, time_zone
         OUT active_before boolean, OUT revenue loyalty.points, OUT refunded loyalty.points, OUT issued loyalty.points,
         OUT redeemed loyalty.points, OUT expired loyalty.points, OUT redemptions bigint)
     RETURNS SETOF record LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 20 AS 'MODULE_PATHNAME', 'loyalty_kpi_history_periods';
-COMMENT ON FUNCTION loyalty._history_accum(internal, int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points) IS 'aggregate transition function';
+COMMENT ON FUNCTION loyalty._history_accum(internal, int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points, boolean) IS 'aggregate transition function';
 COMMENT ON FUNCTION loyalty._history_final(internal) IS 'aggregate final function';
-COMMENT ON AGGREGATE loyalty._history_agg(int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points) IS
+COMMENT ON AGGREGATE loyalty._history_agg(int, text, text, int, text, timestamptz, loyalty.points, loyalty.points, loyalty.points, boolean) IS
     'Orders and movements of an account from all its entries';
 COMMENT ON FUNCTION loyalty._history_orders(bytea) IS
     'Orders of an account: rows of attached tables that earned, those of one event of a source together';
@@ -38,8 +38,8 @@ COMMENT ON FUNCTION loyalty._history_periods(bytea, interval, text) IS 'What hap
 -- Where nobody was merged the second part finds nothing, and the first leaves nothing out.
 CREATE VIEW loyalty._history AS
     SELECT h.account_id, h.history
-    FROM (SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points,
-                                 CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN NULL ELSE e.base END, e.refunded) AS history
+    FROM (SELECT e.account_id, loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded,
+                                 e.source_id <> ALL (ARRAY(SELECT u.source_id FROM loyalty._unpriced u))) AS history
           FROM loyalty._book e
           GROUP BY e.account_id) h
     WHERE NOT EXISTS (SELECT FROM loyalty.account a WHERE a.account_id = h.account_id AND a.merged_into IS NOT NULL)
@@ -48,8 +48,8 @@ CREATE VIEW loyalty._history AS
     SELECT p.account_id, h.history
     FROM loyalty._person p
     CROSS JOIN LATERAL (
-        SELECT loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points,
-                                 CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN NULL ELSE e.base END, e.refunded) AS history
+        SELECT loyalty._history_agg(e.source_id, e.event, e.line, e.rule_id, e.kind, e.event_time, e.points, e.base, e.refunded,
+                                 e.source_id <> ALL (ARRAY(SELECT u.source_id FROM loyalty._unpriced u))) AS history
         FROM loyalty._book e WHERE e.account_id = ANY (p.accounts)) h;
 COMMENT ON VIEW loyalty._history IS 'What each person''s entries say of its orders and points, for _history_orders() and _history_periods()';
 
@@ -274,7 +274,7 @@ CREATE VIEW loyalty.campaign_results AS
         SELECT o.program_id, o.name, count(DISTINCT coalesce(i.account_id, o.account_id)) AS members, count(*) AS orders,
                loyalty.sum(o.revenue)::numeric AS revenue, loyalty.sum(o.points)::numeric AS points
         FROM (SELECT r.program_id, r.name, e.account_id, e.event, e.source_id, loyalty.sum(e.points) AS points,
-                     CASE WHEN e.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN '0'
+                     CASE WHEN e.source_id = ANY (ARRAY(SELECT u.source_id FROM loyalty._unpriced u)) THEN '0'
                           ELSE coalesce(loyalty.sum(e.base), 0) - coalesce(loyalty.sum(e.refunded), 0) END AS revenue
               FROM loyalty._book e JOIN loyalty.rule r USING (rule_id)
               WHERE e.source_id IS NOT NULL

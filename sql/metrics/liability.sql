@@ -596,7 +596,7 @@ CREATE FUNCTION loyalty._sales(money int, as_of timestamptz, known_at timestampt
     FROM (SELECT e.account_id, e.source_id, e.event, e.line, e.rule_id, min(e.event_time) AS sold_at,
                  sum(coalesce(e.base, 0) - coalesce(e.refunded, 0)) AS amount
           FROM loyalty._book e JOIN loyalty.account a USING (account_id)
-          WHERE a.currency_id = money AND e.source_id IN (SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NOT NULL)
+          WHERE a.currency_id = money AND e.source_id IS NOT NULL AND e.source_id <> ALL (ARRAY(SELECT u.source_id FROM loyalty._unpriced u))
             AND e.recorded_at <= known_at AND (_sales.as_of >= now() OR e.event_time <= _sales.as_of)
           GROUP BY 1, 2, 3, 4, 5) r
     GROUP BY 1, 2, 3, 4;

@@ -145,7 +145,7 @@ CREATE FUNCTION loyalty._count_history(owner int) RETURNS void
     ), counted AS (
         -- Amounts and visits are a row's, not an award's: the rules that rate it have its amount, others nothing.
         SELECT w.account_id, w.event_time, w.points,
-               CASE WHEN w.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.amount IS NULL)) THEN '0' ELSE w.base - w.refunded END AS spend,
+               CASE WHEN w.source_id = ANY (ARRAY(SELECT u.source_id FROM loyalty._unpriced u)) THEN '0' ELSE w.base - w.refunded END AS spend,
                max(CASE WHEN w.base > 0 OR w.points > 0 OR w.untouched THEN 1 ELSE 0 END) OVER same_row AS visits,
                row_number() OVER (same_row ORDER BY w.base DESC, w.rule_id) = 1 AS first_of_row
         FROM award w

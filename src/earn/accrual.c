@@ -962,6 +962,7 @@ typedef struct FlatImage
 	bool		there;
 	bool		earning;
 	bool		refused;
+	bool		gone;
 	Points		amount;
 	Points		refunded;
 	TimestampTz time;
@@ -979,6 +980,7 @@ flatten_image(StringInfo to, const Image *image)
 		flat.there = true;
 		flat.earning = image->earning;
 		flat.refused = image->refused;
+		flat.gone = image->gone;
 		flat.amount = image->amount;
 		flat.refunded = image->refunded;
 		flat.time = image->time;
@@ -1019,6 +1021,7 @@ unflatten_image(Arena *arena, const char **from)
 	memset(image, 0, sizeof(*image));
 	image->earning = flat.earning;
 	image->refused = flat.refused;
+	image->gone = flat.gone;
 	image->amount = flat.amount;
 	image->refunded = flat.refunded;
 	image->time = flat.time;

@@ -199,34 +199,6 @@ event_amount(const Image *image, Points others, Points amount)
 	return sum;
 }
 
-typedef struct DatedRow
-{
-	const Image *image;
-	TimestampTz time;
-} DatedRow;
-
-static void
-tell_dated_row(void *arg)
-{
-	const DatedRow *row = arg;
-
-	errdetail("Points of an event at %s would begin or end beyond what can be counted. The row is of %s.",
-			  timestamptz_to_str(row->time), image_name(row->image));
-	errhint("Record when the event happened.");
-}
-
-/* When the points of a row begin and end. */
-static void
-row_dates(const Account *account, const Image *image, TimestampTz time, LotDates *dates)
-{
-	DatedRow	row = {image, time};
-	ErrorContextCallback callback = {error_context_stack, tell_dated_row, &row};
-
-	error_context_stack = &callback;
-	lot_dates(account->currency, time, dates);
-	error_context_stack = callback.previous;
-}
-
 /* ----------------------------------------------------------------
  *		A visit
  * ---------------------------------------------------------------- */
@@ -270,7 +242,21 @@ typedef struct Visit
 	int			ngroup;
 	texts_hash *met;			/* keys of the rows brought to their state */
 	int			nstrays;		/* there were before it */
+	const Image *dated;			/* the row whose points are reckoned with */
 } Visit;
+
+/* Of a row whose time is near the ends of what can be counted, and whose points would begin or end beyond. */
+static void
+tell_dated_row(void *arg)
+{
+	const Image *image = ((const Visit *) arg)->dated;
+
+	if (image == NULL || geterrcode() != ERRCODE_DATETIME_VALUE_OUT_OF_RANGE)
+		return;
+	errdetail("Points of an event at %s would begin or end beyond what can be counted. The row is of %s.",
+			  timestamptz_to_str(image->time), image_name(image));
+	errhint("Record when the event happened.");
+}
 
 /* What was spent: a row of a source without amounts counts as 1 for the rules, and as no money. */
 static Points
@@ -387,7 +373,7 @@ award(Visit *visit, Account *account, const Image *image, const int32 *rules, in
 		if (points > 0)
 		{
 			if (!dated)
-				row_dates(account, image, image->time, &dates);
+				lot_dates(account->currency, image->time, &dates);
 			dated = true;
 			if (own != NULL && own->dates.valid_from == DT_NOEND && own->dates.expires_at > account->as_of)
 				account_credit_lot(account, entry, points, own);
@@ -541,7 +527,7 @@ book_difference(Visit *visit, Account *account, const Task *task, const Image *i
 		account_credit_lot(account, entry, target - sums.points, own);
 	else if (target > sums.points)
 	{
-		row_dates(account, image, booked_time(visit->booking, image, booked), &dates);
+		lot_dates(account->currency, booked_time(visit->booking, image, booked), &dates);
 		account_credit(account, entry, target - sums.points, &dates);
 	}
 	if (group != NULL)
@@ -838,25 +824,38 @@ award_or_settle(Visit *visit, Account *account, const Task *task, const int32 *r
 		award(visit, account, task->image, rules, nrules, true);
 }
 
-/* Whether a task is of a row that is new to the account, and a rule gives it something, be it nothing. */
+/* Whether a task is of a row that nothing is booked for, and that a rule gives something, be it nothing. */
 static bool
-is_new_event(Visit *visit, Account *account, const Task *task)
+is_new_award(Visit *visit, Account *account, const Task *task)
 {
 	const Source *source = visit->booking->source;
 	const Image *image = task->image;
 	RatedEvent	event = {source->kind, image->time, image->amount, image->refunded};
-	const Rule **matches;
-	int			n;
+	const Rule **matches = NULL;
+	const int32 *rules = task->role == ROLE_JOIN ? task->change->rules : NULL;
+	int			n = rules ? task->change->nrules : 0;
 	Booked	   *booked;
 
-	if ((task->role == ROLE_SETTLE && is_booked(visit, account, task)) ||
-		(task->role == ROLE_FIRST && booked_load(visit->booking, account->post, account->account_id, image, false, &booked) > 0) ||
-		(task->role != ROLE_NEW && task->role != ROLE_SETTLE && task->role != ROLE_FIRST))
+	if (!image->earning || task->role == ROLE_LEAVE || task->role == ROLE_MOVE)
 		return false;
-	n = rules_for(source->program_id, &event, &matches);
-	while (n > 0 && matches[n - 1]->currency->currency_id != account->currency->currency_id)
-		n--;
-	return n > 0;
+	if (task->role == ROLE_CHANGE &&
+		(!booking_begins(visit->booking, account->currency, task->change->before, image, 0) ||
+		 booked_load(visit->booking, account->post, account->account_id, task->change->before, false, &booked) > 0))
+		return false;
+
+	if (task->role == ROLE_FIRST &&
+		booked_load(visit->booking, account->post, account->account_id, image, false, &booked) > 0)
+		return false;
+
+	/* Whatever is new is booked only if an earlier statement was seen too late. */
+	if ((task->role == ROLE_SETTLE || task->role == ROLE_STATE || visit->booking->settles) && is_booked(visit, account, task))
+		return false;
+	if (rules == NULL)
+		n = rules_for(source->program_id, &event, &matches);
+	for (int i = 0; i < n; i++)
+		if ((rules ? rule_by_id(rules[i]) : matches[i])->currency->currency_id == account->currency->currency_id)
+			return true;
+	return false;
 }
 
 /*
@@ -865,29 +864,32 @@ is_new_event(Visit *visit, Account *account, const Task *task)
  * not ended when it came.
  */
 static void
-start_clock(Visit *visit, Account *account, int64 via)
+start_clock(Visit *visit, Account *root)
 {
-	const Account *root = account_root(account);
 	TimestampTz since = DT_NOEND;
 	TimestampTz end = DT_NOBEGIN;
 
-	if ((account->currency->activity & ACTIVITY_EARN) == 0 || root->clock_end > root->as_of)
+	if ((root->currency->activity & ACTIVITY_EARN) == 0 || root->clock_end > root->as_of || account_is_closed(root))
 		return;
 	for (int i = visit->ntasks - 1; i >= 0; i--)
 	{
 		const Task *task = &visit->tasks[i];
+		Account    *account = task->via == 0 ? root : account_dependent(root, task->via);
 		TimestampTz lives_to;
 
-		if (task->via != via || !is_new_event(visit, account, task))
+		CHECK_FOR_INTERRUPTS();
+		if (account == NULL || !is_new_award(visit, account, task))
 			continue;
-		lives_to = clock_end(account->currency, task->image->time);
+		visit->dated = task->image;
+		lives_to = clock_end(root->currency, task->image->time);
 		if (lives_to <= (since == DT_NOEND ? root->as_of : since))
 			break;
-		end = Max(end, lives_to);
-		since = task->image->time;
+		if (since == DT_NOEND)
+			end = lives_to;
+		since = Min(task->image->time, root->as_of);
 	}
 	if (since != DT_NOEND)
-		account_start_clock(account, since, end);
+		account_start_clock(root, since, end);
 }
 
 /* The tasks of one account, which is the one visited or was merged into it; NULL: it is neither any more. */
@@ -903,8 +905,6 @@ visit_via(Visit *visit, Account *account, int64 via)
 
 	visit->event = NULL;
 	visit->met = NULL;
-	if (account != NULL && !closed)
-		start_clock(visit, account, via);
 	for (int i = 0; i < visit->ntasks; i++)
 	{
 		const Task *task = &visit->tasks[i];
@@ -926,6 +926,7 @@ visit_via(Visit *visit, Account *account, int64 via)
 			continue;
 		}
 		nentries = account->nentries;
+		visit->dated = task->image;
 		switch (task->role)
 		{
 			case ROLE_NEW:
@@ -972,7 +973,10 @@ visit_account(Account *account, void *arg)
 
 	visit->reversals = NULL;
 	visit->nreversals = visit->reversals_room = 0;
+	visit->dated = NULL;
 	booking->nstrays = visit->nstrays;
+	if (account->state != ACCOUNT_MERGED)
+		start_clock(visit, account);
 	visit_via(visit, account->state == ACCOUNT_MERGED ? NULL : account, 0);
 
 	/* Those merged into it, in the order of their ids. */
@@ -1002,6 +1006,10 @@ booking_visit(Booking *booking, Post *post, Task *tasks, int ntasks)
 {
 	Visit		visit = {booking, post, tasks, ntasks, .nstrays = booking->nstrays};
 
+	ErrorContextCallback callback = {error_context_stack, tell_dated_row, &visit};
+
+	error_context_stack = &callback;
 	post_account(post, tasks[0].account_id, &tasks[0].hint, visit_account, &visit);
+	error_context_stack = callback.previous;
 	return !post->given_up;
 }

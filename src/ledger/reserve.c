@@ -317,7 +317,7 @@ by_numbers(const void *a, const void *b)
 void
 reserve_effects(const Account *account, int32 hold_no, Effects *effects)
 {
-	qsort(account->holds, account->nholds, sizeof(Hold *), by_numbers);
+	/* reserve_book_owed() has put them in order. */
 	for (int i = 0; i < account->nholds; i++)
 		if (account->holds[i]->hold_no == hold_no)
 			effects_add_held(effects, account->holds[i]->ends_at, account->holds[i]->lot->lot_no, account->holds[i]->points);

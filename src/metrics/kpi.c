@@ -41,6 +41,7 @@ typedef struct Earning
 	Points		base;			/* 0 if there is none */
 	Points		refunded;
 	bool		has_base;
+	bool		priced;			/* base is money */
 } Earning;
 
 typedef enum MoveKind
@@ -159,7 +160,7 @@ move_kind(const text *kind)
 	return MOVE_ISSUE;
 }
 
-/* _history_agg(source_id, event, line, rule_id, kind, event_time, points, base, refunded) */
+/* _history_agg(source_id, event, line, rule_id, kind, event_time, points, base, refunded, priced) */
 Datum
 loyalty_kpi_history_accum(PG_FUNCTION_ARGS)
 {
@@ -198,6 +199,7 @@ loyalty_kpi_history_accum(PG_FUNCTION_ARGS)
 		earning->has_base = !PG_ARGISNULL(8);
 		earning->base = earning->has_base ? PG_GETARG_POINTS(8) : 0;
 		earning->refunded = PG_ARGISNULL(9) ? 0 : PG_GETARG_POINTS(9);
+		earning->priced = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);
 	}
 	PG_RETURN_POINTER(state);
 }
@@ -301,8 +303,11 @@ find_orders(HistoryState *state, Order *orders)
 			if (line.amount > 0 || (!line.has_amount && line.points > 0))
 			{
 				order.at = Min(order.at, at);
-				order.amount = points_add(order.amount, line.amount);
-				order.refunded = points_add(order.refunded, line.refunded);
+				if (line_first->priced)
+				{
+					order.amount = points_add(order.amount, line.amount);
+					order.refunded = points_add(order.refunded, line.refunded);
+				}
 				found = true;
 			}
 		}

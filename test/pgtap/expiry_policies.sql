@@ -304,6 +304,18 @@ CREATE TABLE public.old_act (LIKE public.act INCLUDING ALL);
 INSERT INTO public.old_act (id, who, amount, at) VALUES (1, 'nora', 10, pg_temp.day(-50)), (2, 'nora', 10, pg_temp.day(-25)), (3, 'nora', 10, pg_temp.day(-5)), (4, 'nils', 10, pg_temp.day(-80)), (5, 'nils', 10, pg_temp.day(-20));
 SELECT attach('public.old_act', 'act', 'who', amount => 'amount', event_time => 'at') > 0, backfill('public.old_act', 'act') = 5;
 SELECT is(balance('act', 'nora') || ' ' || balance('act', 'nils'), '30 10', 'a backfill is one');
+-- Nor does it matter how they come: paid at once, or corrected to be another's.
+CREATE TABLE public.late_act (LIKE public.act INCLUDING ALL);
+ALTER TABLE public.late_act ADD state text DEFAULT 'open';
+SELECT attach('public.late_act', 'act', 'who', amount => 'amount', event_time => 'at', status => 'state', earning => '{paid}') > 0;
+INSERT INTO public.late_act (id, who, amount, at) VALUES (1, 'nan', 10, pg_temp.day(-50)), (2, 'nan', 10, pg_temp.day(-25)), (3, 'nan', 10, pg_temp.day(-5));
+UPDATE public.late_act SET state = 'paid';
+SELECT is(balance('act', 'nan'), '30', 'paid at once');
+UPDATE public.late_act SET who = 'nell';
+SELECT is(balance('act', 'nan') || ' ' || balance('act', 'nell'), '0 30', 'another''s after all');
+INSERT INTO public.act (id, who, amount, at) VALUES (40, 'noor', 10, pg_temp.day(0)), (41, 'noor', 10, pg_temp.day(100));
+SELECT is(pg_temp.clock('act', 'noor') || ' ' || (SELECT count(DISTINCT expires_at) FROM lots WHERE program = 'act' AND member = 'noor'), '131 1', 'what is to come keeps what is of today alive, too');
+SELECT pg_temp.refused($$ INSERT INTO public.act (id, who, amount, at) VALUES (42, 'nox', 1, '294276-12-30 12:00+00') $$, '22008', '%The row is of event "42"%', 'a clock beyond all time');
 INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 12:00+00');
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');
 -- Times that no calendar has are told, too, and stop nothing.

@@ -271,6 +271,12 @@ SELECT is((SELECT metric FROM tier_progress('gym', 'ida')), 50.0, 'the metric is
 SELECT results_eq($$ SELECT sum(orders)::int, sum(revenue)::numeric FROM kpi_daily WHERE program = 'gym' $$, $$ VALUES (3, 50.0) $$, 'three rows that earned, 50 of revenue');
 SELECT results_eq($$ SELECT rule, revenue FROM campaign_results WHERE program = 'gym' ORDER BY rule COLLATE "C" $$, $$ VALUES ('each', 0.0), ('present', 0), ('shop', 50) $$, 'of the shop''s rule');
 SELECT is((SELECT sum(sales) FROM deferred_revenue('gym', 0.05)), 50.0, 'and that was sold');
+DELETE FROM public.gym_visit WHERE id = 2;
+SELECT add_rule('gym', 'half', points_per => 0.5, kind => 'try') > 0;
+CREATE TABLE public.gym_try (id int PRIMARY KEY, who text);
+SELECT attach('public.gym_try', 'gym', 'who', kind => 'try') > 0;
+INSERT INTO public.gym_try VALUES (1, 'ida');
+SELECT results_eq($$ SELECT sum(orders)::int, sum(revenue)::numeric FROM kpi_daily WHERE program = 'gym' $$, $$ VALUES (3, 50.0) $$, 'one that was deleted is none, one that earned nothing is one');
 SELECT set_ladder('late', 'guest:0,friend:40,star:52');
 SELECT is((SELECT metric FROM tier_progress('late', 'ida')), 50.0, 'and so it is where it is counted afterwards');
 

@@ -227,6 +227,12 @@ SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval 
 	'its clock ends at N, by the entry at N; its clock ends at N, which no entry says', 'set back');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, which no entry says', 'or forward');
 
+-- Orders under both keys that come at once start one clock.
+INSERT INTO public.act VALUES (93, 'vic', 0, pg_temp.day(-400)), (94, 'wes', 0, pg_temp.day(-400));
+SELECT merge_members('act', 'vic', 'wes');
+INSERT INTO public.act VALUES (95, 'wes', 10, pg_temp.day(-500)), (96, 'vic', 10, pg_temp.day(-250)), (97, 'wes', 10, pg_temp.day(-5));
+SELECT is(balance('act', 'wes'), '30', 'each keeps the other''s alive');
+
 -- What waits under a merged key lives by the clock of who has the points.
 SELECT create_currency('act', 'stays', validity => '300 days', confirm => true, activity => '{earn}') > 0, add_rule('act', 'stay', points_per => 1, currency => 'stays', kind => 'stay') > 0, enrol('act', 'lou') > 0;
 CREATE TABLE public.stays (LIKE public.act INCLUDING ALL);

@@ -4,7 +4,7 @@ BEGIN;
 SET search_path = shop, public, loyalty;
 SET timezone = 'UTC';
 
-SELECT plan(161);
+SELECT plan(165);
 
 SELECT loyalty.create_program('club') AS club \gset
 SELECT loyalty.add_rule('club', 'base', points_per => 1) AS base \gset
@@ -416,6 +416,19 @@ CREATE TABLE public.stepped (id int PRIMARY KEY, customer text, fine boolean, st
 SELECT is(t.refusal($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'fine', earning => '{true}')$$), 'LY103', 'a status that a boolean is never written as');
 SELECT is(t.detail($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'state', earning => '{paid,payed}')$$), 'Column "state" is of type public.step, which has no value that is written so.', 'or an enum does not have');
 SELECT is(t.refusal($$SELECT loyalty.attach('stepped', 'club', 'customer', status => 'fine', earning => '{t}')$$), 'accepted', 'those that there are earn');
+CREATE DOMAIN public.whether AS boolean;
+CREATE DOMAIN public.whether_really AS public.whether;
+ALTER TABLE public.stepped ADD sure public.whether_really;
+SELECT is(t.refusal($$SELECT loyalty.attach('stepped', 'other', 'customer', status => 'sure', earning => '{yes}')$$), 'LY103', 'of a domain over a domain neither');
+-- What rows are worth stays what it was once they earned.
+CREATE TABLE public.priced (id int PRIMARY KEY, customer text, total int);
+SELECT loyalty.attach('priced', 'club', 'customer');
+SELECT loyalty.detach('priced', 'club');
+SELECT is(t.refusal($$SELECT loyalty.attach('priced', 'club', 'customer', 'total')$$), 'accepted', 'nothing earned: an amount may be added');
+INSERT INTO priced VALUES (1, 'pia', 7);
+SELECT loyalty.detach('priced', 'club');
+SELECT is(t.refusal($$SELECT loyalty.attach('priced', 'club', 'customer')$$), 'LY104', 'then it may not go');
+SELECT is(t.refusal($$SELECT loyalty.attach('priced', 'club', 'customer', 'total')$$), 'accepted', 'as before');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => '{}')$$), 'LY103', 'a key of nothing');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => ARRAY['id', 'nr'])$$), 'LY103', 'a key of a column that is not there');
 SELECT is(t.refusal($$SELECT loyalty.attach('keyless', 'club', 'customer', 'total', key => ARRAY['id', NULL])$$), 'LY103', 'a key of no column');

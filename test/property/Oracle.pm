@@ -1062,11 +1062,11 @@ sub statement
 				my $awards = $account ? $account->{awards}{"$source->{name}/$after->{key}"} : undef;
 				refuse_gone_row($world, "$currency/$after->{member}", $awards, $after)
 				  if $after->{earning} && !$world->{closed}{ member_of(root($world, "$currency/$after->{member}")) } && !grep { ($_->{gone} // '') ne 'all' } @{ $awards // [] };
-				$add->('award', $after, new => 1) if $after->{earning} && !$awards;
+				$add->('award', $after) if $after->{earning} && !$awards;
 			}
 			elsif (!$before)
 			{
-				$add->('award', $after, new => 1) if $after->{earning};
+				$add->('award', $after) if $after->{earning};
 			}
 			elsif ($after && $before->{member} eq $after->{member})
 			{
@@ -1097,6 +1097,7 @@ sub statement
 		foreach my $key (sort { ($b eq $root) <=> ($a eq $root) || ($self->{ids}{$a} // 0) <=> ($self->{ids}{$b} // 0) } @{ $visits{$root} })
 		{
 			join_visit($world, $key, $now, \@joined);
+			$self->start_clock($world, $source, $root, map { my $of = $_; map { [ $of, $_ ] } @{ $tasks{$of} } } @{ $visits{$root} }) if !defined $world->{since};
 			push @reversals, $self->work_off($world, $source, $now, $key,
 				sort { $a->{at} <=> $b->{at} || $a->{n} <=> $b->{n} } @{ $tasks{$key} });
 		}
@@ -1108,6 +1109,32 @@ sub statement
 		$self->end_visit($world, $root, $now, \@joined);
 		delete $world->{since};
 	}
+}
+
+# Awards that come together start a clock that does not run together: each keeps alive what had not ended when it came.
+sub start_clock
+{
+	my ($self, $world, $source, $root, @tasks) = @_;
+	my $account = account($world, $root);
+	my ($since, $clock);
+
+	$world->{since} = ALWAYS;
+	return if $world->{closed}{ member_of($root) } || $account->{clock} > $account->{now}
+	  || !grep { $_ eq 'earn' } @{ $self->{config}{currencies}{ currency_of($root) }{activity} // [] };
+	foreach my $task (sort { $b->[1]{at} <=> $a->[1]{at} || $b->[1]{n} <=> $a->[1]{n} } @tasks)
+	{
+		my ($key, $its) = @$task;
+		next if $its->{do} ne 'award';
+		my @rules = $its->{rules} ? @{ $its->{rules} } : $self->rules_in_force($source, $its->{at});
+		next if !grep { $self->{config}{rules}[$_]{currency} eq currency_of($key) } @rules;
+		my $end = $self->dates(currency_of($key), $its->{at})->{to};
+		last if $end <= ($since // $account->{now});
+		$clock //= $end;
+		$since = $its->{at} < $account->{now} ? $its->{at} : $account->{now};
+	}
+	return if !defined $since;
+	set_clock($world, $root, $clock);
+	$world->{since} = $since;
 }
 
 sub work_off
@@ -1141,22 +1168,6 @@ sub work_off
 			$award->{own} = $own if $own;
 		}
 	};
-
-	# Events that come together start a clock that does not run together: each keeps alive what had not ended when it came.
-	if (!$closed && $account->{clock} <= $account->{now} && grep { $_ eq 'earn' } @{ $self->{config}{currencies}{$currency}{activity} // [] })
-	{
-		my ($since, $clock);
-		foreach my $at (reverse map { $_->{image}{at} } grep { $_->{new} } @tasks)
-		{
-			next if !grep { $self->{config}{rules}[$_]{currency} eq $currency } $self->rules_in_force($source, $at);
-			my $end = $self->dates($currency, $at)->{to};
-			last if $end <= ($since // $account->{now});
-			$clock //= $end;
-			$since = $at;
-		}
-		set_clock($world, $key, $clock) if defined $since;
-		$world->{since} = $since if defined $since;
-	}
 
 	foreach my $task (@tasks)
 	{
