@@ -201,8 +201,7 @@ class Story:
             elif stored[0] != told[0] or (stored[1] != told[1] and told[1] != BY_CLOCK):
                 yield f'lot {lot_no} does not begin and end when its entries say'
         for key in sorted(holds.keys() | self.holds.keys()):
-            stored = holds.get(key)
-            if stored is None or stored != self.holds.get(key):
+            if holds.get(key) != self.holds.get(key):
                 yield f'what entry {key[0]} holds of lot {key[1]} is not what the entries say'
 
 

@@ -279,12 +279,7 @@ BEGIN
         ARRAY['timestamptz', 'timestamp', 'date']::regtype[], 'Use a timestamptz, timestamp or date column.');
     PERFORM loyalty._check_column(source, 'status', status, NULL, NULL);
     SELECT e.value, a.atttypid::regtype INTO odd, odd_of
-    FROM pg_attribute a
-    CROSS JOIN LATERAL (WITH RECURSIVE base AS (
-                            SELECT t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
-                            UNION ALL SELECT t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON b.typtype = 'd' AND t.oid = b.typbasetype)
-                        SELECT * FROM base b WHERE b.typtype <> 'd') t,
-         unnest(earning) e (value)
+    FROM pg_attribute a JOIN pg_type t ON t.oid = loyalty._base_type(a.atttypid), unnest(earning) e (value)
     WHERE a.attrelid = source AND a.attname = status
       AND (t.oid = 'boolean'::regtype AND e.value NOT IN ('t', 'f')
            OR t.typtype = 'e' AND NOT EXISTS (SELECT FROM pg_enum l WHERE l.enumtypid = t.oid AND l.enumlabel::text = e.value))

@@ -541,6 +541,9 @@ BEGIN
                max(k.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
         FROM mark k WHERE k.clock_end IS NOT NULL
         WINDOW entries AS (PARTITION BY k.account_id ORDER BY k.entry_no)
+    ), person AS MATERIALIZED (
+        SELECT a.account_id, a.clock_end, a.as_of, unnest(coalesce(p.accounts, ARRAY[a.account_id])) AS other
+        FROM loyalty.account a LEFT JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL
     ), met AS (
         -- Those with whom it ever was one.
         SELECT a.account_id, a.account_id AS other FROM loyalty.account a WHERE a.clock_end IS NOT NULL
@@ -557,8 +560,7 @@ BEGIN
         FROM loyalty.lot l JOIN clock k USING (account_id) WHERE l.by_activity AND k.known
     )
     SELECT a.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('its clock ends at %s, by the entry at %s', coalesce(a.clock_end::text, 'no time'), s.clock_end)
-    FROM (SELECT a.account_id, a.clock_end, a.as_of, unnest(coalesce(p.accounts, ARRAY[a.account_id])) AS other
-          FROM loyalty.account a LEFT JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL) a
+    FROM person a
     JOIN said s ON s.account_id = a.other AND s.is_last AND s.clock_end > a.as_of AND s.clock_end > coalesce(a.clock_end, '-infinity')
     UNION ALL
     SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
@@ -570,10 +572,9 @@ BEGIN
     UNION ALL
     -- Awards of a merged member that wait live by the clock of who has the points.
     SELECT d.account_id, NULL, format('its clock ends at %s, that of account %s, which has its points, at %s',
-                                      coalesce(d.clock_end::text, 'no time'), i.account_id, coalesce(i.clock_end::text, 'no time'))
-    FROM (SELECT p.account_id, unnest(p.accounts) AS other FROM loyalty._person p) p
-    JOIN loyalty.account i ON i.account_id = p.account_id
-    JOIN loyalty.account d ON d.account_id = p.other AND d.merged_into IS NOT NULL AND d.pending > 0 AND d.clock_end IS DISTINCT FROM i.clock_end
+                                      coalesce(d.clock_end::text, 'no time'), p.account_id, coalesce(p.clock_end::text, 'no time'))
+    FROM person p
+    JOIN loyalty.account d ON d.account_id = p.other AND d.merged_into IS NOT NULL AND d.pending > 0 AND d.clock_end IS DISTINCT FROM p.clock_end
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, min(l.opened_by)),
            format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)

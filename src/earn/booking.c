@@ -866,7 +866,7 @@ is_new_award(Visit *visit, Account *account, const Task *task)
 static void
 start_clock(Visit *visit, Account *root)
 {
-	TimestampTz since = DT_NOEND;
+	TimestampTz since = root->as_of;
 	TimestampTz end = DT_NOBEGIN;
 
 	if ((root->currency->activity & ACTIVITY_EARN) == 0 || root->clock_end > root->as_of || account_is_closed(root))
@@ -882,13 +882,13 @@ start_clock(Visit *visit, Account *root)
 			continue;
 		visit->dated = task->image;
 		lives_to = clock_end(root->currency, task->image->time);
-		if (lives_to <= (since == DT_NOEND ? root->as_of : since))
+		if (lives_to <= since)
 			break;
-		if (since == DT_NOEND)
+		if (end == DT_NOBEGIN)
 			end = lives_to;
-		since = Min(task->image->time, root->as_of);
+		since = Min(task->image->time, since);
 	}
-	if (since != DT_NOEND)
+	if (end != DT_NOBEGIN)
 		account_start_clock(root, since, end);
 }
 
@@ -1005,7 +1005,6 @@ bool
 booking_visit(Booking *booking, Post *post, Task *tasks, int ntasks)
 {
 	Visit		visit = {booking, post, tasks, ntasks, .nstrays = booking->nstrays};
-
 	ErrorContextCallback callback = {error_context_stack, tell_dated_row, &visit};
 
 	error_context_stack = &callback;

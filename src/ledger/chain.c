@@ -6,7 +6,8 @@
  * that no entry can be changed, left out, put in or moved without every later
  * hash of the account changing.  With it is hashed what it did to lots: which it
  * took from or gave to, when those that it opened begin and were to end and in
- * which month they were issued, when those end that end by activity, what it held.  Free text (reason) is left out: it may name a person, and must be erasable.
+ * which month they were issued, when those end that end by activity, what it
+ * held.  Free text (reason) is left out: it may name a person, and must be erasable.
  *
  * The server's own interface to SHA-256 looks the algorithm up anew for each
  * hash and ties its state to a resource owner.  OpenSSL 3 takes longer over
