@@ -49,7 +49,7 @@ $storm->run(meanwhile => sub {
 	$killed = (grep { $_->{asked} } @{ $storm->{sessions} })[0] // return;
 	kill 'KILL', $killed->{pid};
 });
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+Storm::came_back($node) or die 'the server did not come back';
 $storm->holds($node, $stopped, 'a killed backend');
 
 # The postmaster is killed, and those it leaves end by themselves.

@@ -6,6 +6,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Storm;
 
 my $node = PostgreSQL::Test::Cluster->new('crash');
 $node->init;
@@ -68,7 +69,7 @@ $node->poll_query_until('postgres', qq{
 kill 'KILL', $pid;
 $bulk->finish;
 unlike($bulk_out, qr/finished/, 'killed while it booked');
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+Storm::came_back($node) or die 'the server did not come back';
 is($node->safe_psql('postgres', 'SELECT count(*) FROM orders'), $orders, 'a killed backend leaves no order');
 agree('after a killed backend');
 goes_on('after a killed backend');

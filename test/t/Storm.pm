@@ -19,7 +19,7 @@ use List::Util qw(first);
 use Oracle;
 use Session;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 use Time::Local qw(timegm);
 
 use constant { DAY => 86400 * 1000000, DEAD => 1900, ALIVE => 2001 };
@@ -54,7 +54,7 @@ my %job = (archive => 'CALL loyalty.archive(now(), batch => 10)', expire => 'CAL
 sub new
 {
 	my ($class, %o) = @_;
-	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], count => {}, mark => {}, recent => {}, orders => [], orders_js => [], stays => [],
+	my $self = bless { clients => 8, members => 50, seed => 1, answers => [], count => {}, mark => {}, recent => {}, seen => 1, orders => [], orders_js => [], stays => [],
 		erased => 0, next => {}, %o }, $class;
 	srand $self->{seed};
 	$self->deal;
@@ -308,7 +308,11 @@ sub read_answer
 	{
 		if (/^R\|(.*)$/) { push @answer, $1 }
 		elsif (/^T\|(\d+)$/) { $asked->{ticket} = $1 }
-		elsif (/^E\|(\d+)$/) { $asked->{high} = $c->{high} = $1 }
+		elsif (/^E\|(\d+)$/)
+		{
+			$asked->{high} = $c->{high} = $1;
+			$self->{seen} = $1 if $1 > $self->{seen};
+		}
 		elsif (/^K$/) { $over = 1 }
 		elsif (!$over && /^(?:psql:.*?)?(?:ERROR|FATAL):  (\w{5}): (.*)$/) { $asked->{error} //= { state => $1, message => $2 } }
 		elsif (/^DETAIL:  (-?\d+(?:\.\d+)?)/ && $asked->{error}) { $asked->{error}{number} //= sprintf '%.0f', $1 * 10000 }
@@ -334,7 +338,9 @@ sub read_answer
 sub connect
 {
 	my ($self, $node, $options) = @_;
-	$self->{lives}++;
+
+	# A server that went down may hand out tickets again that were seen, and never got to its log.
+	$node->safe_psql('postgres', "SELECT setval('ticket', greatest(last_value, $self->{seen})) FROM ticket") if $self->{lives}++;
 	$self->{sessions} = [ map {
 		my $session = Session->new($node->connstr('postgres'), $options ? $options->($_) : '');
 		my ($high, $pid);
@@ -415,6 +421,19 @@ sub start_again
 	{
 		$node->stop('fast', fail_ok => 1);
 		return 1 if $node->start(fail_ok => 1);
+	}
+	return 0;
+}
+
+# Whether a server that recovers takes clients again. One that is refused may be gone before it is
+# told its query, which poll_query_until() dies of.
+sub came_back
+{
+	my ($node) = @_;
+	for (1 .. 1800)
+	{
+		return 1 if system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) == 0;
+		usleep(100_000);
 	}
 	return 0;
 }
