@@ -858,6 +858,18 @@ is_new_award(Visit *visit, Account *account, const Task *task)
 	return false;
 }
 
+/* Of the accounts merged into the one visited that there are tasks of, the next by id; 0: none. */
+static int64
+next_via(const Visit *visit, int64 last)
+{
+	int64		next = 0;
+
+	for (int i = 0; i < visit->ntasks; i++)
+		if (visit->tasks[i].via > last && (next == 0 || visit->tasks[i].via < next))
+			next = visit->tasks[i].via;
+	return next;
+}
+
 /*
  * Rows of long ago and of today may come together, as in a backfill.  Where no
  * clock runs they start it together: each keeps those before it alive that had
@@ -871,6 +883,10 @@ start_clock(Visit *visit, Account *root)
 
 	if ((root->currency->activity & ACTIVITY_EARN) == 0 || root->clock_end > root->as_of || account_is_closed(root))
 		return;
+
+	/* Points are passed on in the order in which accounts were read, which is not to hang on times. */
+	for (int64 via = 0; (via = next_via(visit, via)) != 0;)
+		(void) account_dependent(root, via);
 	for (int i = visit->ntasks - 1; i >= 0; i--)
 	{
 		const Task *task = &visit->tasks[i];
@@ -969,7 +985,6 @@ visit_account(Account *account, void *arg)
 {
 	Visit	   *visit = arg;
 	Booking    *booking = visit->booking;
-	int64		last = 0;
 
 	visit->reversals = NULL;
 	visit->nreversals = visit->reversals_room = 0;
@@ -980,20 +995,10 @@ visit_account(Account *account, void *arg)
 	visit_via(visit, account->state == ACCOUNT_MERGED ? NULL : account, 0);
 
 	/* Those merged into it, in the order of their ids. */
-	for (;;)
-	{
-		int64		next = 0;
-
-		if (visit->post->given_up)
-			return;
-		for (int i = 0; i < visit->ntasks; i++)
-			if (visit->tasks[i].via > last && (next == 0 || visit->tasks[i].via < next))
-				next = visit->tasks[i].via;
-		if (next == 0)
-			break;
-		visit_via(visit, account_dependent(account, next), next);
-		last = next;
-	}
+	for (int64 via = 0; !visit->post->given_up && (via = next_via(visit, via)) != 0;)
+		visit_via(visit, account_dependent(account, via), via);
+	if (visit->post->given_up)
+		return;
 	if (account->ndependents > 0 && visit->nreversals > 0)
 		for (int i = account->ndependents - 1; i >= 0; i--)
 			merged_pass_on(account->dependents[i]);

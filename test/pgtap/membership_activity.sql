@@ -232,6 +232,11 @@ INSERT INTO public.act VALUES (93, 'vic', 0, pg_temp.day(-400)), (94, 'wes', 0, 
 SELECT merge_members('act', 'vic', 'wes');
 INSERT INTO public.act VALUES (95, 'wes', 10, pg_temp.day(-500)), (96, 'vic', 10, pg_temp.day(-250)), (97, 'wes', 10, pg_temp.day(-5));
 SELECT is(balance('act', 'wes'), '30', 'each keeps the other''s alive');
+INSERT INTO public.act SELECT 100 + n, 'x' || n, 0, pg_temp.day(-400) FROM generate_series(1, 6) n;
+SELECT merge_members('act', 'x1', 'x3'), merge_members('act', 'x2', 'x3'), merge_members('act', 'x4', 'x6'), merge_members('act', 'x5', 'x6');
+INSERT INTO public.act VALUES (111, 'x1', 10, pg_temp.day(-100)), (112, 'x2', 20, pg_temp.day(-5)), (114, 'x4', 10, pg_temp.day(-5)), (115, 'x5', 20, pg_temp.day(-100));
+SELECT is(pg_temp.chain('x3') || ' / ' || pg_temp.chain('x6'), 'earn 0, merge 0, merge 0, merge 20, merge 10 / earn 0, merge 0, merge 0, merge 20, merge 10',
+	'what they bring goes over in the order of the accounts, whichever came first');
 
 -- What waits under a merged key lives by the clock of who has the points.
 SELECT create_currency('act', 'stays', validity => '300 days', confirm => true, activity => '{earn}') > 0, add_rule('act', 'stay', points_per => 1, currency => 'stays', kind => 'stay') > 0, enrol('act', 'lou') > 0;

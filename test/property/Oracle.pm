@@ -755,7 +755,7 @@ sub waive_above
 	while (defined($key = parent($world, $key)))
 	{
 		my $account = account($world, $key);
-		foreach my $lot (grep { alike($_, $own) } @{ $account->{lots} })
+		foreach my $lot (in_order_of_paying(grep { alike($_, $own) } @{ $account->{lots} }))
 		{
 			last if $waived == $points;
 			settle($world, $key, $account, $lot);
@@ -773,7 +773,7 @@ sub owe_above
 	my ($world, $key, $own, $points) = @_;
 	while (defined($key = parent($world, $key)))
 	{
-		foreach my $lot (grep { alike($_, $own) } @{ account($world, $key)->{lots} })
+		foreach my $lot (in_order_of_paying(grep { alike($_, $own) } @{ account($world, $key)->{lots} }))
 		{
 			my $part = $points < $lot->{waived} ? $points : $lot->{waived};
 			next if $part <= 0;
