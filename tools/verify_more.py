@@ -120,21 +120,22 @@ def microseconds(moment):
 
 
 def read_effects(field):
-    """What an entry did: its allocations; the end it gave the clock; of lots that it opened the begin and the end; of a hold its end and the points by lot."""
+    """What an entry did: its allocations; the end it gave the clock, and when lots ended with it; of lots that it opened the begin and the end; of a hold its end and the points by lot."""
     reader = Reader(field, 1)
     take, more = reader.take, reader.more
     allocations = [take('iq') for _ in range(take('i'))] if field[0] & 4 else []
     clock = take('q') if field[0] & 8 else None
+    ended = take('q') if field[0] & 16 else None
     opened, ends_at, held = [], None, {}
-    while field[0] & 16 and more():
+    while field[0] & 32 and more():
         opened.append([take('q') if take('B') else -NEVER - 1, take('q')])
         take('i')                       # the month of issue
-    if field[0] & 32:
+    if field[0] & 64:
         ends_at = take('q')
         while more():
             lot_no, points = take('iq')
             held[lot_no] = points
-    return allocations, clock, opened, ends_at, held
+    return allocations, clock, ended, opened, ends_at, held
 
 
 class Story:
@@ -145,22 +146,18 @@ class Story:
         self.lots = {}                  # begin, end, what is left
         self.holds = {}                 # by hold and lot: end, points, what was captured, what is owed
         self.clock = BY_CLOCK           # until one is set
-        self.recorded_at = -NEVER
-        self.merged = False
         for entry in entries:
             self.tell(entry)
 
     def tell(self, entry):
-        allocations, clock, opened, ends_at, held = read_effects(entry[16] or b'\0')
+        allocations, clock, ended, opened, ends_at, held = read_effects(entry[16] or b'\0')
         kind, entry_no, lot_no, hold_no = entry[6], number(entry[1]), number(entry[10] or b''), number(entry[13] or b'')
         if entry[10] is not None:
             allocations = [(lot_no, number(entry[2]))]
-        self.recorded_at = max(self.recorded_at, number(entry[4]))
+        if ended is not None:
+            self.end_by_clock(ended)
         if clock is not None:
-            if self.clock <= self.recorded_at and not self.merged:
-                self.end_by_clock()
             self.clock = clock
-        self.merged |= kind == b'merge'
         for begins, ends in opened:
             self.lots[len(self.lots) + 1] = [begins, ends, 0]
         for of, points in held.items():
@@ -174,21 +171,21 @@ class Story:
                 self.holds[hold_no, of][2] -= points
         if kind == b'waive' and (hold_no, lot_no) in self.holds:
             self.holds[hold_no, lot_no][3] = number(entry[7] or b'')
+        if kind == b'expire' and self.lots[lot_no][1] == BY_CLOCK:
+            self.lots[lot_no][1] = number(entry[3])
         if kind == b'release':
             self.holds = {key: hold for key, hold in self.holds.items() if key[0] != hold_no or hold[1] == hold[2]}
         if kind == b'extend' and entry[10] is not None:
             ends = entry[15].decode().split()[1]
             self.lots[lot_no][1] = NEVER if ends == 'infinity' else microseconds(datetime.datetime.strptime(ends, '%Y-%m-%dT%H:%M:%S.%f%z'))
 
-    def end_by_clock(self):
+    def end_by_clock(self, moment):
         for lot in self.lots.values():
             if lot[1] == BY_CLOCK:
-                lot[1] = self.clock
+                lot[1] = moment
 
     def faults(self, lots, holds, posted):
-        # Of members who were one the clock may have been moved by another's entry.
-        if not self.merged:
-            self.end_by_clock()
+        self.end_by_clock(self.clock)
         debt = sum(left for _, _, left in lots.values()) - posted
         if debt != self.debt:
             yield f'by its lots and what is posted there are {amount(-debt)} points, its entries come to {amount(-self.debt)}'
@@ -198,7 +195,7 @@ class Story:
                 yield f'lot {lot_no} is {"not there" if stored is None else "of no entry"}'
             elif stored[2] != told[2]:
                 yield f'lot {lot_no} has {amount(stored[2])} points, its entries come to {amount(told[2])}'
-            elif stored[0] != told[0] or (stored[1] != told[1] and told[1] != BY_CLOCK):
+            elif stored[0] != told[0] or stored[1] != told[1]:
                 yield f'lot {lot_no} does not begin and end when its entries say'
         for key in sorted(holds.keys() | self.holds.keys()):
             if holds.get(key) != self.holds.get(key):

@@ -34,8 +34,10 @@ CREATE VIEW loyalty._hashed_effect AS
           UNION ALL
           SELECT e.account_id, e.entry_no, 8, timestamptz_send(e.clock_end) FROM loyalty._book e WHERE e.clock_end IS NOT NULL
           UNION ALL
+          SELECT e.account_id, e.entry_no, 16, timestamptz_send(e.clock_ended) FROM loyalty._book e WHERE e.clock_ended IS NOT NULL
+          UNION ALL
           -- When the lots that it opened begin, and were to end, and their month; nothing where damage left no end.
-          SELECT l.account_id, l.opened_by, 16,
+          SELECT l.account_id, l.opened_by, 32,
                  string_agg(CASE WHEN l.valid_from = '-infinity' THEN '\x00' ELSE '\x01' || timestamptz_send(l.valid_from) END
                             || timestamptz_send(CASE WHEN l.by_activity THEN '294276-12-31 23:59:59.999999+00'
                                    WHEN l.extended THEN (SELECT CASE WHEN e.line ~ '^(infinity|\d{4,6}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3])(:[0-5]\d){2}\.\d{6}Z) '
@@ -45,7 +47,7 @@ CREATE VIEW loyalty._hashed_effect AS
                                    ELSE l.expires_at END) || date_send(l.issued), '' ORDER BY l.lot_no)
           FROM loyalty.lot l GROUP BY l.account_id, l.opened_by
           UNION ALL
-          SELECT h.account_id, h.hold_no, 32,
+          SELECT h.account_id, h.hold_no, 64,
                  timestamptz_send(min(h.ends_at)) || string_agg(int4send(h.lot_no) || loyalty.points_send(h.points), '' ORDER BY h.lot_no)
           FROM loyalty.hold h GROUP BY h.account_id, h.hold_no) p (account_id, entry_no, flag, bytes)
     GROUP BY p.account_id, p.entry_no;
@@ -520,76 +522,85 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
--- Clocks: each ends when the last entry that moved it says. Who was merged lives by the clock of who
--- has the points, and that by what both do; what they did together moved the clocks that they have when
--- they came apart. And lots: each ended with a clock that ran out, and none lives on by the next.
+-- Clocks: each ends when the last entry says that moved it, and awards of a merged member that wait live
+-- by the clock of who has the points. And lots: each ended with a clock that ran out, as an entry says,
+-- and none lives on by the next. Of who was merged others moved the clock before its own entries say so.
 -- Of what is read once the planner knows nothing: nested loops would take the square.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
-    WITH RECURSIVE mark AS MATERIALIZED (
+    WITH said AS MATERIALIZED (
         -- Whoever began before may have come after one that began later: latest is when it was at least.
-        SELECT b.account_id, b.entry_no, b.latest, b.clock_end, CASE WHEN b.kind = 'merge' AND b.line ~ '^[0-9]{9,18}$' THEN left(b.line, -8)::bigint END AS other
+        SELECT b.account_id, b.entry_no, b.latest, b.clock_end, b.clock_ended, b.alone, max(b.clock_end) OVER earlier AS before
         FROM loyalty.account a
-        CROSS JOIN LATERAL (SELECT b.*, max(b.recorded_at) OVER (ORDER BY b.entry_no) AS latest FROM loyalty._book b WHERE b.account_id = a.account_id OFFSET 0) b
+        CROSS JOIN LATERAL (
+            SELECT b.account_id, b.entry_no, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest,
+                   count(*) FILTER (WHERE b.kind = 'merge') OVER entries = 0 AS alone
+            FROM loyalty._book b WHERE b.account_id = a.account_id
+            WINDOW entries AS (ORDER BY b.entry_no) OFFSET 0) b
         WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL
                                 UNION ALL SELECT k.currency_id FROM loyalty.account k WHERE k.clock_end IS NOT NULL)
-          AND (b.clock_end IS NOT NULL OR b.kind = 'merge')
-    ), said AS MATERIALIZED (
-        SELECT k.account_id, k.entry_no, k.latest, k.clock_end, lead(k.entry_no) OVER entries IS NULL AS is_last,
-               max(k.clock_end) OVER (entries ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-        FROM mark k WHERE k.clock_end IS NOT NULL
-        WINDOW entries AS (PARTITION BY k.account_id ORDER BY k.entry_no)
-    ), person AS MATERIALIZED (
-        SELECT a.account_id, a.clock_end, a.as_of, unnest(coalesce(p.accounts, ARRAY[a.account_id])) AS other
-        FROM loyalty.account a LEFT JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL
-    ), met AS (
-        -- Those with whom it ever was one.
-        SELECT a.account_id, a.account_id AS other FROM loyalty.account a WHERE a.clock_end IS NOT NULL
-        UNION
-        SELECT m.account_id, k.other FROM met m JOIN mark k ON k.account_id = m.other WHERE k.other IS NOT NULL
-    ), clock AS MATERIALIZED (
-        SELECT a.account_id, a.clock_end, count(*) = 1 AS alone, count(d.account_id) = 0 AS known
-        FROM loyalty.account a JOIN met m USING (account_id) LEFT JOIN loyalty._discarded d ON d.account_id = m.other
-        GROUP BY a.account_id, a.clock_end
+          AND (b.clock_end IS NOT NULL OR b.clock_ended IS NOT NULL)
+        WINDOW earlier AS (PARTITION BY b.account_id ORDER BY b.entry_no ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
     ), told AS MATERIALIZED (
-        SELECT m.account_id, s.clock_end, bool_or(s.is_last) AS is_last FROM met m JOIN said s ON s.account_id = m.other GROUP BY m.account_id, s.clock_end
+        SELECT s.account_id, max(s.entry_no) AS entry_no, (array_agg(s.clock_end ORDER BY s.entry_no DESC))[1] AS clock_end
+        FROM said s WHERE s.clock_end IS NOT NULL GROUP BY s.account_id
+    ), gone AS MATERIALIZED (
+        SELECT DISTINCT d.account_id FROM loyalty._discarded d
+    ), person AS MATERIALIZED (
+        SELECT a.account_id, a.clock_end, unnest(p.accounts) AS other
+        FROM loyalty.account a JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL
     ), lot AS MATERIALIZED (
-        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock, k.alone
-        FROM loyalty.lot l JOIN clock k USING (account_id) WHERE l.by_activity AND k.known
+        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
+        FROM loyalty.lot l WHERE l.by_activity AND l.account_id NOT IN (SELECT g.account_id FROM gone g)
+    ), ended AS MATERIALIZED (
+        SELECT l.account_id, l.lot_no, min(s.entry_no) AS entry_no
+        FROM lot l JOIN said s ON s.account_id = l.account_id AND s.entry_no > l.opened_by AND s.clock_ended IS NOT NULL
+        GROUP BY l.account_id, l.lot_no
     )
-    SELECT a.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('its clock ends at %s, by the entry at %s', coalesce(a.clock_end::text, 'no time'), s.clock_end)
-    FROM person a
-    JOIN said s ON s.account_id = a.other AND s.is_last AND s.clock_end > a.as_of AND s.clock_end > coalesce(a.clock_end, '-infinity')
-    UNION ALL
-    SELECT k.account_id, NULL, format('its clock ends at %s, which no entry says', k.clock_end)
-    FROM clock k JOIN loyalty.account a ON a.account_id = k.account_id AND a.merged_into IS NULL
-    LEFT JOIN told t ON t.account_id = k.account_id AND t.clock_end = k.clock_end
+    SELECT a.account_id, loyalty._entry_id(t.account_id, t.entry_no),
+           format(CASE WHEN t.account_id IS NULL THEN 'its clock ends at %s, which no entry says' ELSE 'its clock ends at %s, by the entry at %s' END,
+                  coalesce(a.clock_end::text, 'no time'), t.clock_end)
+    FROM loyalty.account a LEFT JOIN told t USING (account_id) LEFT JOIN gone g USING (account_id)
     -- Of what was discarded the last that stayed tells still.
-    WHERE CASE WHEN k.known THEN t.account_id IS NULL OR (k.alone AND NOT t.is_last)
-          ELSE k.alone AND t.is_last IS NOT TRUE AND k.account_id IN (SELECT s.account_id FROM said s) END
+    WHERE coalesce(a.clock_end, '-infinity') <> coalesce(t.clock_end, '-infinity') AND (t.account_id IS NOT NULL OR g.account_id IS NULL)
     UNION ALL
-    -- Awards of a merged member that wait live by the clock of who has the points.
     SELECT d.account_id, NULL, format('its clock ends at %s, that of account %s, which has its points, at %s',
                                       coalesce(d.clock_end::text, 'no time'), p.account_id, coalesce(p.clock_end::text, 'no time'))
     FROM person p
     JOIN loyalty.account d ON d.account_id = p.other AND d.merged_into IS NOT NULL AND d.pending > 0 AND d.clock_end IS DISTINCT FROM p.clock_end
     UNION ALL
+    SELECT s.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('the clock that it says ended at %s %s', s.clock_ended,
+           CASE WHEN s.alone AND s.before <> s.clock_ended THEN format('was to end at %s', s.before) ELSE 'had not run out' END)
+    FROM said s
+    -- One that began not long before may have come after one that wrote no entry.
+    WHERE s.alone AND (s.before <> s.clock_ended OR s.latest < greatest(s.clock_ended, '0001-01-01 00:00+00') - interval '1 hour')
+    UNION ALL
+    SELECT l.account_id, loyalty._entry_id(l.account_id, s.entry_no),
+           format('lot %s %s, by the entry its clock ended at %s', min(l.lot_no),
+                  CASE WHEN l.on_clock THEN 'lives by activity' ELSE format('ended by activity at %s', l.expires_at) END, s.clock_ended)
+    FROM lot l JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no JOIN said s ON s.account_id = e.account_id AND s.entry_no = e.entry_no
+    WHERE l.expires_at <> s.clock_ended
+      -- An end that was booked is of a clock before that.
+      AND NOT EXISTS (SELECT FROM loyalty._book x
+                      WHERE x.account_id = l.account_id AND x.kind = 'expire' AND x.lot_no = l.lot_no AND x.event_time = l.expires_at AND x.entry_no < s.entry_no)
+    GROUP BY l.account_id, l.on_clock, l.expires_at, s.entry_no, s.clock_ended
+    UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, min(l.opened_by)),
            format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)
     FROM lot l
-    LEFT JOIN told t ON t.account_id = l.account_id AND t.clock_end = l.expires_at
-    -- Before it ran out it was moved. One that began not long before may have come after one that wrote no entry.
-    LEFT JOIN said s ON s.account_id = l.account_id AND s.latest < greatest(l.expires_at, '0001-01-01 00:00+00') - interval '1 hour' AND s.clock_end > l.expires_at
-    WHERE NOT l.on_clock AND (t.account_id IS NULL OR s.account_id IS NOT NULL)
+    LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no
+    LEFT JOIN said s ON s.account_id = l.account_id AND s.clock_end = l.expires_at
+    WHERE NOT l.on_clock AND e.account_id IS NULL AND s.account_id IS NULL
     GROUP BY l.account_id, l.expires_at
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
-    -- The last that found the clock run out. Others may have moved that of who was one with them.
-    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.before < s.latest GROUP BY s.account_id) s
-    JOIN lot l ON l.account_id = s.account_id AND l.alone AND l.on_clock AND l.opened_by < s.entry_no;
+    -- The last that found the clock run out.
+    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.alone AND s.before < s.latest GROUP BY s.account_id) s
+    JOIN lot l ON l.account_id = s.account_id AND l.on_clock AND l.opened_by < s.entry_no
+    LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no WHERE e.account_id IS NULL;
 END $$;
 COMMENT ON FUNCTION loyalty._verify_clocks() IS 'When points that live by activity end, against the entries';
 

@@ -28,6 +28,7 @@ CREATE TABLE loyalty.entry (
     reason      text,
     hash        bytea NOT NULL,
     clock_end   timestamptz,
+    clock_ended timestamptz,
     PRIMARY KEY (account_id, entry_no)
 );
 CREATE INDEX entry_event_idx ON loyalty.entry (account_id, event) WHERE source_id IS NOT NULL;
@@ -51,6 +52,7 @@ COMMENT ON COLUMN loyalty.entry.line IS 'key of the row within the event; of a t
 COMMENT ON COLUMN loyalty.entry.reason IS 'as the caller gave it; not hashed, so that it can be erased';
 COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: the chain';
 COMMENT ON COLUMN loyalty.entry.clock_end IS 'when the account''s clock ends from here on; NULL: when it did';
+COMMENT ON COLUMN loyalty.entry.clock_ended IS 'when those of the account''s lots ended that lived by the clock until here; NULL: they live on';
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so

@@ -37,6 +37,7 @@ static const char *const kind_names[ENTRY_KINDS] = {
 	[ENTRY_FORFEIT] = "forfeit",
 	[ENTRY_RELEASE] = "release",
 	[ENTRY_WAIVE] = "waive",
+	[ENTRY_CLOCK] = "clock",
 };
 
 static const int activity_of[ENTRY_KINDS] = {
@@ -94,7 +95,7 @@ account_read(Post *post, TupleTableSlot *slot)
 	account->next_change = DatumGetTimestampTz(values[ACCOUNT_NEXT_CHANGE]);
 	account->clock_end = nulls[ACCOUNT_CLOCK_END] ? DT_NOBEGIN : DatumGetTimestampTz(values[ACCOUNT_CLOCK_END]);
 	account->clock_before = account->clock_end;
-	account->clock_since = DT_NOBEGIN;
+	account->clock_since = account->clock_ended = DT_NOBEGIN;
 	if (!nulls[ACCOUNT_TIER])
 		account->tier = datumCopy(values[ACCOUNT_TIER], false, -1);
 	if (!nulls[ACCOUNT_TIER_SINCE])
@@ -578,6 +579,10 @@ account_is_closed(Account *account)
  * Accounts that were merged into one have its clock, and get it as they are
  * read.  Their rows say of it what it was when they were written, but for those
  * with points that wait to be confirmed: these are written when it moves.
+ *
+ * Whenever a row is written whose clock moved, or whose lots a clock ended, an
+ * entry of the account says so, if need be one of kind clock: what an account
+ * has follows from its own entries, whoever it is one with.
  * ---------------------------------------------------------------- */
 
 static void
@@ -589,9 +594,11 @@ end_lots(Account *account, void *arg)
 	{
 		Lot		   *lot = account->lots[i];
 
-		lot->changed |= lot->on_clock;
-		account->changed |= lot->on_clock;
+		if (!lot->on_clock)
+			continue;
 		lot->on_clock = false;
+		lot->changed = account->changed = true;
+		account->clock_ended = account->clock_end;
 	}
 }
 
@@ -694,6 +701,12 @@ Entry *
 account_correction(Account *account)
 {
 	return add_entry(account, ENTRY_EARN, account->post->now);
+}
+
+Entry *
+account_tell_clock(Account *account)
+{
+	return add_entry(account, ENTRY_CLOCK, account->post->now);
 }
 
 Entry *

@@ -33,6 +33,7 @@ typedef enum EntryKind
 	ENTRY_FORFEIT,
 	ENTRY_RELEASE,
 	ENTRY_WAIVE,
+	ENTRY_CLOCK,
 	ENTRY_KINDS
 } EntryKind;
 
@@ -51,7 +52,6 @@ typedef struct Entry
 	int32		reverses;		/* the entry that a giveback undoes or a confirmation makes live; the hold captured, released or owing; the merge undone */
 	int32		actor_id;		/* filled in when it is stored */
 	EntryKind	kind;
-	bool		has_clock;		/* the account's clock was moved: its end is stored, and hashed */
 	/* For the tier's metric; not stored. */
 	TimestampTz metric_time;	/* when the event was, however late it is booked; 0: event_time */
 	Points		spend;
@@ -137,7 +137,8 @@ typedef struct Account
 	TimestampTz as_of;
 	TimestampTz next_change;
 	TimestampTz clock_end;		/* -infinity: there never was a clock */
-	TimestampTz clock_before;	/* as it was read */
+	TimestampTz clock_before;	/* as it was read, and as the account's entries say so far */
+	TimestampTz clock_ended;	/* lots that lived by the clock ended then, and this visit books it; -infinity: none did */
 	TimestampTz clock_since;	/* what had ended by then is not of the clock that this visit started; -infinity: it started none */
 	Datum		tier;			/* 0: none */
 	TimestampTz tier_since;
@@ -184,6 +185,7 @@ extern Account *account_read(Post *post, TupleTableSlot *slot);
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
+extern Entry *account_tell_clock(Account *account);	/* where it moved, if no other entry does */
 extern Entry *account_waive(Account *account, const Lot *lot, Points points);	/* so much refunds are let off from now on */
 extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);

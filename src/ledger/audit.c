@@ -94,6 +94,7 @@ typedef struct Form
 	bool		ends;			/* says in line which end it moves, and where to */
 	bool		part;			/* may name there what it is a part of */
 	bool		lot;			/* of one lot, without allocations */
+	bool		clock;			/* says where the clock moved, or what it ended */
 } Form;
 
 static const Form forms[ENTRY_KINDS] = {
@@ -112,6 +113,7 @@ static const Form forms[ENTRY_KINDS] = {
 	[ENTRY_FORFEIT] = {.least = -1, .most = -1},
 	[ENTRY_RELEASE] = {.nothing = true, .reverses = true},
 	[ENTRY_WAIVE] = {.nothing = true, .lot = true, .lets_off = true, .captures = true},
+	[ENTRY_CLOCK] = {.nothing = true, .clock = true},
 };
 
 /* What entries and allocations did to a lot. */
@@ -623,6 +625,8 @@ wrong_form(const Form *form, const Entry *entry, const bool *nulls)
 		return "reverses an entry that is not before it";
 	if (form->lot && entry->lot_no == 0)
 		return "does not name its lot";
+	if (form->clock && nulls[ENTRY_CLOCK_END] && nulls[ENTRY_CLOCK_ENDED])
+		return "says nothing of the clock";
 	return NULL;
 }
 
@@ -852,6 +856,8 @@ check_entry(Walk *walk)
 	read_allocations(walk, &entry, &effects);
 	if (!nulls[ENTRY_CLOCK_END])
 		effects_set_clock(&effects, DatumGetTimestampTz(values[ENTRY_CLOCK_END]));
+	if (!nulls[ENTRY_CLOCK_ENDED])
+		effects_set_ended(&effects, DatumGetTimestampTz(values[ENTRY_CLOCK_ENDED]));
 	read_opened(walk, &entry, &effects);
 	read_holds(walk, &entry, &effects);
 	check_number(walk, entry.entry_no);

@@ -114,6 +114,13 @@ effects_set_clock(Effects *effects, TimestampTz end)
 }
 
 void
+effects_set_ended(Effects *effects, TimestampTz ended)
+{
+	set_flag(effects, EFFECT_ENDED);
+	add_int64(&effects->bytes, ended);
+}
+
+void
 effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at, DateADT issued)
 {
 	uint8		later = valid_from != DT_NOBEGIN;

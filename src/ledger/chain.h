@@ -23,8 +23,8 @@ typedef struct ByteBuffer
 /*
  * What an entry does to lots, as it is hashed: a byte of flags, then what they
  * say.  First its allocations in their order, then the end of the account's clock,
- * if that moved, then the lots that it opens by number, or those it holds points
- * of.  Nothing at all: no bytes.
+ * if that moved, and when lots ended with it, if some did, then the lots that it
+ * opens by number, or those it holds points of.  Nothing at all: no bytes.
  */
 typedef struct Effects
 {
@@ -34,13 +34,15 @@ typedef struct Effects
 
 #define EFFECT_ALLOCATIONS	0x04
 #define EFFECT_CLOCK		0x08
-#define EFFECT_LOTS			0x10
-#define EFFECT_HOLD			0x20
-#define EFFECT_FLAGS		(EFFECT_ALLOCATIONS | EFFECT_CLOCK | EFFECT_LOTS | EFFECT_HOLD)
+#define EFFECT_ENDED		0x10
+#define EFFECT_LOTS			0x20
+#define EFFECT_HOLD			0x40
+#define EFFECT_FLAGS		(EFFECT_ALLOCATIONS | EFFECT_CLOCK | EFFECT_ENDED | EFFECT_LOTS | EFFECT_HOLD)
 
 extern void effects_begin(Effects *effects);
 extern void effects_add_allocation(Effects *effects, int32 lot_no, Points points);
 extern void effects_set_clock(Effects *effects, TimestampTz end);
+extern void effects_set_ended(Effects *effects, TimestampTz ended);
 
 /* expires_at as the entry made it, LOT_ON_CLOCK too. */
 extern void effects_add_lot(Effects *effects, TimestampTz valid_from, TimestampTz expires_at, DateADT issued);

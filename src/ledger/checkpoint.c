@@ -362,6 +362,8 @@ skip_effects(Reader *reader, uint8 flags)
 		take(reader, (int64) take_int32(reader) * (int64) (sizeof(int32) + sizeof(int64)));
 	if (flags & EFFECT_CLOCK)
 		take(reader, sizeof(int64));
+	if (flags & EFFECT_ENDED)
+		take(reader, sizeof(int64));
 	while ((flags & EFFECT_LOTS) && !reader->failed && reader->at < reader->end)
 		take(reader, sizeof(int64) * (1 + (take_byte(reader) != 0)) + sizeof(int32));
 	if (flags & EFFECT_HOLD)

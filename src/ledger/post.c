@@ -679,6 +679,19 @@ kind_text(EntryKind kind)
 	return kinds[kind];
 }
 
+/* The first entry of a visit says so, so that lots that live by the new clock are not older than who does. */
+static bool
+clock_moved(const Account *account)
+{
+	return account->clock_end != account->clock_before;
+}
+
+static bool
+clock_ended(const Account *account)
+{
+	return account->clock_ended != DT_NOBEGIN;
+}
+
 static void
 store_entry(Account *account, const Entry *entry, const uint8 *hash)
 {
@@ -716,7 +729,8 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
 	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
 	values[ENTRY_HASH] = PointerGetDatum(&stored);
-	OPTIONAL(ENTRY_CLOCK_END, TimestampTzGetDatum(account->clock_end), entry->has_clock);
+	OPTIONAL(ENTRY_CLOCK_END, TimestampTzGetDatum(account->clock_end), entry == account->entries && clock_moved(account));
+	OPTIONAL(ENTRY_CLOCK_ENDED, TimestampTzGetDatum(account->clock_ended), entry == account->entries && clock_ended(account));
 	table_queue_row(&post->entry, slot);
 }
 
@@ -736,8 +750,6 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 	if (post->actor_id == 0)
 		post->actor_id = actor_now(post);
 
-	/* The first, so that lots that live by the new clock are not older than who says so. */
-	account->entries[0].has_clock = account->clock_end != account->clock_before;
 	for (int i = 0; i < account->nentries; i++)
 	{
 		Entry	   *entry = &account->entries[i];
@@ -753,8 +765,10 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 				break;
 			effects_add_allocation(&effects, next->lot_no, next->points);
 		}
-		if (entry->has_clock)
+		if (i == 0 && clock_moved(account))
 			effects_set_clock(&effects, account->clock_end);
+		if (i == 0 && clock_ended(account))
+			effects_set_ended(&effects, account->clock_ended);
 		for (; lot < account->nlots; lot++)
 		{
 			const Lot  *next = account->lots[lot];
@@ -816,6 +830,8 @@ store_visit(Account *account)
 	uint8	  (*hashes)[CHAIN_HASH_LEN];
 
 	book_waived(account);
+	if (account->nentries == 0 && (clock_moved(account) || clock_ended(account)))
+		(void) account_tell_clock(account);
 	hashes = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	if (account->nentries > 0)
 		hash_entries(account, hashes);

@@ -115,7 +115,7 @@ END $$;
 CREATE FUNCTION pg_temp.pass_time(span interval) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	SET LOCAL session_replication_role = replica;
-	UPDATE loyalty.entry SET event_time = event_time - span, recorded_at = recorded_at - span, clock_end = clock_end - span;
+	UPDATE loyalty.entry SET event_time = event_time - span, recorded_at = recorded_at - span, clock_end = clock_end - span, clock_ended = clock_ended - span;
 	UPDATE loyalty.entry SET line = (
 		SELECT string_agg(CASE t WHEN 'infinity' THEN t ELSE to_char((t::timestamptz - span) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') END, ' ' ORDER BY n)
 		FROM unnest(string_to_array(line, ' ')) WITH ORDINALITY u (t, n))

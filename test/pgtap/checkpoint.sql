@@ -41,26 +41,26 @@ SELECT is(encode(_checkpoint_root(2, '\x8320391253ed2a969862df4a6fa475b9a51d4c9c
 
 -- ---------------------------------------------------------------- a proof made by Python, of a ledger that is not here
 
--- Account 7: after the bare entry of docs/audit.md a redemption from a lot and into debt, an award that has everything, moves the clock and opens
--- a lot, and a hold of two lots, under checkpoint 4 of three accounts; checkpoint 5 builds on it.
+-- Account 7: after the bare entry of docs/audit.md a redemption from a lot and into debt, an award that has everything, moves a clock with which lots ended and opens
+-- one, and a hold of two lots, under checkpoint 4 of three accounts; checkpoint 5 builds on it.
 CREATE TEMP TABLE foreign_proof AS SELECT decode(
     '01 00000003 1b31f6c46ff1a39881790e6288ffb67e21f236fbdd46326b87b4ba78fc7d019b
     0000005d 01 0000000000000007 00000002 fffffffffffe17b8 0000000000000005 0000000000000006 00000008 06 72656465656d
                40 05 00000001 00000007 74696c6c2dc384 00000002 00000003 fffffffffffe7960 00000000 ffffffffffff9e58
-    0000007e 01 0000000000000007 00000003 0000000000000001 0000000000000007 0000000000000008 7fffffff 04 6561726e
-               7f 1b 0000000000000001 0000000000000002 0000000000000003 00000004 00000005 00000006 00000001
-               00000001 78 00000000 000000000000000e 01 0000000000000009 000000000000000a 0000000f
+    00000086 01 0000000000000007 00000003 0000000000000001 0000000000000007 0000000000000008 7fffffff 04 6561726e
+               7f 3b 0000000000000001 0000000000000002 0000000000000003 00000004 00000005 00000006 00000001
+               00000001 78 00000000 000000000000000e 0000000000000010 01 0000000000000009 000000000000000a 0000000f
     00000058 01 0000000000000007 00000004 0000000000000000 000000000000000b 000000000000000c 00000008 04 686f6c64
-               01 20 0000000000011170 000000000000000d 00000003 0000000000007530 00000004 0000000000009c40
+               01 40 0000000000011170 000000000000000d 00000003 0000000000007530 00000004 0000000000009c40
     0000000000000001 02 7635f224fc99bf74dfd28f0bdf224fe43a338589d6f887ddf9bf84a28c621ebf
                             52305570e99c3c0c96aa2bbb8fec6580d62928d9b1ca7158c786b7f99546883a
     00000004 6db7d803e74f1ffa7d8f5adc0bf95b3e15bf4c8373fffadf546227cc6c6742cb 0000000000000064 0000000000000003 0000000000000006
                d0b4ba2311b3e84977dc4bb320fe72cd85426f5cf14b487a4c5352ae3ad8cb37
     00000001 00000000000000c8 0000000000000004 0000000000000009 65206b3ed4eab09a660b9f3f00d920895d3d1eb8afed60ecd506c69ac7f92514
                d0b4ba2311b3e84977dc4bb320fe72cd85426f5cf14b487a4c5352ae3ad8cb37', 'hex') AS proof,
-    '\xd41dab4405d78211d77b0f1b3fa6f26092aa65e3ad833bcc7acecf45d606a2f9'::bytea AS root;
+    '\x55b9d0fef032f8698b18ac0037d895c082c08115a53bcd4e3d39cfb9a33db7b3'::bytea AS root;
 SELECT ok(verify_proof(proof, root), 'it is under its root') FROM foreign_proof;
-SELECT ok(NOT verify_proof(proof, '\xd72c1cf26746537e83e77015bf085b4c6e1821d1aa49ca44fd2623e26dce47e6'), 'not under the root before it') FROM foreign_proof;
+SELECT ok(NOT verify_proof(proof, '\xe8931d7bc2be38b77430b489cc00da24ffdbab28e3648e65b75ee9439df960d1'), 'not under the root before it') FROM foreign_proof;
 SELECT ok(NOT verify_proof(proof, substr(root, 1, 31)), 'nor under a part of its root') FROM foreign_proof;
 SELECT ok(NOT verify_proof('', root) AND NOT verify_proof('\x01', root), 'nothing proves nothing') FROM foreign_proof;
 SELECT is(verify_proof(proof, NULL), NULL, 'NULL is not known') FROM foreign_proof;
@@ -69,7 +69,7 @@ SELECT is((SELECT count(*) FROM generate_series(0, octet_length(proof) * 8 - 1) 
 SELECT is((SELECT count(*) FROM generate_series(0, octet_length(proof) - 1) i WHERE verify_proof(substr(proof, 1, i), root)),
     0::bigint, 'it can''t be cut off') FROM foreign_proof;
 SELECT ok(NOT verify_proof(proof || '\x00', root), 'nor go on') FROM foreign_proof;
-SELECT is(p::text, '("\\xd41dab4405d78211d77b0f1b3fa6f26092aa65e3ad833bcc7acecf45d606a2f9",5,"2000-01-01 00:00:00.0002+00",4,7,2,redeem,-12.5,'
+SELECT is(p::text, '("\\x55b9d0fef032f8698b18ac0037d895c082c08115a53bcd4e3d39cfb9a33db7b3",5,"2000-01-01 00:00:00.0002+00",4,7,2,redeem,-12.5,'
     '"2000-01-01 00:00:00.000005+00","2000-01-01 00:00:00.000006+00",8,,,,,,,1,till-Ä,)', 'what it proves')
 FROM foreign_proof, proven(proof) p;
 SELECT is_empty($$SELECT p FROM foreign_proof, proven(substr(proof, 2)) p$$, 'what is no proof proves nothing');

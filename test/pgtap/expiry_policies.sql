@@ -256,7 +256,7 @@ BEGIN
 END $$;
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'all is well');
 SELECT ok(pg_temp.behind('act', $$ UPDATE account SET clock_end = clock_end - interval '1 day', next_change = next_change - interval '1 day' WHERE member_key = 'fay' $$) LIKE '%its clock ends at N, by the entry at N%', 'a clock set back');
-SELECT ok(pg_temp.behind('act', $$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'fay' $$) LIKE '%its clock ends at N, which no entry says%', 'or forward');
+SELECT ok(pg_temp.behind('act', $$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'fay' $$) LIKE '%its clock ends at N, by the entry at N%', 'or forward');
 SELECT ok(pg_temp.behind('act', $$ UPDATE account SET clock_end = NULL WHERE member_key = 'fay' $$) LIKE '%it has lots that end by a clock, and no clock%', 'or away');
 SELECT ok(pg_temp.behind('long', $$ UPDATE lot SET expires_at = expires_at + interval '1 day' WHERE account_id = (SELECT account_id FROM lots WHERE program = 'long' AND member = 'hal' LIMIT 1) AND lot_no = 2 $$)
 	LIKE '%it moves the end of lot N to %, the lot ends at %', 'an end that no extension says');
@@ -287,10 +287,19 @@ SELECT is(pg_temp.clock('act', 'leo') || ' ' || (SELECT string_agg(DISTINCT l.ex
 	'the last of 40 days ago runs out on day 31; then another starts');
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'all is well');
 SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - interval '20 days' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() $$),
-	'lot N ended by activity at N, when by the entries no clock ran out', 'an end by the clock before');
+	'lot N ended by activity at N, by the entry its clock ended at N', 'an end by the clock before');
 SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '294276-12-31 23:59:59.999999+00' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() RETURNING lot.*)
 	UPDATE account a SET live = a.live + e.remaining FROM (SELECT account_id, sum(remaining::numeric)::points AS remaining FROM dead GROUP BY 1) e WHERE e.account_id = a.account_id $$),
-	'lot N lives by activity, its clock ran out before entry N', 'the dead alive');
+	'lot N lives by activity, by the entry its clock ended at N', 'the dead alive');
+SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '294276-12-31 23:59:59.999999+00' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now() RETURNING lot.*)
+	UPDATE account a SET live = a.live + e.remaining FROM (SELECT account_id, sum(remaining::numeric)::points AS remaining FROM dead GROUP BY 1) e WHERE e.account_id = a.account_id;
+	UPDATE entry SET clock_ended = NULL FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo'; SELECT pg_temp.rehash() $$),
+	'lot N lives by activity, its clock ran out before entry N', 'though no entry says that they ended');
+SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - interval '1 day' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now();
+	UPDATE entry SET clock_ended = clock_ended - interval '1 day' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo'; SELECT pg_temp.rehash() $$),
+	'the clock that it says ended at N was to end at N', 'an end that the clock did not have');
+SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '40 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo' AND entry.event = '19'; SELECT pg_temp.rehash() $$),
+	'the clock that it says ended at N had not run out', 'or did not have yet');
 SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '50 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'lew' AND entry.event = '25'; SELECT pg_temp.rehash() $$),
 	'nothing', 'who began before a clock ran out, and came after one who began later, found it run out');
 

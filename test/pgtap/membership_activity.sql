@@ -108,7 +108,7 @@ SELECT is(pg_temp.has('pia'), 0.0, 'all are dead');
 INSERT INTO public.act VALUES (32, 'pia', 30, pg_temp.day(-250));
 SELECT is(pg_temp.lots('pia'), '1:20 to -9, 2:50 to -9, 3:30 to 51', 'a late order is of the month in which ola''s dead ones were earned');
 UPDATE public.act SET refunded = 15 WHERE id = 30;
-SELECT is(pg_temp.chain('ola'), 'earn 50, merge -50, reverse 0 forgave 15', 'a refund of what died takes nothing');
+SELECT is(pg_temp.chain('ola'), 'earn 50, merge -50, clock 0, reverse 0 forgave 15', 'a refund of what died takes nothing');
 INSERT INTO public.act VALUES (33, 'ola', 4, pg_temp.day(-250));
 SELECT is(pg_temp.lots('pia'), '1:20 to -9, 3:34 to 51', 'and an order of ola''s is alive; what the refund was let off for is booked');
 UPDATE public.act SET refunded = 1 WHERE id = 33;
@@ -155,7 +155,7 @@ SELECT pg_temp.pass_time('310 days');
 INSERT INTO public.act VALUES (51, 'sam', 1, pg_temp.day(-10));
 SELECT is(giveback(spent) > 0, true, 'given back when another runs') FROM r;
 SELECT is(pg_temp.lots('sam'), '1:30 to -9, 2:1 to 291', 'dead');
-SELECT is(pg_temp.chain('rex'), 'earn 40, redeem -15, merge -25, giveback 5, merge -5, giveback 10, expire -10 on -9', 'since the clock that it was paid by is over');
+SELECT is(pg_temp.chain('rex'), 'earn 40, redeem -15, merge -25, giveback 5, merge -5, clock 0, giveback 10, expire -10 on -9', 'since the clock that it was paid by is over');
 SELECT pg_temp.proved('given back');
 
 -- ---- Points of a day of their own that ends when the clock does are not those on the clock
@@ -218,14 +218,14 @@ SELECT is(pg_temp.merged('tea', 'una'), true, 'merged');
 SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = pg_temp.day(241) - interval '1 hour', next_change = pg_temp.day(241) - interval '1 hour' WHERE member_key = 'una' $$),
 	'its clock ends at N, by the entry at N', 'the clock that una''s own order says is not that of both');
-SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, which no entry says', 'nor is one that nobody''s does');
+SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, by the entry at N', 'nor is one that nobody''s does');
 SELECT ok(pg_temp.behind($$ UPDATE account SET clock_end = NULL WHERE member_key = 'una' $$) LIKE '%it has lots that end by a clock, and no clock; its clock ends at no time, by the entry at N', 'nor none');
 SELECT is(pg_temp.apart('tea'), true, 'apart');
 SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
 SELECT is(ARRAY[pg_temp.clock('tea'), pg_temp.clock('una')], '{281,281}', 'tea''s order moved both');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval '1 day', next_change = next_change - interval '1 day' WHERE member_key = 'tea' $$),
-	'its clock ends at N, by the entry at N; its clock ends at N, which no entry says', 'set back');
-SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, which no entry says', 'or forward');
+	'its clock ends at N, by the entry at N', 'set back');
+SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, by the entry at N', 'or forward');
 
 -- Orders under both keys that come at once start one clock.
 INSERT INTO public.act VALUES (93, 'vic', 0, pg_temp.day(-400)), (94, 'wes', 0, pg_temp.day(-400));
@@ -248,7 +248,10 @@ INSERT INTO public.stays VALUES (2, 'lou', 1, pg_temp.day(-3));
 SELECT is((SELECT pending FROM account WHERE member_key = 'kit' AND state = 1 AND pending > 0), '20', 'kit''s stay waits');
 SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval '1 day', next_change = next_change - interval '1 day' WHERE member_key = 'kit' AND pending > 0 $$),
-	'its clock ends at N, that of account N, which has its points, at N', 'a clock of its own is told');
+	'its clock ends at N, by the entry at N; its clock ends at N, that of account N, which has its points, at N', 'a clock of its own is told');
+SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval '1 day', next_change = next_change - interval '1 day' WHERE member_key = 'kit' AND pending > 0;
+	UPDATE entry SET clock_end = entry.clock_end - interval '1 day' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'kit' AND a.pending > 0 AND entry.kind = 'clock'; SELECT pg_temp.rehash() $$),
+	'its clock ends at N, that of account N, which has its points, at N', 'be it by its entries');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -476,7 +476,7 @@ sub read_books
 						UNION ALL
 						SELECT f.lot_no, f.points FROM loyalty._book_allocation f WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no) f
 					GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f)), ';' ORDER BY e.entry_no)
-			FROM loyalty._book e WHERE e.account_id = a.account_id AND e.kind <> 'waive')
+			FROM loyalty._book e WHERE e.account_id = a.account_id AND e.kind NOT IN ('waive', 'clock'))
 		FROM loyalty.balances b JOIN loyalty.account a ON a.member_key = b.member}))
 	{
 		my ($id, $key, $currency, $available, $held, $debt, $clock, $tier, $entries) = split /\|/;

@@ -289,6 +289,23 @@ is($node->safe_psql('one', 'SELECT * FROM loyalty.verify()'), '', 'the books of 
 ($status, $output) = python('verify_more', 'balances', export('one', 'one'));
 is("$status$output", "0account 1: 10 available, 0 pending, 0 held, 0 debt\naccount 2: 12 available, 0 pending, 0 held, 0 debt\n", 'and what each has follows');
 
+# One again: the old key's order moves the clock, which runs out; the other's starts another, for both.
+$node->safe_psql('one', $_) for q{SELECT loyalty.merge_members('p', 'ann', 'bob')},
+	q{INSERT INTO sale VALUES (4, 'ann', 4, now())},
+	'SET check_function_bodies = off;' . slurp_file('books.sql') . q{SELECT pg_temp.pass_time('100 days')},
+	q{INSERT INTO sale VALUES (5, 'bob', 8, now())};
+is($node->safe_psql('one', q{SELECT string_agg(kind, ' ' ORDER BY account_id) FILTER (WHERE clock_ended IS NOT NULL) FROM loyalty.entry}), 'clock earn', 'each account says that its points ended');
+is($node->safe_psql('one', 'SELECT * FROM loyalty.verify()'), '', 'their books hold');
+($status, $output) = python('verify_more', 'balances', export('again', 'one'));
+is("$status$output", "0account 1: 0 available, 0 pending, 0 held, 0 debt\naccount 2: 8 available, 0 pending, 0 held, 0 debt\n", 'the dead are dead');
+$node->safe_psql('one', $_) for q{SELECT loyalty.unmerge_member('p', 'ann')}, q{INSERT INTO sale VALUES (6, 'ann', 3, now())};
+is($node->safe_psql('one', 'SELECT * FROM loyalty.verify()'), '', 'they hold when both came apart');
+my $apart = export('apart', 'one');
+($status, $output) = python('verify_more', 'balances', $apart);
+is("$status$output", "0account 1: 3 available, 0 pending, 0 held, 0 debt\naccount 2: 8 available, 0 pending, 0 held, 0 debt\n", 'and each has its own');
+ok(IPC::Run::run([ 'python3', 't/damage.py', $apart, 'balances' ], '>', \$damage, '2>', \$complaint), 'what is left of their lots is damaged') or diag $complaint;
+like($damage, qr/^lot\|\d{2,}\|\[\]$/m, 'each changed byte is found');
+
 # Of the larger history, too: what the view says.
 ($status, $output) = python('verify_more', 'balances', $good);
 is("$status$output", '0' . $node->safe_psql('postgres', q{

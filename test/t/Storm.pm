@@ -568,8 +568,8 @@ SELECT concat_ws('|', e.account_id, e.account_id * 100000000 + e.entry_no, e.xmi
 		WHERE f.account_id = e.account_id AND f.entry_no = e.entry_no GROUP BY 1 HAVING sum(f.points::numeric) <> 0) f))
 FROM loyalty.entry e
 LEFT JOIN unnest(ARRAY[@{[join ', ', 0, keys %{ $model->{last} }]}]::bigint[], ARRAY[@{[join ', ', 0, values %{ $model->{last} }]}]) old (account_id, entry_no) USING (account_id)
--- Waivers move no points: what they say is held against lots and holds by verify().
-WHERE e.entry_no > coalesce(old.entry_no, 0) AND e.kind <> 'waive'
+-- These move no points: what they say is held against lots, holds and clocks by verify().
+WHERE e.entry_no > coalesce(old.entry_no, 0) AND e.kind NOT IN ('waive', 'clock')
 ORDER BY e.account_id, e.entry_no
 SQL
 	{
