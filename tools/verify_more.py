@@ -171,8 +171,6 @@ class Story:
                 self.holds[hold_no, of][2] -= points
         if kind == b'waive' and (hold_no, lot_no) in self.holds:
             self.holds[hold_no, lot_no][3] = number(entry[7] or b'')
-        if kind == b'expire' and self.lots[lot_no][1] == BY_CLOCK:
-            self.lots[lot_no][1] = number(entry[3])
         if kind == b'release':
             self.holds = {key: hold for key, hold in self.holds.items() if key[0] != hold_no or hold[1] == hold[2]}
         if kind == b'extend' and entry[10] is not None:

@@ -19,7 +19,8 @@ CREATE VIEW loyalty.entries AS
            e.base::numeric AS base, e.refunded::numeric AS refunded, e.forgiven::numeric AS forgiven,
            e.lot_no,
            e.account_id * 100000000 + e.reverses AS reverses,
-           e.reason, w.session_user_name::text AS session_user_name, w.current_user_name::text AS current_user_name
+           e.reason, w.session_user_name::text AS session_user_name, w.current_user_name::text AS current_user_name,
+           e.clock_end, e.clock_ended
     FROM loyalty._book e
     JOIN loyalty.account a USING (account_id)
     JOIN loyalty.currency c USING (currency_id)
@@ -48,4 +49,6 @@ COMMENT ON COLUMN loyalty.entries.lot_no IS 'the one lot that the points went to
 COMMENT ON COLUMN loyalty.entries.reverses IS 'entry that this one undoes, or hold that it captures';
 COMMENT ON COLUMN loyalty.entries.reason IS 'as the caller gave it';
 COMMENT ON COLUMN loyalty.entries.session_user_name IS 'role that had logged in';
+COMMENT ON COLUMN loyalty.entries.clock_end IS 'when the points end from here on that end by activity; NULL: when they did';
+COMMENT ON COLUMN loyalty.entries.clock_ended IS 'when those ended that did by activity, booked here first; NULL: none did';
 COMMENT ON COLUMN loyalty.entries.current_user_name IS 'role that was in force';

@@ -523,20 +523,22 @@ END $$;
 COMMENT ON FUNCTION loyalty._verify_links(int[], boolean) IS 'Entries against the entries and requests that they answer to';
 
 -- Clocks: each ends when the last entry says that moved it, and awards of a merged member that wait live
--- by the clock of who has the points. And lots: each ended with a clock that ran out, as an entry says,
+-- by the clock of who has the points. And lots: each ended when an entry says that a clock had run out,
 -- and none lives on by the next. Of who was merged others moved the clock before its own entries say so.
 -- Of what is read once the planner knows nothing: nested loops would take the square.
 CREATE FUNCTION loyalty._verify_clocks() RETURNS TABLE (account bigint, entry_id bigint, problem text)
     LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, loyalty, pg_temp SET enable_nestloop = off SET jit = off AS $$
 BEGIN
     RETURN QUERY
-    WITH said AS MATERIALIZED (
+    WITH gone AS MATERIALIZED (
+        SELECT DISTINCT d.account_id FROM loyalty._discarded d
+    ), said AS MATERIALIZED (
         -- Whoever began before may have come after one that began later: latest is when it was at least.
-        SELECT b.account_id, b.entry_no, b.latest, b.clock_end, b.clock_ended, b.alone, max(b.clock_end) OVER earlier AS before
+        SELECT b.account_id, b.entry_no, b.kind, b.latest, b.clock_end, b.clock_ended, b.alone AND NOT b.gone AS alone, max(b.clock_end) OVER earlier AS before
         FROM loyalty.account a
         CROSS JOIN LATERAL (
-            SELECT b.account_id, b.entry_no, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest,
-                   count(*) FILTER (WHERE b.kind = 'merge') OVER entries = 0 AS alone
+            SELECT b.account_id, b.entry_no, b.kind, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest,
+                   count(*) FILTER (WHERE b.kind = 'merge') OVER entries = 0 AS alone, b.account_id IN (SELECT g.account_id FROM gone g) AS gone
             FROM loyalty._book b WHERE b.account_id = a.account_id
             WINDOW entries AS (ORDER BY b.entry_no) OFFSET 0) b
         WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL
@@ -546,14 +548,13 @@ BEGIN
     ), told AS MATERIALIZED (
         SELECT s.account_id, max(s.entry_no) AS entry_no, (array_agg(s.clock_end ORDER BY s.entry_no DESC))[1] AS clock_end
         FROM said s WHERE s.clock_end IS NOT NULL GROUP BY s.account_id
-    ), gone AS MATERIALIZED (
-        SELECT DISTINCT d.account_id FROM loyalty._discarded d
     ), person AS MATERIALIZED (
         SELECT a.account_id, a.clock_end, unnest(p.accounts) AS other
         FROM loyalty.account a JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL
     ), lot AS MATERIALIZED (
-        SELECT l.account_id, l.lot_no, l.opened_by, l.expires_at, l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
-        FROM loyalty.lot l WHERE l.by_activity AND l.account_id NOT IN (SELECT g.account_id FROM gone g)
+        SELECT l.account_id, l.lot_no, l.opened_by, c.on_clock, CASE WHEN c.on_clock THEN coalesce(a.clock_end, '-infinity') ELSE l.expires_at END AS expires_at
+        FROM loyalty.lot l JOIN loyalty.account a USING (account_id), LATERAL (SELECT l.expires_at = '294276-12-31 23:59:59.999999+00') c (on_clock)
+        WHERE l.by_activity AND l.account_id NOT IN (SELECT g.account_id FROM gone g)
     ), ended AS MATERIALIZED (
         SELECT l.account_id, l.lot_no, min(s.entry_no) AS entry_no
         FROM lot l JOIN said s ON s.account_id = l.account_id AND s.entry_no > l.opened_by AND s.clock_ended IS NOT NULL
@@ -571,34 +572,28 @@ BEGIN
     FROM person p
     JOIN loyalty.account d ON d.account_id = p.other AND d.merged_into IS NOT NULL AND d.pending > 0 AND d.clock_end IS DISTINCT FROM p.clock_end
     UNION ALL
-    SELECT s.account_id, loyalty._entry_id(s.account_id, s.entry_no), format('the clock that it says ended at %s %s', s.clock_ended,
-           CASE WHEN s.alone AND s.before <> s.clock_ended THEN format('was to end at %s', s.before) ELSE 'had not run out' END)
+    SELECT s.account_id, loyalty._entry_id(s.account_id, s.entry_no), CASE
+        WHEN s.kind = 'clock' THEN 'an entry of kind clock, of a member who was never merged'
+        WHEN s.clock_end < s.before THEN format('it sets the clock back from %s to %s', s.before, s.clock_end)
+        ELSE format('it says that lots ended at %s, their clock was to end at %s', s.clock_ended, coalesce(s.before::text, 'no time')) END
     FROM said s
-    -- One that began not long before may have come after one that wrote no entry.
-    WHERE s.alone AND (s.before <> s.clock_ended OR s.latest < greatest(s.clock_ended, '0001-01-01 00:00+00') - interval '1 hour')
+    WHERE s.alone AND (s.kind = 'clock' OR s.clock_end < s.before OR s.clock_ended <> coalesce(s.before, '-infinity'))
     UNION ALL
-    SELECT l.account_id, loyalty._entry_id(l.account_id, s.entry_no),
-           format('lot %s %s, by the entry its clock ended at %s', min(l.lot_no),
-                  CASE WHEN l.on_clock THEN 'lives by activity' ELSE format('ended by activity at %s', l.expires_at) END, s.clock_ended)
-    FROM lot l JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no JOIN said s ON s.account_id = e.account_id AND s.entry_no = e.entry_no
-    WHERE l.expires_at <> s.clock_ended
-      -- An end that was booked is of a clock before that.
-      AND NOT EXISTS (SELECT FROM loyalty._book x
-                      WHERE x.account_id = l.account_id AND x.kind = 'expire' AND x.lot_no = l.lot_no AND x.event_time = l.expires_at AND x.entry_no < s.entry_no)
-    GROUP BY l.account_id, l.on_clock, l.expires_at, s.entry_no, s.clock_ended
-    UNION ALL
-    SELECT l.account_id, loyalty._entry_id(l.account_id, min(l.opened_by)),
-           format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)
+    SELECT l.account_id, loyalty._entry_id(l.account_id, coalesce(s.entry_no, min(l.opened_by))),
+           CASE WHEN l.on_clock THEN format('lot %s lives by activity, by the entry its clock ended at %s', min(l.lot_no), s.clock_ended)
+                WHEN s.entry_no IS NULL THEN format('lot %s ended by activity at %s, when by the entries no clock ran out', min(l.lot_no), l.expires_at)
+                ELSE format('lot %s ended by activity at %s, by the entry its clock ended at %s', min(l.lot_no), l.expires_at, s.clock_ended) END
     FROM lot l
     LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no
-    LEFT JOIN said s ON s.account_id = l.account_id AND s.clock_end = l.expires_at
-    WHERE NOT l.on_clock AND e.account_id IS NULL AND s.account_id IS NULL
-    GROUP BY l.account_id, l.expires_at
+    LEFT JOIN said s ON s.account_id = e.account_id AND s.entry_no = e.entry_no
+    -- The first that booked an end did not write those lots that it did not touch.
+    WHERE CASE WHEN s.entry_no IS NULL THEN NOT l.on_clock ELSE l.expires_at <> s.clock_ended END
+    GROUP BY l.account_id, l.on_clock, l.expires_at, s.entry_no, s.clock_ended
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, l.opened_by),
            format('lot %s lives by activity, its clock ran out before entry %s', l.lot_no, s.entry_no)
-    -- The last that found the clock run out.
-    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.alone AND s.before < s.latest GROUP BY s.account_id) s
+    -- The last that found the clock run out, and set another.
+    FROM (SELECT s.account_id, max(s.entry_no) AS entry_no FROM said s WHERE s.alone AND s.clock_end > s.before AND s.before < s.latest GROUP BY s.account_id) s
     JOIN lot l ON l.account_id = s.account_id AND l.on_clock AND l.opened_by < s.entry_no
     LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no WHERE e.account_id IS NULL;
 END $$;

@@ -14,6 +14,10 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, loyalty, pg_temp AS $$
     WITH opening AS MATERIALIZED (
         SELECT loyalty._opening(account, least(at, known_at)) AS entries
+    ), clock AS MATERIALIZED (
+        -- What was known of it then.
+        SELECT e.entry_no, e.clock_end, e.clock_ended FROM loyalty._book e
+        WHERE known_at < 'infinity' AND e.account_id = account AND (e.clock_end IS NOT NULL OR e.clock_ended IS NOT NULL) AND e.recorded_at <= known_at
     )
     SELECT coalesce(sum(f.points), 0)
     FROM (SELECT n.lot_no, n.points FROM loyalty.anchor_lot n
@@ -53,11 +57,13 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
                         WHERE h.account_id = account AND h.lot_no = f.lot_no AND least(h.ends_at, h.released_at) = e.event_time
                           AND h.ends_at <= at AND o.recorded_at <= known_at)) f
     LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
-    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce((
+    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce(CASE
+        WHEN l.by_activity THEN coalesce((SELECT k.clock_ended FROM clock k WHERE k.entry_no > l.opened_by AND k.clock_ended IS NOT NULL ORDER BY k.entry_no LIMIT 1),
+                                         (SELECT k.clock_end FROM clock k WHERE k.clock_end IS NOT NULL ORDER BY k.entry_no DESC LIMIT 1))
         -- The end that it had before it was extended.
-        SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
-        WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at
-        ORDER BY e.entry_no LIMIT 1), l.expires_at));
+        ELSE (SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
+              WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at
+              ORDER BY e.entry_no LIMIT 1) END, l.expires_at));
 $$;
 
 CREATE FUNCTION loyalty.balance(program text, member text, at timestamptz DEFAULT now(), currency text DEFAULT NULL)

@@ -52,7 +52,7 @@ COMMENT ON COLUMN loyalty.entry.line IS 'key of the row within the event; of a t
 COMMENT ON COLUMN loyalty.entry.reason IS 'as the caller gave it; not hashed, so that it can be erased';
 COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: the chain';
 COMMENT ON COLUMN loyalty.entry.clock_end IS 'when the account''s clock ends from here on; NULL: when it did';
-COMMENT ON COLUMN loyalty.entry.clock_ended IS 'when those of the account''s lots ended that lived by the clock until here; NULL: they live on';
+COMMENT ON COLUMN loyalty.entry.clock_ended IS 'when those of the account''s lots ended that lived by the clock until here; NULL: they live on, or it was said before';
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so
@@ -103,7 +103,7 @@ CREATE VIEW loyalty._lot AS
                 THEN (SELECT a.clock_end FROM loyalty.account a WHERE a.account_id = l.account_id)
                 ELSE l.expires_at END AS expires_at,
            l.earned_at, l.credited, l.remaining, l.held, l.expired, l.waived,
-           l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock
+           l.expires_at = '294276-12-31 23:59:59.999999+00' AS on_clock, l.by_activity, l.opened_by
     FROM loyalty.lot l;
 COMMENT ON VIEW loyalty._lot IS 'Lots with when they end, be it with the account''s clock';
 

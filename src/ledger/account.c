@@ -580,7 +580,7 @@ account_is_closed(Account *account)
  * read.  Their rows say of it what it was when they were written, but for those
  * with points that wait to be confirmed: these are written when it moves.
  *
- * Whenever a row is written whose clock moved, or whose lots a clock ended, an
+ * Whenever a row is written whose clock moved, or a lot that a clock ended, an
  * entry of the account says so, if need be one of kind clock: what an account
  * has follows from its own entries, whoever it is one with.
  * ---------------------------------------------------------------- */
@@ -858,6 +858,8 @@ account_expire_lot(Account *account, Lot *lot)
 		entry->unconfirmed = points;
 		entry->metric_time = lot->earned_at;
 	}
+	if (lot->on_clock)
+		account->clock_ended = account->clock_end;
 	lot->on_clock = false;
 	lot->expired = points_add(lot->expired, points);
 	account_empty_lot(account, entry, points, lot);

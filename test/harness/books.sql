@@ -98,15 +98,19 @@ CREATE FUNCTION pg_temp.rehash(account bigint DEFAULT NULL) RETURNS void LANGUAG
 DECLARE
 	e record;
 	last bytea;
+	gone int;
 BEGIN
 	FOR e IN SELECT * FROM loyalty.entry LEFT JOIN loyalty._hashed_effect USING (account_id, entry_no)
 		WHERE account IS NULL OR account_id = account ORDER BY account_id, entry_no
 	LOOP
-		IF e.entry_no = 1 THEN last := NULL; END IF;
+		gone := coalesce((SELECT max(n.entries) FROM loyalty.anchor n WHERE n.account_id = e.account_id), 0);
+		IF e.entry_no = gone + 1 THEN
+			last := (SELECT n.hash FROM loyalty.anchor n WHERE n.account_id = e.account_id AND n.entries = gone);
+		END IF;
 		last := loyalty._entry_hash(last, e.account_id, e.entry_no, e.lot_no, e.points, e.event_time, e.recorded_at, e.actor_id, e.base, e.refunded,
 			e.forgiven, e.source_id, e.rule_id, e.reverses, e.kind, e.event, e.line, e.effects);
 		UPDATE loyalty.entry SET hash = last WHERE account_id = e.account_id AND entry_no = e.entry_no;
-		UPDATE loyalty.account a SET head = last, entries = (SELECT count(*) FROM loyalty.entry n WHERE n.account_id = a.account_id)
+		UPDATE loyalty.account a SET head = last, entries = gone + (SELECT count(*) FROM loyalty.entry n WHERE n.account_id = a.account_id)
 		WHERE a.account_id = e.account_id;
 	END LOOP;
 END $$;

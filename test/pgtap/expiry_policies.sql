@@ -297,9 +297,7 @@ SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '29
 	'lot N lives by activity, its clock ran out before entry N', 'though no entry says that they ended');
 SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - interval '1 day' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now();
 	UPDATE entry SET clock_ended = clock_ended - interval '1 day' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo'; SELECT pg_temp.rehash() $$),
-	'the clock that it says ended at N was to end at N', 'an end that the clock did not have');
-SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '40 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo' AND entry.event = '19'; SELECT pg_temp.rehash() $$),
-	'the clock that it says ended at N had not run out', 'or did not have yet');
+	'it says that lots ended at N, their clock was to end at N', 'an end that the clock did not have');
 SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '50 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'lew' AND entry.event = '25'; SELECT pg_temp.rehash() $$),
 	'nothing', 'who began before a clock ran out, and came after one who began later, found it run out');
 
@@ -329,9 +327,37 @@ INSERT INTO public.act (id, who, amount, at) VALUES (20, 'max', 1, '15000-01-01 
 SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'a row of a year far away is booked as it is');
 -- Times that no calendar has are told, too, and stop nothing.
 SELECT ok(pg_temp.behind('act', format('UPDATE %s SET %s = %L', tab, col, value)) LIKE '%the hash is not%', format('%s: %s', col, value))
-FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at'), ('entry', 'clock_end')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
+FROM (VALUES ('entry', 'event_time'), ('entry', 'recorded_at'), ('entry', 'clock_end'), ('entry', 'clock_ended')) c (tab, col), unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
 SELECT isnt(pg_temp.behind('act', format('UPDATE lot SET expires_at = %L WHERE by_activity', value)), 'nothing', 'ends: ' || value)
 FROM unnest(ARRAY['294276-12-31 23:59:59.999998+00', '4714-11-24 00:00:00+00 BC', 'infinity', '-infinity']) value;
+
+-- Ends that the clock had once, before it was moved; and entries that have its hash and move it as nothing does.
+INSERT INTO public.act (id, who, amount, at) VALUES (60, 'lev', 3, pg_temp.day(0));
+SELECT pg_temp.pass_time('20 days');
+INSERT INTO public.act (id, who, amount, at) VALUES (61, 'lev', 8, pg_temp.day(0));
+SELECT pg_temp.pass_time('20 days');
+SELECT adjust('act', 'lev', 1, 'sorry') > 0;
+SELECT is(pg_temp.behind('act', 'SELECT'), 'nothing', 'all is well');
+SELECT is(balance_as_known('act', 'lev', now() + at::interval, now() + known_at::interval), points::points, format('at %s as known at %s', at, known_at))
+FROM (VALUES ('-11 days', '-39 days', 3), ('-5 days', '-39 days', 0), ('-5 days', '-19 days', 11), ('10 days', '-19 days', 11), ('12 days', '-19 days', 0),
+             ('-21 days', '0', 3), ('-5 days', '0', 11), ('10 days', '0', 12), ('12 days', '0', 0)) c (at, known_at, points);
+SELECT is(balance_as_known('act', 'leo', now() + at::interval, now() - interval '79 days'), points::points, 'of a clock that ran out since, at ' || at)
+FROM (VALUES ('-50 days', 17), ('-48 days', 0)) c (at, points);
+CREATE TEMP TABLE lev AS SELECT account_id, (SELECT min(e.clock_end) FROM entry e WHERE e.account_id = a.account_id) AS first_end FROM account a WHERE a.member_key = 'lev';
+SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = first_end FROM lev WHERE lot.account_id = lev.account_id; UPDATE account SET live = 0, next_change = 'infinity' FROM lev WHERE account.account_id = lev.account_id $$),
+	'lot N ended by activity at N, when by the entries no clock ran out', 'an end from which the clock was moved');
+SELECT redeem('act', 'lev', 12) AS spent \gset
+SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = first_end FROM lev WHERE lot.account_id = lev.account_id $$), 'lot N ended by activity at N, when by the entries no clock ran out', 'of a lot that is used up, too');
+SELECT is(pg_temp.behind('act', format($$ UPDATE lot SET expires_at = first_end FROM lev WHERE lot.account_id = lev.account_id; SELECT loyalty.giveback(%s) $$, :spent)),
+	'lot N ended by activity at N, when by the entries no clock ran out', 'and though something was given back to it since');
+SELECT ok(pg_temp.behind('act', $$ INSERT INTO entry (account_id, entry_no, points, event_time, recorded_at, actor_id, kind, clock_end, hash)
+		SELECT account_id, a.entries + 1, 0, as_of, as_of, (SELECT min(actor_id) FROM actor), 'clock', a.clock_end + interval '10 days', '' FROM account a JOIN lev USING (account_id);
+	UPDATE account SET entries = entries + 1, clock_end = clock_end + interval '10 days' FROM lev WHERE account.account_id = lev.account_id; SELECT pg_temp.rehash() $$)
+	LIKE '%an entry of kind clock, of a member who was never merged%', 'a clock that nothing moved');
+SELECT is(pg_temp.behind('act', $$ UPDATE entry SET clock_end = entry.clock_end - interval '35 days' FROM lev WHERE entry.account_id = lev.account_id AND entry.event = '61';
+	UPDATE entry SET clock_end = NULL FROM lev WHERE entry.account_id = lev.account_id AND entry.kind = 'redeem';
+	UPDATE account SET clock_end = (SELECT e.clock_end FROM entry e WHERE e.account_id = lev.account_id AND e.event = '61') FROM lev WHERE account.account_id = lev.account_id; SELECT pg_temp.rehash() $$),
+	'it sets the clock back from N to N', 'or that was set back');
 
 SELECT * FROM finish();
 ROLLBACK;

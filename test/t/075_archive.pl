@@ -193,5 +193,25 @@ value('DELETE FROM orders WHERE id = 4');
 is(value("SELECT loyalty.balance('shop', 'm4')"), 40 - 15 - 10, 'an award that grew is taken back whole');
 holds('and at the end');
 
+# Of a member whose merge was discarded, others moved the clock all the same. Hashes and checkpoints are of other times then.
+$node->safe_psql('postgres', 'CREATE DATABASE one');
+sub ages { return 'SET check_function_bodies = off;' . slurp_file('books.sql') . "SELECT pg_temp.pass_time('$_[0]')" }
+$node->safe_psql('one', $_) for q{
+	CREATE EXTENSION loyalty;
+	SELECT loyalty.create_program('p', validity => '30 days', activity => '{earn}'), loyalty.add_rule('p', 'base', points_per => 1);
+	CREATE TABLE sale (id int PRIMARY KEY, who text, amount numeric, at timestamptz);
+	SELECT loyalty.attach('sale', 'p', 'who', 'amount', 'at')},
+	q{INSERT INTO sale VALUES (1, 'ann', 10, now()), (2, 'bob', 5, now())},
+	q{SELECT loyalty.merge_members('p', 'ann', 'bob')},
+	'SELECT loyalty.checkpoint()', q{CALL loyalty.archive(now(), 'p')}, 'SELECT loyalty.discard_archive()',
+	ages('20 days'),
+	q{INSERT INTO sale VALUES (3, 'ann', 0, now())},
+	q{SELECT loyalty.extend('p', 'bob', (now() + interval '45 days')::date)},
+	ages('70 days'),
+	q{INSERT INTO sale VALUES (4, 'bob', 8, now())};
+is($node->safe_psql('one', q{SELECT string_agg(a.member_key || ' ' || e.kind, ', ' ORDER BY a.member_key) FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE e.clock_ended IS NOT NULL}),
+	'ann clock, bob earn', 'both say that their points ended');
+is($node->safe_psql('one', q{SELECT problem FROM loyalty.verify() WHERE problem ~ 'clock|lots ended'}), '', 'which is nothing to tell');
+
 $node->stop;
 done_testing();
