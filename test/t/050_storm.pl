@@ -86,6 +86,26 @@ is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM loyalty.lot WHERE expires_at <= now() AND remaining > held}), 0, 'nothing dead is left alive');
 is($node->safe_psql('postgres', 'SELECT * FROM loyalty.verify()'), '', 'and the books still hold');
 
+# Twenty who give away the same 100 points at once, while another keeps them: one gift goes through.
+$node->safe_psql('postgres', q{SELECT loyalty.enrol('club', 'giver'), loyalty.adjust('club', 'giver', 100, 'to give')});
+my $holder = Session->new($node->connstr('postgres'));
+$holder->ask(q{BEGIN; SELECT FROM loyalty.account WHERE member_key = 'giver' FOR UPDATE;});
+my @givers = map { Session->new($node->connstr('postgres')) } 1 .. 20;
+$givers[ $_ - 1 ]->send("SELECT 'given ' || loyalty.transfer('club', 'giver', 'm$_', 100);") foreach 1 .. 20;
+$node->poll_query_until('postgres', q{SELECT count(*) = 20 FROM pg_stat_activity WHERE query ~ 'transfer' AND wait_event_type = 'Lock'}) or die 'they do not meet';
+$holder->ask('COMMIT;');
+my %ended;
+foreach my $giver (@givers)
+{
+	my $lines;
+	1 until $lines = $giver->read_more;
+	$ended{ "@$lines" =~ /given \d+/ ? 'given' : "@$lines" =~ /ERROR:  (\w+):/ ? $1 : "@$lines" }++;
+	$giver->end;
+}
+$holder->end;
+is(join(', ', map { "$ended{$_} $_" } sort keys %ended), '19 LY301, 1 given', 'of twenty gifts of the same points one is made');
+is($node->safe_psql('postgres', q{SELECT loyalty.balance('club', 'giver'), count(*) FROM loyalty.verify()}), '0|0', 'and they are gone once');
+
 # What was dumped meanwhile is one moment of it.
 $node->safe_psql('postgres', 'CREATE DATABASE copy');
 command_ok([ "$bin/pg_restore", '--exit-on-error', '-d', $node->connstr('copy'), $archive ], 'the dump is restored');
