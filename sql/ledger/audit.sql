@@ -538,7 +538,7 @@ BEGIN
         FROM loyalty.account a
         CROSS JOIN LATERAL (
             SELECT b.account_id, b.entry_no, b.kind, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest,
-                   count(*) FILTER (WHERE b.kind = 'merge') OVER entries = 0 AS alone, b.account_id IN (SELECT g.account_id FROM gone g) AS gone
+                   count(*) FILTER (WHERE b.kind = 'merge') OVER () = 0 AS alone, b.account_id IN (SELECT g.account_id FROM gone g) AS gone
             FROM loyalty._book b WHERE b.account_id = a.account_id
             WINDOW entries AS (ORDER BY b.entry_no) OFFSET 0) b
         WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL

@@ -40,22 +40,14 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
           WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
             AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
           UNION ALL
-          -- What goes back to a refund when the hold ends, as long as that is not booked.
-          SELECT h.lot_no, - h.owed
+          -- What goes back to a refund when the hold ends, as long as that is not booked: as the last waiver said that was known.
+          SELECT h.lot_no, - k.owed
           FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND h.owed > 0 AND h.ends_at <= at AND e.recorded_at <= known_at
-          UNION ALL
-          -- And what went back since: of refunds that were known nobody could have spent it.
-          SELECT f.lot_no, - least(- f.points, greatest(k.forgiven, '0'))
-          FROM loyalty._book e
-          JOIN loyalty._effect f ON f.account_id = e.account_id AND f.entry_no = e.entry_no
-          CROSS JOIN LATERAL (SELECT coalesce(sum(b.forgiven), '0') AS forgiven FROM loyalty._book b
-                              WHERE b.account_id = e.account_id AND b.source_id = e.source_id AND b.rule_id = e.rule_id AND b.event = e.event
-                                AND b.line IS NOT DISTINCT FROM e.line AND b.recorded_at <= known_at) k
-          WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'reverse' AND e.forgiven < 0 AND e.recorded_at > known_at
-            AND EXISTS (SELECT FROM loyalty.hold h JOIN loyalty._book o ON o.account_id = h.account_id AND o.entry_no = h.hold_no
-                        WHERE h.account_id = account AND h.lot_no = f.lot_no AND least(h.ends_at, h.released_at) = e.event_time
-                          AND h.ends_at <= at AND o.recorded_at <= known_at)) f
+          CROSS JOIN LATERAL (SELECT CASE WHEN known_at = 'infinity' THEN h.owed ELSE (
+              SELECT w.base FROM loyalty._book w
+              WHERE w.account_id = h.account_id AND w.kind = 'waive' AND w.reverses = h.hold_no AND w.lot_no = h.lot_no AND w.recorded_at <= known_at
+              ORDER BY w.entry_no DESC LIMIT 1) END AS owed) k
+          WHERE h.account_id = account AND h.ends_at <= at AND e.recorded_at <= known_at AND h.released_at <= known_at IS NOT TRUE AND k.owed > 0) f
     LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
     WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce(CASE
         WHEN l.by_activity THEN coalesce((SELECT k.clock_ended FROM clock k WHERE k.entry_no > l.opened_by AND k.clock_ended IS NOT NULL ORDER BY k.entry_no LIMIT 1),

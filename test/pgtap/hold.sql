@@ -435,6 +435,8 @@ SELECT pg_temp.pass_time('6 hours');
 UPDATE public.told SET refunded = 100;
 SELECT pg_temp.pass_time('48 hours');
 SELECT is(balance('told', 'tom'), '0', 'the hold ended 30 hours ago: its 60 go back to the refund, 40 did at once');
+SELECT is(balance_as_known('told', 'tom', now() - interval '20 hours', now() - known), told::points, format('of 20 hours ago %s ago %s were told, and nothing is booked', known, told))
+FROM (VALUES (interval '50 hours', 100), ('40 hours', 0)) v (known, told);
 SELECT adjust('told', 'tom', 5, 'x') > 0;
 SELECT is(balance('told', 'tom'), '5', 'which the next posting booked');
 SELECT is(balance_as_known('told', 'tom', now() - known, now() - known), told::points, format('%s ago %s were told', known, told))

@@ -227,6 +227,12 @@ SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end - interval 
 	'its clock ends at N, by the entry at N', 'set back');
 SELECT is(pg_temp.behind($$ UPDATE account SET clock_end = clock_end + interval '1 day' WHERE member_key = 'una' $$), 'its clock ends at N, by the entry at N', 'or forward');
 
+-- Merged into who never had a clock when one's own has run out: its end is booked before the entry of the merge, and says so.
+INSERT INTO public.act VALUES (98, 'yvo', 5, pg_temp.day(-290));
+SELECT pg_temp.pass_time('20 days');
+SELECT merge_members('act', 'yvo', 'yul') FROM enrol('act', 'yul');
+SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
+
 -- Orders under both keys that come at once start one clock.
 INSERT INTO public.act VALUES (93, 'vic', 0, pg_temp.day(-400)), (94, 'wes', 0, pg_temp.day(-400));
 SELECT merge_members('act', 'vic', 'wes');
