@@ -532,13 +532,16 @@ BEGIN
     RETURN QUERY
     WITH gone AS MATERIALIZED (
         SELECT DISTINCT d.account_id FROM loyalty._discarded d
+    ), merged AS MATERIALIZED (
+        SELECT g.member_id FROM loyalty.member_change g WHERE g.kind = 'merge'
+        UNION SELECT g.other_id FROM loyalty.member_change g WHERE g.kind = 'merge' AND g.other_id IS NOT NULL
     ), said AS MATERIALIZED (
         -- Whoever began before may have come after one that began later: latest is when it was at least.
-        SELECT b.account_id, b.entry_no, b.kind, b.latest, b.clock_end, b.clock_ended, b.alone AND NOT b.gone AS alone, max(b.clock_end) OVER earlier AS before
+        SELECT b.account_id, b.entry_no, b.kind, b.latest, b.clock_end, b.clock_ended, max(b.clock_end) OVER earlier AS before,
+               a.account_id NOT IN (SELECT g.account_id FROM gone g) AND a.member_id NOT IN (SELECT m.member_id FROM merged m) AS alone
         FROM loyalty.account a
         CROSS JOIN LATERAL (
-            SELECT b.account_id, b.entry_no, b.kind, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest,
-                   count(*) FILTER (WHERE b.kind = 'merge') OVER () = 0 AS alone, b.account_id IN (SELECT g.account_id FROM gone g) AS gone
+            SELECT b.account_id, b.entry_no, b.kind, b.clock_end, b.clock_ended, max(b.recorded_at) OVER entries AS latest
             FROM loyalty._book b WHERE b.account_id = a.account_id
             WINDOW entries AS (ORDER BY b.entry_no) OFFSET 0) b
         WHERE a.currency_id IN (SELECT c.currency_id FROM loyalty.currency c WHERE c.activity IS NOT NULL
@@ -575,9 +578,12 @@ BEGIN
     SELECT s.account_id, loyalty._entry_id(s.account_id, s.entry_no), CASE
         WHEN s.kind = 'clock' THEN 'an entry of kind clock, of a member who was never merged'
         WHEN s.clock_end < s.before THEN format('it sets the clock back from %s to %s', s.before, s.clock_end)
+        WHEN s.clock_ended = s.before THEN format('it says that lots ended at %s, when their clock had not run out', s.clock_ended)
         ELSE format('it says that lots ended at %s, their clock was to end at %s', s.clock_ended, coalesce(s.before::text, 'no time')) END
     FROM said s
-    WHERE s.alone AND (s.kind = 'clock' OR s.clock_end < s.before OR s.clock_ended <> coalesce(s.before, '-infinity'))
+    -- One that began before may have come after one that wrote no entry: not a day before.
+    WHERE s.alone AND (s.kind = 'clock' OR s.clock_end < s.before OR s.clock_ended <> coalesce(s.before, '-infinity')
+                       OR s.latest < greatest(s.clock_ended, '0001-01-01 00:00+00') - interval '1 day')
     UNION ALL
     SELECT l.account_id, loyalty._entry_id(l.account_id, coalesce(s.entry_no, min(l.opened_by))),
            CASE WHEN l.on_clock THEN format('lot %s lives by activity, by the entry its clock ended at %s', min(l.lot_no), s.clock_ended)
@@ -635,7 +641,8 @@ BEGIN
                                              UNION SELECT n.state, n.merged_into FROM way w JOIN loyalty.account n ON n.account_id = w.merged_into)
                                          SELECT FROM way w WHERE w.state <> 1)
         THEN 'the accounts it is merged into end nowhere'
-        WHEN a.state = 1 AND a.entries > 0 AND NOT EXISTS (
+        -- Whose currency is younger than the merge had nothing to pass on until there were points that do not wait.
+        WHEN a.state = 1 AND EXISTS (SELECT FROM loyalty.lot l WHERE l.account_id = a.account_id AND l.valid_from <> 'infinity') AND NOT EXISTS (
             SELECT FROM loyalty.entry e WHERE e.account_id = a.account_id AND e.kind = 'merge' AND e.line ~ '^[0-9]{9,19}$'
               AND left(e.line, -8) = a.merged_into::text)
              -- It may be an archived one.

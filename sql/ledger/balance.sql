@@ -15,43 +15,46 @@ CREATE FUNCTION loyalty._balance_then(account bigint, at timestamptz, known_at t
     WITH opening AS MATERIALIZED (
         SELECT loyalty._opening(account, least(at, known_at)) AS entries
     ), clock AS MATERIALIZED (
-        -- What was known of it then.
-        SELECT e.entry_no, e.clock_end, e.clock_ended FROM loyalty._book e
-        WHERE known_at < 'infinity' AND e.account_id = account AND (e.clock_end IS NOT NULL OR e.clock_ended IS NOT NULL) AND e.recorded_at <= known_at
+        SELECT e.entry_no, e.clock_end, e.clock_ended, e.recorded_at <= known_at AS known FROM loyalty._book e
+        WHERE known_at < 'infinity' AND e.account_id = account AND (e.clock_end IS NOT NULL OR e.clock_ended IS NOT NULL)
     )
-    SELECT coalesce(sum(f.points), 0)
-    FROM (SELECT n.lot_no, n.points FROM loyalty.anchor_lot n
-          WHERE n.account_id = account AND n.entries <= (SELECT o.entries FROM opening o)
-          UNION ALL
-          SELECT f.lot_no, f.points FROM loyalty._effect f
-          WHERE f.account_id = account AND f.entry_no > (SELECT o.entries FROM opening o)
-            AND f.event_time <= at AND f.recorded_at <= known_at
-          UNION ALL
-          -- What was held and not captured by then.
-          SELECT h.lot_no, - h.points
-          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
-            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
-          UNION ALL
-          SELECT h.lot_no, - c.points
-          FROM loyalty.hold h
-          JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
-          JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
-          WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
-            AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
-          UNION ALL
-          -- What goes back to a refund when the hold ends, as long as that is not booked: as the last waiver said that was known.
-          SELECT h.lot_no, - k.owed
-          FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
-          CROSS JOIN LATERAL (SELECT CASE WHEN known_at = 'infinity' THEN h.owed ELSE (
-              SELECT w.base FROM loyalty._book w
-              WHERE w.account_id = h.account_id AND w.kind = 'waive' AND w.reverses = h.hold_no AND w.lot_no = h.lot_no AND w.recorded_at <= known_at
-              ORDER BY w.entry_no DESC LIMIT 1) END AS owed) k
-          WHERE h.account_id = account AND h.ends_at <= at AND e.recorded_at <= known_at AND h.released_at <= known_at IS NOT TRUE AND k.owed > 0) f
-    LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = f.lot_no
-    WHERE f.lot_no = 0 OR (l.valid_from <= at AND at < coalesce(CASE
-        WHEN l.by_activity THEN coalesce((SELECT k.clock_ended FROM clock k WHERE k.entry_no > l.opened_by AND k.clock_ended IS NOT NULL ORDER BY k.entry_no LIMIT 1),
-                                         (SELECT k.clock_end FROM clock k WHERE k.clock_end IS NOT NULL ORDER BY k.entry_no DESC LIMIT 1))
+    SELECT coalesce(sum(s.points), 0)
+    FROM (SELECT f.lot_no, sum(f.points) AS points
+          FROM (SELECT n.lot_no, n.points FROM loyalty.anchor_lot n
+                WHERE n.account_id = account AND n.entries <= (SELECT o.entries FROM opening o)
+                UNION ALL
+                SELECT f.lot_no, f.points FROM loyalty._effect f
+                WHERE f.account_id = account AND f.entry_no > (SELECT o.entries FROM opening o)
+                  AND f.event_time <= at AND f.recorded_at <= known_at
+                UNION ALL
+                -- What was held and not captured by then.
+                SELECT h.lot_no, - h.points
+                FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+                WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
+                  AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
+                UNION ALL
+                SELECT h.lot_no, - c.points
+                FROM loyalty.hold h
+                JOIN loyalty._book e ON e.account_id = h.account_id AND e.reverses = h.hold_no AND e.kind = 'redeem'
+                JOIN loyalty._book_allocation c ON c.account_id = e.account_id AND c.entry_no = e.entry_no AND c.lot_no = h.lot_no
+                WHERE h.account_id = account AND h.hold_no > (SELECT o.entries FROM opening o) AND e.event_time <= at AND e.recorded_at <= known_at
+                  AND at < least(h.ends_at, CASE WHEN h.released_at <= known_at THEN h.released_at END)
+                UNION ALL
+                -- What goes back to a refund when the hold ends, as long as that is not booked: as the last waiver said that was known.
+                SELECT h.lot_no, - k.owed
+                FROM loyalty.hold h JOIN loyalty._book e ON e.account_id = h.account_id AND e.entry_no = h.hold_no
+                CROSS JOIN LATERAL (SELECT CASE WHEN known_at = 'infinity' THEN h.owed ELSE (
+                    SELECT w.base FROM loyalty._book w
+                    WHERE w.account_id = h.account_id AND w.kind = 'waive' AND w.reverses = h.hold_no AND w.lot_no = h.lot_no AND w.recorded_at <= known_at
+                    ORDER BY w.entry_no DESC LIMIT 1) END AS owed) k
+                WHERE h.account_id = account AND h.ends_at <= at AND e.recorded_at <= known_at AND h.released_at <= known_at IS NOT TRUE AND k.owed > 0) f
+          GROUP BY f.lot_no) s
+    LEFT JOIN loyalty._lot l ON l.account_id = account AND l.lot_no = s.lot_no
+    WHERE s.lot_no = 0 OR (l.valid_from <= at AND at < coalesce(CASE
+        -- Until it was known that it had ended, it was to end with the clock. What is discarded was known.
+        WHEN l.by_activity THEN (SELECT k.clock_end FROM clock k WHERE k.known AND k.clock_end IS NOT NULL
+                                   AND (l.on_clock OR NOT (SELECT n.known FROM clock n WHERE n.entry_no > l.opened_by AND n.clock_ended = l.expires_at ORDER BY n.entry_no LIMIT 1))
+                                 ORDER BY k.entry_no DESC LIMIT 1)
         -- The end that it had before it was extended.
         ELSE (SELECT split_part(e.line, ' ', 1)::timestamptz FROM loyalty._book e
               WHERE known_at < 'infinity' AND e.account_id = account AND e.kind = 'extend' AND e.lot_no = l.lot_no AND e.recorded_at > known_at

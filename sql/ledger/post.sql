@@ -52,7 +52,7 @@ COMMENT ON COLUMN loyalty.entry.line IS 'key of the row within the event; of a t
 COMMENT ON COLUMN loyalty.entry.reason IS 'as the caller gave it; not hashed, so that it can be erased';
 COMMENT ON COLUMN loyalty.entry.hash IS 'of this entry and of the one before: the chain';
 COMMENT ON COLUMN loyalty.entry.clock_end IS 'when the account''s clock ends from here on; NULL: when it did';
-COMMENT ON COLUMN loyalty.entry.clock_ended IS 'when those of the account''s lots ended that lived by the clock until here; NULL: they live on, or it was said before';
+COMMENT ON COLUMN loyalty.entry.clock_ended IS 'when those of the account''s lots ended that lived by the clock until here; NULL: it books no such end';
 
 -- Points that came together and die together. remaining is what has not been
 -- spent, taken back or expired; open says remaining > 0 and is a column of its own so

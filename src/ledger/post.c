@@ -681,15 +681,15 @@ kind_text(EntryKind kind)
 
 /* The first entry of a visit says so, so that lots that live by the new clock are not older than who does. */
 static bool
-clock_moved(const Account *account)
+says_clock(const Account *account, const Entry *entry)
 {
-	return account->clock_end != account->clock_before;
+	return entry == account->entries && account->clock_end != account->clock_before;
 }
 
 static bool
-clock_ended(const Account *account)
+says_ended(const Account *account, const Entry *entry)
 {
-	return account->clock_ended != DT_NOBEGIN;
+	return entry == account->entries && account->clock_ended != DT_NOBEGIN;
 }
 
 static void
@@ -729,8 +729,8 @@ store_entry(Account *account, const Entry *entry, const uint8 *hash)
 	OPTIONAL(ENTRY_LINE, PointerGetDatum(entry->line), entry->line != NULL);
 	OPTIONAL(ENTRY_REASON, PointerGetDatum(entry->reason), entry->reason != NULL);
 	values[ENTRY_HASH] = PointerGetDatum(&stored);
-	OPTIONAL(ENTRY_CLOCK_END, TimestampTzGetDatum(account->clock_end), entry == account->entries && clock_moved(account));
-	OPTIONAL(ENTRY_CLOCK_ENDED, TimestampTzGetDatum(account->clock_ended), entry == account->entries && clock_ended(account));
+	OPTIONAL(ENTRY_CLOCK_END, TimestampTzGetDatum(account->clock_end), says_clock(account, entry));
+	OPTIONAL(ENTRY_CLOCK_ENDED, TimestampTzGetDatum(account->clock_ended), says_ended(account, entry));
 	table_queue_row(&post->entry, slot);
 }
 
@@ -765,9 +765,9 @@ hash_entries(Account *account, uint8 (*hashes)[CHAIN_HASH_LEN])
 				break;
 			effects_add_allocation(&effects, next->lot_no, next->points);
 		}
-		if (i == 0 && clock_moved(account))
+		if (says_clock(account, entry))
 			effects_set_clock(&effects, account->clock_end);
-		if (i == 0 && clock_ended(account))
+		if (says_ended(account, entry))
 			effects_set_ended(&effects, account->clock_ended);
 		for (; lot < account->nlots; lot++)
 		{
@@ -830,7 +830,7 @@ store_visit(Account *account)
 	uint8	  (*hashes)[CHAIN_HASH_LEN];
 
 	book_waived(account);
-	if (account->nentries == 0 && (clock_moved(account) || clock_ended(account)))
+	if (account->nentries == 0 && (says_clock(account, account->entries) || says_ended(account, account->entries)))
 		(void) account_tell_clock(account);
 	hashes = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	if (account->nentries > 0)

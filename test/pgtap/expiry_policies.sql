@@ -298,6 +298,8 @@ SELECT is(pg_temp.behind('act', $$ WITH dead AS (UPDATE lot SET expires_at = '29
 SELECT is(pg_temp.behind('act', $$ UPDATE lot SET expires_at = lot.expires_at - interval '1 day' FROM account a WHERE a.account_id = lot.account_id AND a.member_key = 'leo' AND lot.expires_at < now();
 	UPDATE entry SET clock_ended = clock_ended - interval '1 day' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo'; SELECT pg_temp.rehash() $$),
 	'it says that lots ended at N, their clock was to end at N', 'an end that the clock did not have');
+SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '40 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'leo' AND entry.event = '19'; SELECT pg_temp.rehash() $$),
+	'it says that lots ended at N, when their clock had not run out', 'or did not have yet');
 SELECT is(pg_temp.behind('act', $$ UPDATE entry SET recorded_at = entry.recorded_at - interval '50 days' FROM account a WHERE a.account_id = entry.account_id AND a.member_key = 'lew' AND entry.event = '25'; SELECT pg_temp.rehash() $$),
 	'nothing', 'who began before a clock ran out, and came after one who began later, found it run out');
 

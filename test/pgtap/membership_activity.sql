@@ -244,6 +244,13 @@ INSERT INTO public.act VALUES (111, 'x1', 10, pg_temp.day(-100)), (112, 'x2', 20
 SELECT is(pg_temp.chain('x3') || ' / ' || pg_temp.chain('x6'), 'earn 0, merge 0, merge 0, merge 20, merge 10 / earn 0, merge 0, merge 0, merge 20, merge 10',
 	'what they bring goes over in the order of the accounts, whichever came first');
 
+-- Of a currency that is younger than the merge no entry says that the accounts are one.
+SELECT create_currency('act', 'young', validity => '300 days', activity => '{earn}') > 0, add_rule('act', 'young', points_per => 1, currency => 'young', kind => 'young') > 0;
+CREATE TABLE public.young (LIKE public.act INCLUDING ALL);
+SELECT attach('public.young', 'act', 'who', 'amount', 'at', kind => 'young') > 0;
+INSERT INTO public.young VALUES (1, 'yvo', 0, pg_temp.day(-60));
+SELECT is(pg_temp.behind('SELECT'), 'nothing', 'all is well');
+
 -- What waits under a merged key lives by the clock of who has the points.
 SELECT create_currency('act', 'stays', validity => '300 days', confirm => true, activity => '{earn}') > 0, add_rule('act', 'stay', points_per => 1, currency => 'stays', kind => 'stay') > 0, enrol('act', 'lou') > 0;
 CREATE TABLE public.stays (LIKE public.act INCLUDING ALL);

@@ -213,5 +213,12 @@ is($node->safe_psql('one', q{SELECT string_agg(a.member_key || ' ' || e.kind, ',
 	'ann clock, bob earn', 'both say that their points ended');
 is($node->safe_psql('one', q{SELECT problem FROM loyalty.verify() WHERE problem ~ 'clock|lots ended'}), '', 'which is nothing to tell');
 
+# What had ended when it was discarded is known to have.
+$node->safe_psql('one', $_) for q{INSERT INTO sale VALUES (5, 'cat', 10, now())}, ages('40 days'), q{INSERT INTO sale VALUES (6, 'cat', 20, now())},
+	'SELECT loyalty.checkpoint()', q{CALL loyalty.archive(now(), 'p')}, 'SELECT loyalty.discard_archive()',
+	q{SELECT loyalty.extend('p', 'cat', (now() + interval '60 days')::date)};
+is($node->safe_psql('one', q{SELECT loyalty.balance('p', 'cat'), loyalty.balance_as_known('p', 'cat', now(), now()), loyalty.balance_as_known('p', 'cat', now() + interval '50 days', now())}),
+	'20|20|20', 'the dead are not known to live, though another clock runs');
+
 $node->stop;
 done_testing();
