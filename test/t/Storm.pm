@@ -622,13 +622,14 @@ SQL
 	push @faults, "client $_ left $on_the_way{$_} unanswered" foreach grep { $on_the_way{$_} > $self->{lives} } sort keys %on_the_way;
 
 	# One after the other.
+	my %by_ticket = map { $_->{xid} => 1 } @order;
 	my $key_of = $model->{key};
 	$oracle->{ids}{ $key_of->{$_} } = $_ foreach keys %$key_of;
 	my $expire = sub {
-		my ($account_id, $until) = @_;
+		my ($account_id, $stop) = @_;
 		my $entries = $model->{queue}{$account_id} // return;
 		my $key = $key_of->{$account_id};
-		while (@$entries && (!defined $until || $entries->[0]{xid} != $until))
+		while (@$entries && !$stop->($entries->[0]))
 		{
 			my $entry = shift @$entries;
 			my ($lot) = $entry->{effects} =~ /^(.*):/;
@@ -649,7 +650,13 @@ SQL
 		my $op = { %{ $asked->{op} }, $asked->{op}{ids} ? (ids => $step->{ids}) : (), $asked->{op}{pool} ? (pool => "$asked->{op}{program}/$asked->{op}{pool}") : () };
 		my @booked = @{ $of_xid{ $step->{xid} } // [] };
 		my %accounts = map { $_->{account_id} => 1 } @booked;
-		$expire->($_, $step->{xid}) foreach sort keys %accounts;
+		$expire->($_, sub { $_[0]{xid} == $step->{xid} }) foreach sort keys %accounts;
+
+		# Who finds nothing left books nothing: what the job had booked came before.
+		if ($op->{do} =~ /^(close|erase)$/ && !@booked)
+		{
+			$expire->($_, sub { $_[0]{kind} ne 'expire' || $by_ticket{ $_[0]{xid} } }) foreach $oracle->{ids}{"$op->{currency}/$op->{member}"} // ();
+		}
 		$_->{account} = $key_of->{ $_->{account_id} } foreach @booked;
 		my %touched = map { $_->{account} => 1 } @booked;
 		foreach my $at (map({ $_->{at} // () } @{ $op->{rows} // [] }), $op->{do} eq 'adjust' ? $now : ())
@@ -760,7 +767,7 @@ SQL
 		}
 	}
 	return @faults if @faults;
-	$expire->($_) foreach sort keys %{ $model->{queue} };
+	$expire->($_, sub { 0 }) foreach sort keys %{ $model->{queue} };
 
 	# Answers of those that wrote nothing are true of a moment between their question and their
 	# answer; the last ticket drawn before the question may not have been committed by then.
