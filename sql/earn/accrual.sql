@@ -49,6 +49,6 @@ COMMENT ON COLUMN loyalty.entries.lot_no IS 'the one lot that the points went to
 COMMENT ON COLUMN loyalty.entries.reverses IS 'entry that this one undoes, or hold that it captures';
 COMMENT ON COLUMN loyalty.entries.reason IS 'as the caller gave it';
 COMMENT ON COLUMN loyalty.entries.session_user_name IS 'role that had logged in';
+COMMENT ON COLUMN loyalty.entries.current_user_name IS 'role that was in force';
 COMMENT ON COLUMN loyalty.entries.clock_end IS 'when the points end from here on that end by activity; NULL: when they did';
 COMMENT ON COLUMN loyalty.entries.clock_ended IS 'when those ended that lived by activity until here; NULL: it books no such end';
-COMMENT ON COLUMN loyalty.entries.current_user_name IS 'role that was in force';

@@ -555,6 +555,7 @@ BEGIN
         SELECT a.account_id, a.clock_end, unnest(p.accounts) AS other
         FROM loyalty.account a JOIN loyalty._person p USING (account_id) WHERE a.merged_into IS NULL
     ), lot AS MATERIALIZED (
+        -- Who booked the end of one wrote no other: those are on the clock still, and end with it.
         SELECT l.account_id, l.lot_no, l.opened_by, c.on_clock, CASE WHEN c.on_clock THEN coalesce(a.clock_end, '-infinity') ELSE l.expires_at END AS expires_at
         FROM loyalty.lot l JOIN loyalty.account a USING (account_id), LATERAL (SELECT l.expires_at = '294276-12-31 23:59:59.999999+00') c (on_clock)
         WHERE l.by_activity AND l.account_id NOT IN (SELECT g.account_id FROM gone g)
@@ -592,7 +593,6 @@ BEGIN
     FROM lot l
     LEFT JOIN ended e ON e.account_id = l.account_id AND e.lot_no = l.lot_no
     LEFT JOIN said s ON s.account_id = e.account_id AND s.entry_no = e.entry_no
-    -- The first that booked an end did not write those lots that it did not touch.
     WHERE CASE WHEN s.entry_no IS NULL THEN NOT l.on_clock ELSE l.expires_at <> s.clock_ended END
     GROUP BY l.account_id, l.on_clock, l.expires_at, s.entry_no, s.clock_ended
     UNION ALL

@@ -585,21 +585,24 @@ account_is_closed(Account *account)
  * has follows from its own entries, whoever it is one with.
  * ---------------------------------------------------------------- */
 
+/* The only way off a clock, which the account's entries say. */
+static void
+leave_clock(Account *account, Lot *lot)
+{
+	if (!lot->on_clock)
+		return;
+	lot->on_clock = false;
+	lot->changed = account->changed = true;
+	account->clock_ended = account->clock_end;
+}
+
 static void
 end_lots(Account *account, void *arg)
 {
 	if (account->stored_lots > 0)
 		account_read_lots(account);
 	for (int i = 0; i < account->nlots; i++)
-	{
-		Lot		   *lot = account->lots[i];
-
-		if (!lot->on_clock)
-			continue;
-		lot->on_clock = false;
-		lot->changed = account->changed = true;
-		account->clock_ended = account->clock_end;
-	}
+		leave_clock(account, account->lots[i]);
 }
 
 /*
@@ -701,12 +704,6 @@ Entry *
 account_correction(Account *account)
 {
 	return add_entry(account, ENTRY_EARN, account->post->now);
-}
-
-Entry *
-account_tell_clock(Account *account)
-{
-	return add_entry(account, ENTRY_CLOCK, account->post->now);
 }
 
 Entry *
@@ -858,9 +855,7 @@ account_expire_lot(Account *account, Lot *lot)
 		entry->unconfirmed = points;
 		entry->metric_time = lot->earned_at;
 	}
-	if (lot->on_clock)
-		account->clock_ended = account->clock_end;
-	lot->on_clock = false;
+	leave_clock(account, lot);
 	lot->expired = points_add(lot->expired, points);
 	account_empty_lot(account, entry, points, lot);
 }

@@ -185,7 +185,6 @@ extern Account *account_read(Post *post, TupleTableSlot *slot);
 /* What a work function may call. */
 extern Entry *account_entry(Account *account, EntryKind kind, TimestampTz event_time);
 extern Entry *account_correction(Account *account);	/* of an award, upwards: no activity of the member's */
-extern Entry *account_tell_clock(Account *account);	/* where it moved, if no other entry does */
 extern Entry *account_waive(Account *account, const Lot *lot, Points points);	/* so much refunds are let off from now on */
 extern Lot *account_credit(Account *account, Entry *entry, Points points, const LotDates *dates);	/* NULL: a debt took all */
 extern void account_credit_lot(Account *account, Entry *entry, Points points, Lot *lot);

@@ -831,7 +831,7 @@ store_visit(Account *account)
 
 	book_waived(account);
 	if (account->nentries == 0 && (says_clock(account, account->entries) || says_ended(account, account->entries)))
-		(void) account_tell_clock(account);
+		(void) account_entry(account, ENTRY_CLOCK, account->post->now);
 	hashes = palloc(Max(account->nentries, 1) * CHAIN_HASH_LEN);
 	if (account->nentries > 0)
 		hash_entries(account, hashes);

@@ -39,13 +39,21 @@ sub read_more
 	return [ split /\n/, $1 ];
 }
 
+# Waits for the lines of the answer.
+sub answer
+{
+	my ($self) = @_;
+	my $answer;
+	1 until $answer = $self->read_more;
+	return $answer;
+}
+
 # Sends and waits. An error ends the run.
 sub ask
 {
 	my ($self, @lines) = @_;
-	my $answer;
 	$self->send(@lines);
-	1 until $answer = $self->read_more;
+	my $answer = $self->answer;
 	my ($error) = grep { $answer->[$_] =~ /^(psql:.*)?ERROR:/ } 0 .. $#$answer;
 	die join("\n", "$lines[0] ...", grep { defined } @$answer[ $error .. $error + 2 ]) . "\n" if defined $error;
 	return @$answer;

@@ -413,10 +413,8 @@ sub read_answer
 sub answer_of
 {
 	my ($session, @sql) = @_;
-	my $lines;
 	$session->send(@sql);
-	1 until $lines = $session->read_more;
-	return read_answer($lines);
+	return read_answer($session->answer);
 }
 
 sub play
@@ -444,7 +442,7 @@ sub play
 			}
 		}
 		answer_of($sessions[0], "$one->{end};");
-		1 until $lines //= $sessions[1]->read_more;
+		$lines //= $sessions[1]->answer;
 		$one->{answer2} = read_answer($lines);
 		$one->{failed} = $one->{answer2} =~ /^(40001|55P03)$/ ? $1 : '';
 		my $end = answer_of($sessions[1], 'COMMIT;');

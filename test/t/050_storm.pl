@@ -97,9 +97,8 @@ $holder->ask('COMMIT;');
 my %ended;
 foreach my $giver (@givers)
 {
-	my $lines;
-	1 until $lines = $giver->read_more;
-	$ended{ "@$lines" =~ /given \d+/ ? 'given' : "@$lines" =~ /ERROR:  (\w+):/ ? $1 : "@$lines" }++;
+	my $lines = join ' ', @{ $giver->answer };
+	$ended{ $lines =~ /given \d+/ ? 'given' : $lines =~ /ERROR:  (\w+):/ ? $1 : $lines }++;
 	$giver->end;
 }
 $holder->end;

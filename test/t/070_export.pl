@@ -3,6 +3,7 @@
 # the extension, agrees with it and finds every change.
 use strict;
 use warnings;
+use Books;
 use Cwd qw(getcwd);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -283,7 +284,7 @@ $node->safe_psql('one', $_) for q{
 	q{INSERT INTO sale VALUES (1, 'ann', 10, now() - interval '50 days'), (2, 'bob', 5, now() - interval '50 days')},
 	q{SELECT loyalty.merge_members('p', 'ann', 'bob')},
 	q{INSERT INTO sale VALUES (3, 'bob', 7, now())},
-	'SET check_function_bodies = off;' . slurp_file('books.sql') . q{SELECT pg_temp.pass_time('20 days')},
+	Books::pass_time('20 days'),
 	q{SELECT loyalty.unmerge_member('p', 'ann')};
 is($node->safe_psql('one', 'SELECT * FROM loyalty.verify()'), '', 'the books of two who were one hold');
 ($status, $output) = python('verify_more', 'balances', export('one', 'one'));
@@ -292,7 +293,7 @@ is("$status$output", "0account 1: 10 available, 0 pending, 0 held, 0 debt\naccou
 # One again: the old key's order moves the clock, which runs out; the other's starts another, for both.
 $node->safe_psql('one', $_) for q{SELECT loyalty.merge_members('p', 'ann', 'bob')},
 	q{INSERT INTO sale VALUES (4, 'ann', 4, now())},
-	'SET check_function_bodies = off;' . slurp_file('books.sql') . q{SELECT pg_temp.pass_time('100 days')},
+	Books::pass_time('100 days'),
 	q{INSERT INTO sale VALUES (5, 'bob', 8, now())};
 is($node->safe_psql('one', q{SELECT string_agg(kind, ' ' ORDER BY account_id) FILTER (WHERE clock_ended IS NOT NULL) FROM loyalty.entry}), 'clock earn', 'each account says that its points ended');
 is($node->safe_psql('one', 'SELECT * FROM loyalty.verify()'), '', 'their books hold');

@@ -2,6 +2,7 @@
 # brought back; and an outsider proves the exports with and without the rest.
 use strict;
 use warnings;
+use Books;
 use Cwd qw(getcwd);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -195,7 +196,6 @@ holds('and at the end');
 
 # Of a member whose merge was discarded, others moved the clock all the same. Hashes and checkpoints are of other times then.
 $node->safe_psql('postgres', 'CREATE DATABASE one');
-sub ages { return 'SET check_function_bodies = off;' . slurp_file('books.sql') . "SELECT pg_temp.pass_time('$_[0]')" }
 $node->safe_psql('one', $_) for q{
 	CREATE EXTENSION loyalty;
 	SELECT loyalty.create_program('p', validity => '30 days', activity => '{earn}'), loyalty.add_rule('p', 'base', points_per => 1);
@@ -204,17 +204,17 @@ $node->safe_psql('one', $_) for q{
 	q{INSERT INTO sale VALUES (1, 'ann', 10, now()), (2, 'bob', 5, now())},
 	q{SELECT loyalty.merge_members('p', 'ann', 'bob')},
 	'SELECT loyalty.checkpoint()', q{CALL loyalty.archive(now(), 'p')}, 'SELECT loyalty.discard_archive()',
-	ages('20 days'),
+	Books::pass_time('20 days'),
 	q{INSERT INTO sale VALUES (3, 'ann', 0, now())},
 	q{SELECT loyalty.extend('p', 'bob', (now() + interval '45 days')::date)},
-	ages('70 days'),
+	Books::pass_time('70 days'),
 	q{INSERT INTO sale VALUES (4, 'bob', 8, now())};
 is($node->safe_psql('one', q{SELECT string_agg(a.member_key || ' ' || e.kind, ', ' ORDER BY a.member_key) FROM loyalty.entry e JOIN loyalty.account a USING (account_id) WHERE e.clock_ended IS NOT NULL}),
 	'ann clock, bob earn', 'both say that their points ended');
 is($node->safe_psql('one', q{SELECT problem FROM loyalty.verify() WHERE problem ~ 'clock|lots ended'}), '', 'which is nothing to tell');
 
 # What had ended when it was discarded is known to have.
-$node->safe_psql('one', $_) for q{INSERT INTO sale VALUES (5, 'cat', 10, now())}, ages('40 days'), q{INSERT INTO sale VALUES (6, 'cat', 20, now())},
+$node->safe_psql('one', $_) for q{INSERT INTO sale VALUES (5, 'cat', 10, now())}, Books::pass_time('40 days'), q{INSERT INTO sale VALUES (6, 'cat', 20, now())},
 	'SELECT loyalty.checkpoint()', q{CALL loyalty.archive(now(), 'p')}, 'SELECT loyalty.discard_archive()',
 	q{SELECT loyalty.extend('p', 'cat', (now() + interval '60 days')::date)};
 is($node->safe_psql('one', q{SELECT loyalty.balance('p', 'cat'), loyalty.balance_as_known('p', 'cat', now(), now()), loyalty.balance_as_known('p', 'cat', now() + interval '50 days', now())}),

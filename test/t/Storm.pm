@@ -653,10 +653,8 @@ SQL
 		$expire->($_, sub { $_[0]{xid} == $step->{xid} }) foreach sort keys %accounts;
 
 		# Who finds nothing left books nothing: what the job had booked came before.
-		if ($op->{do} =~ /^(close|erase)$/ && !@booked)
-		{
-			$expire->($_, sub { $_[0]{kind} ne 'expire' || $by_ticket{ $_[0]{xid} } }) foreach $oracle->{ids}{"$op->{currency}/$op->{member}"} // ();
-		}
+		$expire->($oracle->{ids}{"$op->{currency}/$op->{member}"} // 0, sub { $_[0]{kind} ne 'expire' || $by_ticket{ $_[0]{xid} } })
+		  if $op->{do} =~ /^(close|erase)$/ && !@booked;
 		$_->{account} = $key_of->{ $_->{account_id} } foreach @booked;
 		my %touched = map { $_->{account} => 1 } @booked;
 		foreach my $at (map({ $_->{at} // () } @{ $op->{rows} // [] }), $op->{do} eq 'adjust' ? $now : ())
